@@ -1,0 +1,127 @@
+"""Boards: run records kept side by side under one protocol, and the pages rendered from them.
+
+A board is a folder `<boards>/<protocol>/`: `board.toml`, `results/<method>/<run_id>.json`, and a generated `README.md`.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from ccbench.board_page import COMMAND, render_index, render_page
+from ccbench.board_store import Board, BoardResult, BoardRules, check_fits, list_boards, read_board, rules_toml
+from ccbench.config import RunConfig, resolve_config
+from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.protocols import find_protocol
+from ccbench.registry import find_method
+from ccbench.store import RunFolder, write_atomic
+
+
+def add_run(run: Path, boards: Path) -> Path:
+    """Put a complete run on its protocol's board and return the result file; a run added before is replaced.
+
+    Raises:
+        UsageError: the run is not complete, not scored, not comparable, of a seed the board does not ask for, or of
+            another protocol version. DataError: conditions, counts or signatures differ from the board's.
+    """
+    folder = RunFolder.read(run)
+    result = _make_result(folder)
+    record = result.record
+    path = boards / record.protocol
+    board = read_board(path) if (path / "board.toml").is_file() else _new_board(path, result)
+    check_fits(board, result, run)
+    file = path / "results" / str(record.config["method"]) / f"{record.run_id}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if not (path / "board.toml").is_file():
+        write_atomic(path / "board.toml", rules_toml(board.rules).encode())
+    text = json.dumps(result.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
+    write_atomic(file, f"{text}\n".encode())
+    return file
+
+
+def render_boards(boards: Path, check: bool = False) -> list[Path]:
+    """Write the page of every board and the index, and return these files; with `check`, write nothing and compare.
+
+    Raises:
+        VerificationError: with `check`, a page differs from its records; else as `read_board`.
+    """
+    found = [read_board(path) for path in list_boards(boards)]
+    for board in found:
+        render_board(board, check)
+    index = boards / "README.md"
+    if found or boards.is_dir():
+        _put(index, render_index(found), check)
+    return [*(board.path / "README.md" for board in found), *([index] if index.is_file() else [])]
+
+
+def render_board(board: Board, check: bool = False) -> None:
+    """Write the page of one board, or compare it; see `render_boards`."""
+    _put(board.path / "README.md", render_page(board), check)
+
+
+def _put(file: Path, text: str, check: bool) -> None:
+    if not check:
+        write_atomic(file, text.encode())
+        return
+    held = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    wanted = text.splitlines()
+    if held == wanted:
+        return
+    differ = [number for number, (old, new) in enumerate(zip(held, wanted, strict=False)) if old != new]
+    line = differ[0] if differ else min(len(held), len(wanted))
+    old, new = ((lines[line][:60] if line < len(lines) else "nothing") for lines in (held, wanted))
+    raise VerificationError(f"{file}:{line + 1}: found {old!r}, its records give {new!r}; run `{COMMAND}`")
+
+
+def _make_result(folder: RunFolder) -> BoardResult:
+    record, where = folder.record, folder.path
+    if record.status != "complete":
+        raise UsageError(f"{where}: the run is {record.status}, not complete; run the same command to finish it")
+    if record.not_comparable:
+        raise UsageError(
+            f"{where}: no board takes it, it differs from its protocol: {'; '.join(record.not_comparable)}"
+        )
+    scorecard = folder.scorecard()
+    if scorecard is None:
+        raise UsageError(f"{where}: the run has no scores of its present images; run: ccbench score {where}")
+    folder.complete()  # recounts the images and their hashes: what is published is what was scored
+    result = BoardResult(
+        variant=_variant(folder.config),
+        variant_hash=_variant_hash(folder.config),
+        record=folder.record,
+        scorecard=scorecard,
+    )
+    for place, text in _strings(result.model_dump(mode="json"), ""):
+        if PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute() or str(Path.home()) in text:
+            raise DataError(f"{where}: {place} holds a path of this machine ({text}); a public record must not")
+    return result
+
+
+def _variant_hash(config: RunConfig) -> str:
+    return config.model_copy(update={"seed": 0}).config_hash
+
+
+def _variant(config: RunConfig) -> str:
+    plain = resolve_config(find_method(config.method), config.protocol)
+    if _variant_hash(config) == plain.config_hash:
+        return ""
+    return ", ".join(f"{key.removeprefix('method.')}={value}" for key, value in sorted(config.overrides.items()))
+
+
+def _new_board(path: Path, result: BoardResult) -> Board:
+    protocol = find_protocol(result.record.protocol)
+    conditions = result.record.conditions
+    if conditions is None:
+        raise DataError(f"{path}: run {result.record.run_id} does not say its test conditions; synthesise it again")
+    rules = BoardRules(protocol=protocol.name, protocol_hash=protocol.hash, seeds=protocol.seeds, conditions=conditions)
+    return Board(path, rules, [])
+
+
+def _strings(value: object, place: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _strings(item, f"{place}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item, place)
+    elif isinstance(value, str):
+        yield place, value

@@ -1,0 +1,108 @@
+"""The command line: every verb in its own file, and one border where errors become one line and an exit code.
+
+Nothing here imports torch, pandas or a method's code: a verb imports what it needs when it is called.
+"""
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from ccbench.cli import data, doctor, leaderboard, methods, protocols, run, score, synthesize, train
+from ccbench.errors import CcbenchError
+
+__all__ = ["app", "execute", "main"]
+
+INTERRUPTED = 130
+_NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC)
+
+app = typer.Typer(
+    name="ccbench",
+    add_completion=False,
+    rich_markup_mode=None,  # plain help: drawing boxes takes longer than the rest of `ccbench --help`
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.command("run")(run.run)
+app.command("train")(train.train)
+app.command("synthesize")(synthesize.synthesize)
+app.command("score")(score.score)
+app.command("methods")(methods.methods)
+app.command("doctor")(doctor.doctor)
+app.add_typer(protocols.app, name="protocols")
+app.add_typer(data.app, name="data")
+app.add_typer(leaderboard.app, name="leaderboard")
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """The referee for controlled colonoscopy image generation: one protocol, every method, numbers you can re-run.
+
+    Start with: ccbench run --method ccis-diff
+    """
+    if version:
+        from ccbench import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main() -> None:
+    """Run the command line of this process and leave with its exit code."""
+    sys.exit(execute(sys.argv[1:]))
+
+
+def execute(args: Sequence[str]) -> int:
+    """Run one command line and return its exit code; every failure is one line on stderr.
+
+    0 done, 1 finished with failures or an unexpected error, 2 usage, 3 something missing on this machine, 4 data,
+    5 verification or drift, 130 interrupted.
+    """
+    try:
+        code = app(args=list(args), prog_name="ccbench", standalone_mode=False)
+    except CcbenchError as error:
+        return _say(str(error), error.exit_code)
+    except typer.TyperException as error:
+        return _say(f"{error.format_message().rstrip('.')}{_help_hint(error)}", error.exit_code)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:  # `ccbench methods | head -1`: the reader has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001  the one border where a traceback becomes a line
+        return _say_unexpected(error)
+    if code == INTERRUPTED:
+        return _say("interrupted; what was finished is kept, and the same command resumes", INTERRUPTED)
+    return code if isinstance(code, int) else 0
+
+
+def _help_hint(error: typer.TyperException) -> str:
+    context = getattr(error, "ctx", None)
+    return f" (see `{context.command_path} --help`)" if context is not None else ""
+
+
+def _say_unexpected(error: Exception) -> int:
+    if os.environ.get("CCBENCH_DEBUG") == "1":
+        traceback.print_exception(error)
+        return CcbenchError.exit_code
+    if isinstance(error, OSError) and error.errno in _NOT_ALLOWED:
+        return _say(f"{error.filename or 'file system'}: {error.strerror}; choose another folder or free the disk", 2)
+    return _say(
+        f"unexpected {type(error).__name__}: {error}; this is a fault of ccbench or of a plugin, "
+        "and CCBENCH_DEBUG=1 before the same command shows where",
+        CcbenchError.exit_code,
+    )
+
+
+def _say(message: str, code: int) -> int:
+    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    return code

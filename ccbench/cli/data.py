@@ -1,0 +1,59 @@
+"""`ccbench data`: look at data, such as the embedded phantoms."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ccbench.cli import options
+from ccbench.cli.output import Output
+
+SHEET_CELLS = 16
+
+app = typer.Typer(help="Look at the data of a protocol.")
+
+
+@app.callback()
+def data() -> None:
+    """Look at the data of a protocol."""
+
+
+@app.command("phantom")
+def phantom(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write.", metavar="DIR")],
+    n: Annotated[int, typer.Option("--n", min=1, max=100_000, help="How many phantoms to render.")] = 16,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The phantoms follow from it.")] = 0,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Render colonoscopy phantoms: images/, masks/, captions.jsonl and contact_sheet.png."""
+    from ccbench.data.phantom import render_phantom
+    from ccbench.gallery import SheetCell, draw_contact_sheet, draw_mask
+    from ccbench.images import write_png
+    from ccbench.seeding import derive_seed
+    from ccbench.store import write_atomic
+
+    out = Output(as_json, quiet)
+    for folder in ("images", "masks"):
+        (output / folder).mkdir(parents=True, exist_ok=True)
+    lines: list[str] = []
+    cells: list[SheetCell] = []
+    with out.progress().step("render phantoms", n) as step:
+        for index in range(n):
+            item = render_phantom(derive_seed("data phantom", seed, index))
+            name = f"phantom-{index:05d}"
+            write_png(output / "images" / f"{name}.png", item.image)
+            write_png(output / "masks" / f"{name}.png", draw_mask(item.mask))
+            lines.append(json.dumps({"id": name, "caption": item.caption, "attributes": asdict(item.attributes)}))
+            if len(cells) < SHEET_CELLS:
+                cells.append(SheetCell(item.image, item.mask, item.caption))
+            step.advance()
+    write_atomic(output / "captions.jsonl", "".join(f"{line}\n" for line in lines).encode())
+    sheet = output / "contact_sheet.png"
+    shown = f": the first {len(cells)}" if n > len(cells) else ""
+    draw_contact_sheet(cells, sheet, f"{n} phantoms, seed {seed}{shown}")
+    out.json({"n": n, "seed": seed, "output": str(output), "contact_sheet": str(sheet)})
+    out.line(f"wrote {n} phantoms to {output}: images/, masks/, captions.jsonl")
+    out.line(f"contact sheet: {sheet}")

@@ -1,0 +1,141 @@
+"""`ccbench doctor`: what this machine has, what is missing, and what that would unlock."""
+
+import importlib.util
+import os
+import platform
+from collections.abc import Callable
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+from ccbench.cli import options
+from ccbench.cli.output import Output
+from ccbench.errors import CcbenchError, UsageError
+
+
+class Finding(NamedTuple):
+    """One thing that was looked for. `found` is None for a plain fact, which cannot be missing."""
+
+    topic: str
+    name: str
+    found: bool | None
+    detail: str
+    unlocks: str = ""
+
+
+_EXTRAS = {  # extra -> (module that shows it is there, what it unlocks)
+    "segmentation": ("mmseg", "mmsegmentation's segmenters for downstream scores"),
+    "test": ("pytest", "the test suite (make test)"),
+    "dev": ("hatchling", "building and checking ccbench itself (make lint)"),
+}
+
+
+def doctor(as_json: options.Json = False) -> None:
+    """Print what this machine has and lacks. For what is missing, say what it would unlock."""
+    out = Output(as_json)
+    findings = [*_versions(), *_machine(), *_weights(), *_caches(), *_extras(), *_plugins()]
+    out.json({"findings": [finding._asdict() for finding in findings]})
+    for topic, group in groupby(findings, key=lambda finding: finding.topic):
+        out.line(topic)
+        out.table(("", "", ""), [row for finding in group for row in _rows(finding)], wrap=(2,))
+    missing = sum(finding.found is False for finding in findings)
+    out.line(f"{missing} missing" if missing else "nothing is missing")
+
+
+def _rows(finding: Finding) -> list[tuple[str, str, str]]:
+    state = {None: "", True: "found", False: "missing"}[finding.found]
+    detail = finding.detail.replace(str(Path.home()), "~")
+    rows = [(f"  {state:7}", finding.name, detail)]
+    return rows if finding.found is not False else [*rows, ("", "", f"unlocks: {finding.unlocks}")]
+
+
+def _versions() -> list[Finding]:
+    from ccbench import __version__
+    from ccbench.provenance import PACKAGES, package_version
+
+    own = {"ccbench": __version__, "python": platform.python_version()}
+    facts = [Finding("versions", name, None, version) for name, version in own.items()]
+    versions = [(name, package_version(name)) for name in PACKAGES]
+    return facts + [
+        Finding("versions", name, None if version else False, version or f"pip install {name}", "ccbench itself")
+        for name, version in versions
+    ]
+
+
+def _machine() -> list[Finding]:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    facts = [Finding("machine", "platform", None, platform.platform()), Finding("machine", "cores", None, str(cores))]
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+        facts.append(Finding("machine", "memory", None, f"{memory:.1f} GiB"))
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return [*facts, Finding("machine", "torch", False, _line(error), "everything but listing")]
+    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    detail = ", ".join(names) or "none, the CPU is used"
+    return [*facts, Finding("machine", "CUDA device", bool(names), detail, "faster runs")]
+
+
+def _weights() -> list[Finding]:
+    from ccbench.features import ENCODERS
+    from ccbench.protocols import PROTOCOLS
+    from ccbench.training import find_backbone
+
+    users: dict[str, list[str]] = {}
+    for protocol in PROTOCOLS.values():
+        users.setdefault(protocol.backbone, []).append(protocol.name)
+    looked = [
+        _look(f"backbone {name}", partial(find_backbone, name), f"protocols {', '.join(protocols)}")
+        for name, protocols in users.items()
+    ]
+    return looked + [
+        _look(f"encoder {spec.name}", partial(spec.find, True), spec.unlocks) for spec in ENCODERS.values()
+    ]
+
+
+def _look(name: str, find: Callable[[], str | Path], unlocks: str) -> Finding:
+    try:
+        return Finding("weights", name, True, str(find()), unlocks)
+    except CcbenchError as error:
+        return Finding("weights", name, False, _line(error).removeprefix(f"{name}: "), unlocks)
+
+
+def _caches() -> list[Finding]:
+    from ccbench.assets import home
+
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    folders = {
+        "ccbench (CCBENCH_HOME)": home(),
+        "Hugging Face (HF_HOME)": Path(os.environ.get("HF_HOME") or cache / "huggingface").expanduser(),
+        "torch (TORCH_HOME)": Path(os.environ.get("TORCH_HOME") or cache / "torch").expanduser(),
+    }
+    state = {name: "" if path.is_dir() else " (not made yet)" for name, path in folders.items()}
+    return [Finding("caches", name, None, f"{path}{state[name]}") for name, path in folders.items()]
+
+
+def _extras() -> list[Finding]:
+    return [
+        Finding("extras", name, there, "" if there else f"pip install 'ccbench[{name}]'", unlocks)
+        for name, (module, unlocks) in _EXTRAS.items()
+        for there in [importlib.util.find_spec(module) is not None]
+    ]
+
+
+def _plugins() -> list[Finding]:
+    from ccbench.registry import list_methods
+
+    try:
+        entries = list_methods()
+    except UsageError as error:
+        return [Finding("methods", "registry", False, _line(error), "every method")]
+    details = [entry.error or f"{entry.distribution} {entry.version}" for entry in entries]
+    return [
+        Finding("methods", entry.name, entry.method is not None, detail, "this method")
+        for entry, detail in zip(entries, details, strict=True)
+    ]
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())

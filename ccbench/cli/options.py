@@ -1,0 +1,115 @@
+"""The options that several commands share, and the run folder that they name."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ccbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from ccbench.config import RunConfig
+    from ccbench.store import RunFolder
+
+
+def _known_device(name: str) -> str:
+    """Refuse a name that is no device before anything is written; torch is not asked yet."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise UsageError(f"--device: found {name!r}, wanted auto, cpu, cuda or cuda:N")
+    return name
+
+
+Method = Annotated[str, typer.Option("--method", "-m", help="Method; `ccbench methods` lists them.", metavar="NAME")]
+Protocol = Annotated[
+    str, typer.Option("--protocol", "-p", help="Frozen protocol; `ccbench protocols` lists them.", metavar="NAME")
+]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option("--data-root", help="Folder of the real images, for a protocol that needs them.", metavar="DIR"),
+]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="Run seed; training, order and noise follow.", metavar="N")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a setting, e.g. method.guidance_scale=3; may be repeated.", metavar="KEY=VALUE"),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", help="TOML file of settings; --set goes before it.", metavar="FILE"),
+]
+RunOutput = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Run folder; runs/PROTOCOL/METHOD-seedN unless given.", metavar="DIR"),
+]
+Device = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", metavar="NAME", callback=_known_device)
+]
+Limit = Annotated[
+    int | None,
+    typer.Option("--limit", min=1, help="First N items of each split only; no board takes such a run.", metavar="N"),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")]
+
+DEFAULT_PROTOCOL = "phantom-128"
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """The options that decide a run and where it lies, as they were typed."""
+
+    method: str
+    protocol: str
+    data_root: Path | None
+    seed: int
+    sets: list[str] | None
+    config: Path | None
+    output: Path | None
+    limit: int | None
+
+    def resolve(self) -> "tuple[RunConfig, Path]":
+        """Return the run's configuration and its folder.
+
+        Raises:
+            UsageError: an unknown name, key or value. DataError: the data root does not hold what the protocol reads.
+        """
+        from ccbench.config import resolve_config
+        from ccbench.data.sources import open_split
+        from ccbench.protocols import find_protocol
+        from ccbench.registry import find_method
+
+        protocol = find_protocol(self.protocol)
+        method = find_method(self.method)
+        config = resolve_config(
+            method, protocol, file=self.config, sets=self.sets or (), seed=self.seed, limit=self.limit
+        )
+        if protocol.needs_data_root:
+            open_split(protocol, "test", self.data_root, self.limit)
+        plain = resolve_config(method, protocol, seed=self.seed)
+        changed = "" if plain.config_hash == config.config_hash else f"-{config.config_hash[:8]}"
+        default = Path("runs", protocol.name, f"{method.info.name}-seed{self.seed}{changed}")
+        return config, self.output or default
+
+    def open_run(self) -> "RunFolder":
+        """Create or resume the run folder; see `resolve` for the errors."""
+        from ccbench.store import RunFolder
+
+        config, path = self.resolve()
+        return RunFolder.open(path, config)
+
+
+def pick_device(name: str) -> str:
+    """Return the device to use for `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        UsageError: CUDA on a machine where torch sees none, or not so many.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    found = torch.cuda.device_count()
+    if name != "cpu" and int(name.partition(":")[2] or 0) >= found:
+        raise UsageError(f"--device: {name} asked for and torch sees {found} CUDA devices; use --device cpu")
+    return name

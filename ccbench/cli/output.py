@@ -1,0 +1,167 @@
+"""What a command shows: results and tables on stdout, progress and notes on stderr."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import typer
+
+from ccbench.tables import format_seconds
+from ccbench.types import Progress, ProgressStep, SilentProgress
+
+if TYPE_CHECKING:
+    import rich.progress
+    from rich.console import Console
+
+_PIPE_WIDTH = 160  # columns of a table that is not shown on a terminal
+_LOG_EVERY = 15.0  # seconds between progress lines when stderr is not a terminal
+
+
+class Output:
+    """Where one command prints. `as_json` turns tables off; `quiet` turns progress and notes off."""
+
+    def __init__(self, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+
+    def note(self, text: str) -> None:
+        """Say one line on stderr."""
+        if not self.quiet:
+            typer.echo(text, err=True)
+
+    def line(self, text: str = "") -> None:
+        """Say one line of the result on stdout, unless the result is JSON."""
+        if not self.as_json:
+            typer.echo(text)
+
+    def json(self, value: Any) -> None:
+        """Print the result as one JSON document, when it was asked for."""
+        if self.as_json:
+            typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+    def table(
+        self, header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = (), wrap: Sequence[int] = ()
+    ) -> None:
+        """Print a table on stdout, unless the result is JSON.
+
+        The columns numbered in `right` hold numbers, those in `wrap` may be broken into lines; no header, no heading.
+        """
+        if self.as_json:
+            return
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        shown = any(header)
+        table = Table(box=box.SIMPLE_HEAD if shown else None, pad_edge=False, padding=(0, 1, 0, 0), show_header=shown)
+        for index, name in enumerate(header):
+            justify: Literal["left", "right"] = "right" if index in right else "left"
+            least = 8 if index in wrap else None
+            table.add_column(name, justify=justify, no_wrap=index not in wrap, overflow="fold", min_width=least)
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        _console(stderr=False).print(table)
+
+    def progress(self) -> Progress:
+        """Return what library code reports its progress to."""
+        if self.quiet:
+            return SilentProgress()
+        return BarProgress(_console(stderr=True)) if sys.stderr.isatty() else LineProgress()
+
+
+def _console(stderr: bool) -> "Console":
+    from rich.console import Console
+
+    shown = (sys.stderr if stderr else sys.stdout).isatty() or "COLUMNS" in os.environ
+    return Console(stderr=stderr, highlight=False, width=None if shown else _PIPE_WIDTH)
+
+
+class BarProgress:
+    """Bars with the time left, for a terminal; steps inside steps stack."""
+
+    def __init__(self, console: "Console") -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import TimeRemainingColumn as TimeLeftColumn
+
+        self._open = 0
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}", markup=False, style="dim"),
+            TextColumn("left"),
+            TimeLeftColumn(compact=True),
+            TextColumn("taken"),
+            TimeElapsedColumn(),
+            console=console,
+        )
+
+    def step(self, description: str, total: int) -> ProgressStep:
+        """Return a bar of `total` units."""
+        return _Bar(self, self._bars, description, total)
+
+    def hold(self, change: int) -> None:
+        """Count the steps that are open; the live display runs while there is one."""
+        self._open += change
+        if change > 0 and self._open == 1:
+            self._bars.start()
+        elif self._open == 0:
+            self._bars.stop()
+            for task in self._bars.task_ids:
+                self._bars.remove_task(task)
+
+
+class _Bar:
+    def __init__(self, owner: BarProgress, bars: "rich.progress.Progress", description: str, total: int) -> None:
+        self._owner, self._bars = owner, bars
+        self._task = bars.add_task(description, total=total, note="", start=False)
+
+    def __enter__(self) -> "_Bar":
+        self._bars.start_task(self._task)
+        self._owner.hold(+1)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._owner.hold(-1)
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        self._bars.advance(self._task, amount)
+        if note:
+            self._bars.update(self._task, note=note)
+
+
+class LineProgress:
+    """A line now and then, for a log file or a pipe."""
+
+    def step(self, description: str, total: int) -> ProgressStep:
+        """Return a step that says where it stands every few seconds and when it ends."""
+        return _Lines(description, total)
+
+
+class _Lines:
+    def __init__(self, description: str, total: int) -> None:
+        self._description, self._total = description, total
+        self._done, self._note = 0, ""
+        self._start = self._last = time.monotonic()
+
+    def __enter__(self) -> "_Lines":
+        self._start = self._last = time.monotonic()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._say(f"took {format_seconds(time.monotonic() - self._start)}")
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        self._done += amount
+        self._note = note or self._note
+        now = time.monotonic()
+        if now - self._last >= _LOG_EVERY and 0 < self._done < self._total:
+            self._last = now
+            self._say(f"{format_seconds((now - self._start) / self._done * (self._total - self._done))} left")
+
+    def _say(self, end: str) -> None:
+        note = f"  {self._note}" if self._note else ""
+        typer.echo(f"{self._description}  {self._done}/{self._total}{note}  {end}", err=True)

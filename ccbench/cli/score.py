@@ -1,0 +1,140 @@
+"""`ccbench score`: score a run, or any two folders of images."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ccbench.cli import options
+from ccbench.cli.output import Output
+from ccbench.errors import UsageError
+from ccbench.tables import format_value, metric_heading
+
+if TYPE_CHECKING:
+    from ccbench.store import RunFolder
+
+_Folder = Annotated[Path | None, typer.Argument(help="Run folder to score, unless --images is given.", metavar="RUN")]
+_Images = Annotated[Path | None, typer.Option("--images", help="Folder of images to score.", metavar="DIR")]
+_Reference = Annotated[Path | None, typer.Option("--reference", help="Folder of real images.", metavar="DIR")]
+_Prompts = Annotated[
+    Path | None,
+    typer.Option("--prompts", help='JSON Lines, {"id": file stem, "prompt": text}; for CLIP-score.', metavar="FILE"),
+]
+_Encoder = Annotated[
+    str, typer.Option("--encoder", help="Of the set distances: lite0, inception, ...; see doctor.", metavar="NAME")
+]
+_Weights = Annotated[Path | None, typer.Option("--weights", help="Weights file of --encoder.", metavar="FILE")]
+_TextEncoder = Annotated[
+    str | None,
+    typer.Option("--text-encoder", help="Of CLIP-score and CLIP-image: mini-clip, clip-vit-b-16.", metavar="NAME"),
+]
+_TextWeights = Annotated[
+    Path | None, typer.Option("--text-weights", help="Weights file or folder of --text-encoder.", metavar="PATH")
+]
+_DEFAULT_ENCODER = "lite0"
+
+
+def score(
+    folder: _Folder = None,
+    images: _Images = None,
+    reference: _Reference = None,
+    prompts: _Prompts = None,
+    encoder: _Encoder = _DEFAULT_ENCODER,
+    weights: _Weights = None,
+    text_encoder: _TextEncoder = None,
+    text_weights: _TextWeights = None,
+    data_root: options.DataRoot = None,
+    device: options.Device = "auto",
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Score a run folder, or any folder of images against a folder of real ones."""
+    out = Output(as_json, quiet)
+    if folder is not None:
+        own = (images, reference, prompts, weights, text_encoder, text_weights)
+        if encoder != _DEFAULT_ENCODER or any(value is not None for value in own):
+            raise UsageError(
+                f"{folder}: a run is scored as its protocol says; give the run folder alone, or --images and "
+                "--reference without it"
+            )
+        _score_run(folder, data_root, device, out)
+        return
+    if images is None or reference is None:
+        raise UsageError("score: give a run folder, or both --images DIR and --reference DIR")
+    from ccbench.scoring import score_folders
+
+    card = score_folders(
+        images,
+        reference,
+        prompts=prompts,
+        set_encoder=encoder,
+        set_weights=weights,
+        text_encoder=text_encoder,
+        text_weights=text_weights,
+        device=options.pick_device(device),
+        progress=out.progress(),
+    ).to_json()
+    out.json({"images": images.name, "reference": reference.name, **card})
+    show_scores(card, out)
+
+
+def _score_run(folder: Path, data_root: Path | None, device: str, out: Output) -> None:
+    from ccbench.store import RunFolder
+
+    with RunFolder.open(folder) as run:
+        if run.record.status != "complete":
+            raise UsageError(f"{folder}: the run is {run.record.status}, not complete; finish it with ccbench run")
+        card = score_step(run, data_root, device, out)
+        out.json({"run_id": run.record.run_id, "output": str(run.path), **card})
+        show_scores(card, out)
+
+
+def score_step(run: "RunFolder", data_root: Path | None, device: str, out: Output) -> dict[str, Any]:
+    """Score the run's images unless they are scored already; return the scorecard's JSON form."""
+    card = run.scorecard()
+    if card is not None:
+        out.note("score: skipped, the scorecard of these images is there")
+        return card
+    from ccbench.data.sources import open_split
+    from ccbench.scoring import score_synthesis
+
+    config = run.config
+    protocol, training = config.protocol, run.record.training
+    test = open_split(protocol, "test", data_root, config.limit)
+    train = open_split(protocol, "train", data_root, config.limit)
+    manifest = training.pairs.manifest_sha256 if training else train.manifest_sha256
+    fresh = score_synthesis(
+        run.image_files(),
+        test.pairs,
+        train.pairs,
+        f"{protocol.name}-train@{manifest[:12]}",
+        set_encoder=protocol.set_encoder,
+        text_encoder=protocol.text_encoder,
+        device=options.pick_device(device),
+        progress=out.progress(),
+    )
+    run.write_scorecard(fresh)
+    out.note(f"score: done, {len(fresh.scores)} metrics")
+    return fresh.to_json()
+
+
+def show_scores(card: dict[str, Any], out: Output) -> None:
+    """Print the scores, each beside the value that real images reach."""
+    floor = {item["metric"]: item["value"] for item in card["controls"].get("real-split", [])}
+    rows = []
+    for item in card["scores"]:
+        metric, low_high = item["metric"], item["interval"]
+        span = "" if low_high is None else " to ".join(format_value(metric, low_high[end]) for end in ("low", "high"))
+        n = str(item["n"]) if item["n_real"] is None else f"{item['n']} x {item['n_real']}"
+        real = format_value(metric, floor.get(metric))
+        rows.append((metric_heading(metric), format_value(metric, item["value"]), span, real, n))
+    level = next((f"{item['interval']['level']:.0%} " for item in card["scores"] if item["interval"]), "")
+    out.table(("metric", "value", f"{level}interval", "real-split", "n x real n"), rows, right=(1, 2, 3, 4))
+    if floor:
+        out.line("real-split: real images scored the same way, which is as good as a method can hope to be")
+    for item in card["scores"]:
+        if item["reason"]:
+            out.line(f"{item['metric']}: {item['reason']}")
+    failed = {kind: count for kind, count in card["failures"].items() if count}
+    if failed:
+        out.line("failures: " + ", ".join(f"{count} {kind}" for kind, count in failed.items()))

@@ -1,0 +1,61 @@
+"""`ccbench synthesize`: generate one image per test condition."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ccbench.cli import options
+from ccbench.cli.output import Output
+from ccbench.errors import UsageError
+from ccbench.tables import format_seconds
+
+if TYPE_CHECKING:
+    from ccbench.store import RunFolder
+
+
+def synthesize(
+    method: options.Method,
+    protocol: options.Protocol = options.DEFAULT_PROTOCOL,
+    data_root: options.DataRoot = None,
+    seed: options.Seed = 0,
+    sets: options.Set = None,
+    config: options.Config = None,
+    output: options.RunOutput = None,
+    device: options.Device = "auto",
+    limit: options.Limit = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Generate one image per test condition with a trained method. The same command resumes."""
+    out = Output(as_json, quiet)
+    chosen = options.RunOptions(method, protocol, data_root, seed, sets, config, output, limit)
+    with chosen.open_run() as run:
+        if run.record.training is None:
+            raise UsageError(f"{run.path}: holds no trained {method}; run `ccbench train` with the same options first")
+        synthesize_step(run, data_root, device, out)
+        record = run.record
+        out.json(
+            {
+                "run_id": record.run_id,
+                "output": str(run.path),
+                "status": record.status,
+                "images": [str(path) for path in run.image_files()],
+                "failures": record.failures,
+                "cost": record.cost.model_dump(mode="json"),
+            }
+        )
+        out.line(f"run folder: {run.path}")
+        out.line(f"next: ccbench score {run.path}")
+
+
+def synthesize_step(run: "RunFolder", data_root: Path | None, device: str, out: Output) -> bool:
+    """Generate the images that are missing; return whether there were any."""
+    from ccbench.synthesis import synthesize as synthesize_run
+
+    if run.is_sampled():
+        synthesize_run(run, data_root, progress=out.progress())  # recounts the images and their hashes
+        out.note(f"synthesize: skipped, all {len(run.samples())} images are there")
+        return False
+    synthesize_run(run, data_root, device=options.pick_device(device), progress=out.progress())
+    each = run.record.cost.seconds_per_image
+    out.note(f"synthesize: done, {len(run.samples())} images" + (f", {format_seconds(each)} each" if each else ""))
+    return True

@@ -1,0 +1,54 @@
+"""`ccbench train`: train a method under a protocol."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ccbench.cli import options
+from ccbench.cli.output import Output
+from ccbench.tables import format_seconds
+
+if TYPE_CHECKING:
+    from ccbench.store import RunFolder
+
+
+def train(
+    method: options.Method,
+    protocol: options.Protocol = options.DEFAULT_PROTOCOL,
+    data_root: options.DataRoot = None,
+    seed: options.Seed = 0,
+    sets: options.Set = None,
+    config: options.Config = None,
+    output: options.RunOutput = None,
+    device: options.Device = "auto",
+    limit: options.Limit = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train a method under a protocol. The same command resumes."""
+    out = Output(as_json, quiet)
+    chosen = options.RunOptions(method, protocol, data_root, seed, sets, config, output, limit)
+    with chosen.open_run() as run:
+        train_step(run, data_root, device, out)
+        record = run.record
+        out.json(
+            {
+                "run_id": record.run_id,
+                "output": str(run.path),
+                "training": record.training.model_dump(mode="json") if record.training else None,
+                "cost": record.cost.model_dump(mode="json"),
+            }
+        )
+        out.line(f"checkpoint: {run.checkpoint}")
+        out.line("next: ccbench synthesize with the same options")
+
+
+def train_step(run: "RunFolder", data_root: Path | None, device: str, out: Output) -> None:
+    """Train the run's method, or say that it is trained already."""
+    from ccbench.training import train as train_run
+
+    done = run.record.training
+    if done is None or not run.checkpoint.is_dir():
+        train_run(run, data_root, device=options.pick_device(device), progress=out.progress())
+        out.note(f"train: done in {format_seconds(run.record.cost.train_seconds)}")
+    else:
+        out.note(f"train: skipped, the checkpoint is complete ({done.steps} steps)")

@@ -1,0 +1,219 @@
+"""Resolves the configuration of a run: defaults < protocol < TOML file < --set."""
+
+import difflib
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+from pydantic import BaseModel, Field, SerializeAsAny, ValidationError
+
+from ccbench.errors import DataError, UsageError
+from ccbench.plugin import Method, MethodConfig, Settings, TrainingSettings
+from ccbench.protocols import Protocol
+from ccbench.registry import find_method
+
+S = TypeVar("S", bound=Settings)
+
+_SECTIONS = ("method", "training")
+
+
+class RunConfig(Settings):
+    """All that decides the images of a run.
+
+    Attributes:
+        method: name of the method. settings: its own settings, resolved.
+        limit: only the first `limit` pairs of each split are used; None = all.
+        overrides: what the user changed, dotted key -> value, for the reader of a record.
+    """
+
+    method: str
+    protocol: Protocol
+    settings: SerializeAsAny[MethodConfig]
+    training: TrainingSettings
+    seed: int = Field(0, ge=0)
+    limit: int | None = Field(None, ge=1)
+    overrides: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def config_hash(self) -> str:
+        """Sixteen hex digits over all that is meant to change an image: fields marked `affects_image=False` are not."""
+        parts = {
+            "method": self.method,
+            "protocol": self.protocol.hash,
+            "settings": _image_fields(self.settings),
+            "training": _image_fields(self.training),
+            "seed": self.seed,
+            "limit": self.limit,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def not_comparable(self) -> tuple[str, ...]:
+        """Why no board may take the run; empty when one may."""
+        reasons = [] if self.limit is None else [f"limit={self.limit}"]
+        frozen, used = _image_fields(self.protocol.training), _image_fields(self.training)
+        reasons += [
+            f"training.{key}={used[key]} (protocol: {frozen[key]})" for key in frozen if used[key] != frozen[key]
+        ]
+        for key, value in self.protocol.sampling.items():
+            found = getattr(self.settings, key, value)
+            if found != value:
+                reasons.append(f"method.{key}={found} (protocol: {value})")
+        return tuple(reasons)
+
+
+def resolve_config(
+    method: Method[Any],
+    protocol: Protocol,
+    *,
+    file: Path | None = None,
+    sets: Sequence[str] = (),
+    seed: int = 0,
+    limit: int | None = None,
+) -> RunConfig:
+    """Resolve the configuration of one run.
+
+    Keys are `method.<field>[.<field>]` and `training.<field>`; one without a section is the method's.
+
+    Args:
+        method: whose settings to resolve.
+        protocol: gives the training budget and the frozen sampling fields.
+        file: TOML with tables `[method]` and `[training]`.
+        sets: `key=value` texts; the value is TOML, and plain text where it is not.
+        seed: the run's seed.
+        limit: use the first `limit` pairs only, which makes the run not comparable.
+
+    Raises:
+        UsageError: an unknown key (the nearest is named), or a value its field does not take.
+    """
+    known = [*_keys("method", method.config), *_keys("training", TrainingSettings)]
+    given: dict[str, tuple[Any, str]] = {}  # key -> value, where it was given
+    if file is not None:
+        for key, value in _flatten(_read_toml(file), known):
+            given[_full_key(key, known, str(file))] = (value, f"{file}: {key} = {value!r}")
+    for text in sets:
+        key, equals, value_text = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text}: wanted key=value, such as guidance_scale=3")
+        given[_full_key(key.strip(), known, "--set")] = (_parse_value(value_text.strip()), f"--set {text}")
+    sampling = {key: value for key, value in protocol.sampling.items() if key in method.config.model_fields}
+    settings = _build(method.config, "method", sampling, given)
+    training = _build(TrainingSettings, "training", protocol.training.model_dump(), given)
+    try:
+        return RunConfig(
+            method=method.info.name,
+            protocol=protocol,
+            settings=settings,
+            training=training,
+            seed=seed,
+            limit=limit,
+            overrides={key: value for key, (value, _) in given.items()},
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"--{first['loc'][0]} {first['input']}: {first['msg']}") from error
+
+
+def restore_config(dump: Mapping[str, Any]) -> RunConfig:
+    """Rebuild the configuration that a run record holds; its method must be installed.
+
+    Raises:
+        UsageError: the method is not installed. DataError: the record does not fit the installed method.
+    """
+    method = find_method(str(dump.get("method")))
+    try:
+        settings = method.config.model_validate(dump.get("settings"))
+        return RunConfig.model_validate({**dump, "settings": settings})
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors()[0]["loc"]))
+        raise DataError(
+            f"the recorded configuration of {method.info.name!r} does not fit the installed version: {place}: "
+            f"{error.errors()[0]['msg']}; start a new run"
+        ) from error
+
+
+def _image_fields(settings: BaseModel) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, field in type(settings).model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra.get("affects_image") is False:
+            continue
+        value = getattr(settings, name)
+        kept[name] = _image_fields(value) if isinstance(value, BaseModel) else settings.model_dump(mode="json")[name]
+    return kept
+
+
+def _keys(prefix: str, model: type[BaseModel]) -> Iterator[str]:
+    """Yield the dotted keys of the fields that hold a value, fields of nested settings included."""
+    for name, field in model.model_fields.items():
+        nested = [t for t in (field.annotation, *get_args(field.annotation)) if _is_settings(t)]
+        if nested:
+            yield from _keys(f"{prefix}.{name}", nested[0])
+        else:
+            yield f"{prefix}.{name}"
+
+
+def _is_settings(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
+
+
+def _full_key(key: str, known: Sequence[str], where: str) -> str:
+    full = key if key.partition(".")[0] in _SECTIONS else f"method.{key}"
+    if full in known:
+        return full
+    ends_alike = [name for name in known if name.endswith(f".{key.rpartition('.')[2]}")]
+    near = ends_alike or difflib.get_close_matches(full, known, n=1) or difflib.get_close_matches(key, known, n=1)
+    inside = [name for name in known if name.startswith(f"{full}.")]
+    if inside:
+        raise UsageError(f"{where}: {key!r} is a group of settings; set one of {', '.join(inside)}")
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    raise UsageError(f"{where}: unknown key {key!r}; {hint}")
+
+
+def _flatten(table: Mapping[str, Any], known: Sequence[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield dotted key and value; a table is entered unless it is itself the value of a field."""
+    for name, value in table.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and key not in known and f"method.{key}" not in known:
+            yield from _flatten(value, known, f"{key}.")
+        else:
+            yield key, value
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path}: cannot be read ({error}); give a TOML file") from error
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"--config {path}: not TOML: {error}") from error
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return parsed["value"] if len(parsed) == 1 else text
+
+
+def _build(model: type[S], section: str, base: Mapping[str, Any], given: Mapping[str, tuple[Any, str]]) -> S:
+    values: dict[str, Any] = dict(base)
+    for full, (value, _) in given.items():
+        first, *path = full.split(".")
+        if first != section:
+            continue
+        place = values
+        for name in path[:-1]:
+            place = place.setdefault(name, {})
+        place[path[-1]] = value
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join([section, *map(str, problem["loc"])])
+        source = next((text for full, (_, text) in given.items() if key.startswith(full)), key)
+        raise UsageError(f"{source}: {problem['msg']} ({key})") from error

@@ -1,0 +1,1 @@
+"""Data sources: where the images, masks and captions of a protocol come from."""

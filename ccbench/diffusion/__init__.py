@@ -1,0 +1,1 @@
+"""What latent-diffusion methods share: backbone, text, control branch, trainer, sampler."""

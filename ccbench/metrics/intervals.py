@@ -1,0 +1,78 @@
+"""Confidence intervals: the two-sample jackknife and the seeded, clustered bootstrap of a mean."""
+
+import math
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ccbench.types import Interval
+
+LEVEL = 0.95
+_NORMAL_QUANTILE = 1.959963984540054  # of LEVEL, two-sided
+
+
+def check_features(features: NDArray[np.floating], name: str) -> NDArray[np.float64]:
+    """Return `features` (N, D) as float64.
+
+    Raises:
+        ValueError: not two-dimensional, fewer than two rows, or a value that is not finite.
+    """
+    if features.ndim != 2:
+        raise ValueError(f"{name}: features have shape {features.shape}, wanted (N, D)")
+    if len(features) < 2:
+        raise ValueError(f"{name}: {len(features)} image(s), at least 2 are needed")
+    bad = int((~np.isfinite(features)).any(axis=1).sum())
+    if bad:
+        raise ValueError(f"{name}: {bad} of {len(features)} feature rows are not finite")
+    return np.asarray(features, dtype=np.float64)
+
+
+def jackknife_error(*deleted: NDArray[np.float64]) -> float:
+    """Return the delete-one jackknife standard error of a statistic of independent samples.
+
+    Args:
+        deleted: for each sample, (n,) values of the statistic with element i of that sample left out.
+
+    Efron and Stein 1981, summed over the samples: sqrt(sum_k (n_k - 1) / n_k sum_i (t_ki - mean t_k)^2).
+    """
+    return math.sqrt(sum((len(t) - 1) / len(t) * float(np.sum((t - t.mean()) ** 2)) for t in deleted))
+
+
+def normal_interval(value: float, error: float, kind: str, lowest: float = -math.inf) -> Interval:
+    """Return `value` plus and minus 1.96 standard errors, cut off at `lowest`."""
+    reach = _NORMAL_QUANTILE * error
+    return Interval(low=max(lowest, value - reach), high=value + reach, level=LEVEL, kind=kind)
+
+
+def bootstrap_mean(
+    values: NDArray[np.floating],
+    seed: int,
+    clusters: Sequence[Hashable | None] | None = None,
+    resamples: int = 2000,
+) -> Interval | None:
+    """Return the percentile bootstrap interval of the mean of `values` (n,).
+
+    Args:
+        clusters: one label a value, such as a video: whole clusters are resampled, since frames of one video are not
+            independent. None, as a whole or for one value, means that it stands alone.
+
+    Returns:
+        None when there are fewer than two clusters.
+    """
+    labels: list[Hashable] = [
+        ("alone", i) if clusters is None or clusters[i] is None else ("cluster", clusters[i])
+        for i in range(len(values))
+    ]
+    index = {label: k for k, label in enumerate(dict.fromkeys(labels))}
+    if len(index) < 2:
+        return None
+    group = np.array([index[label] for label in labels])
+    sums = np.bincount(group, weights=np.asarray(values, dtype=np.float64))
+    sizes = np.bincount(group)
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(len(index), size=(resamples, len(index)))
+    means = sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    kind = "bootstrap" if len(index) == len(labels) else "cluster-bootstrap"
+    return Interval(low=float(low), high=float(high), level=LEVEL, kind=f"{kind}-percentile-{resamples}")

@@ -1,0 +1,172 @@
+"""The contract between ccbench and a method: what a plugin must provide, and what it is given.
+
+A plugin package exposes one `Method` through the entry-point group `ccbench.methods`. Its `__init__` must not import
+torch: `Method.train_ref` and `Method.load_ref` name functions that are imported when they are first called.
+"""
+
+import importlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Generic, Literal, Protocol, TypeVar, cast
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ccbench.errors import DataError
+from ccbench.types import Condition, Image, PairSequence, Progress, SilentProgress
+
+Need = Literal["mask", "prompt", "background"]
+
+
+class Settings(BaseModel):
+    """Base of everything a user may set: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MethodConfig(Settings):
+    """Base of a method's own settings; a method adds its fields. Defaults are the paper's.
+
+    A field whose `json_schema_extra` holds `affects_image=False` changes speed or memory only and stays out of the
+    configuration's hash.
+    """
+
+    num_inference_steps: int = Field(20, ge=1, le=1000, description="denoising steps of the sampler")
+    guidance_scale: float = Field(7.0, ge=1.0, description="classifier-free guidance; 1 = off")
+
+
+class TrainingSettings(Settings):
+    """The training budget and optimiser, frozen by a protocol and equal for the methods on its board."""
+
+    max_steps: int = Field(30_000, ge=0, description="optimiser steps")
+    batch_size: int = Field(4, ge=1)
+    learning_rate: float = Field(1e-5, gt=0)
+    weight_decay: float = Field(1e-2, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    prompt_drop: float = Field(0.5, ge=0, le=1, description="share of prompts replaced by the empty string")
+    checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints from which training resumes")
+
+
+@dataclass(frozen=True)
+class MethodInfo:
+    """The card of a method.
+
+    Attributes:
+        name: kebab-case, unique. needs: parts of a `Condition` that must be present.
+        guidance: whether classifier-free guidance applies. native_size: pixels, None = the protocol's.
+        reported: numbers printed in the paper, metric name -> value; shown apart from ours, never mixed.
+    """
+
+    name: str
+    title: str
+    paper: str
+    code: str | None
+    licence: str
+    year: int
+    needs: tuple[Need, ...] = ("mask", "prompt")
+    guidance: bool = True
+    native_size: int | None = None
+    geometry: Literal["squash", "letterbox"] = "squash"
+    reported: dict[str, float] = field(default_factory=dict)
+
+
+class Generator(Protocol):
+    """A trained method, ready to sample."""
+
+    def generate(self, conditions: Sequence[Condition], seeds: Sequence[int]) -> list[Image]:
+        """Return one (H, W, 3) uint8 image per condition, in order.
+
+        Image i depends on conditions[i] and seeds[i] only: batch size, order and sharding change nothing beyond
+        float rounding (same batches: equal bytes; other batches on CPU float32: at most 1 grey level).
+
+        Raises:
+            DataError: a condition lacks a part that the method needs.
+        """
+        ...
+
+
+C = TypeVar("C", bound=MethodConfig)
+
+
+@dataclass(frozen=True)
+class TrainContext(Generic[C]):
+    """All that a method is given to train.
+
+    Attributes:
+        pairs: training images with their conditions, all of one size (image_size x image_size).
+        backbone: folder in diffusers format, or a hub id. checkpoint: folder to write; training resumes from what an
+            earlier call of the same configuration left there. seed: decides initial weights, order, noise and drops.
+    """
+
+    pairs: PairSequence
+    config: C
+    training: TrainingSettings
+    backbone: str
+    image_size: int
+    checkpoint: Path
+    seed: int
+    device: str = "cpu"
+    progress: Progress = field(default_factory=SilentProgress)
+
+
+@dataclass(frozen=True)
+class LoadContext(Generic[C]):
+    """All that a method is given to sample from a trained checkpoint. `batch_size` changes speed only."""
+
+    config: C
+    backbone: str
+    image_size: int
+    checkpoint: Path
+    device: str = "cpu"
+    batch_size: int = 16
+
+
+@dataclass(frozen=True)
+class TrainReport:
+    """What training cost and how it went, kept in the run record.
+
+    Attributes:
+        loss: (step, training loss) pairs, averaged between log points. seconds: of this call, data caching included.
+        parameters_trained: numbers in the trained part.
+    """
+
+    steps: int
+    seconds: float
+    parameters_trained: int
+    loss: list[tuple[int, float]]
+
+
+@dataclass(frozen=True)
+class Method(Generic[C]):
+    """A plugin: its card, its settings and where its two functions live (`package.module:function`).
+
+    `train_ref` names `train(context: TrainContext[C]) -> TrainReport`, which fills the checkpoint folder;
+    `load_ref` names `load(context: LoadContext[C]) -> Generator`.
+    """
+
+    info: MethodInfo
+    config: type[C]
+    train_ref: str
+    load_ref: str
+
+    def train(self, context: TrainContext[C]) -> TrainReport:
+        """Train the method; see `TrainContext`."""
+        return cast(Callable[[TrainContext[C]], TrainReport], _resolve(self.train_ref))(context)
+
+    def load(self, context: LoadContext[C]) -> Generator:
+        """Load a trained checkpoint; see `LoadContext`."""
+        return cast(Callable[[LoadContext[C]], Generator], _resolve(self.load_ref))(context)
+
+
+def _resolve(reference: str) -> Callable[..., object]:
+    module, _, name = reference.partition(":")
+    return cast(Callable[..., object], getattr(importlib.import_module(module), name))
+
+
+def require_parts(info: MethodInfo, conditions: Sequence[Condition]) -> None:
+    """Raise `DataError` for the first condition that lacks a part `info` says the method needs."""
+    for condition in conditions:
+        if "background" in info.needs and condition.background is None:
+            raise DataError(f"condition {condition.id!r}: {info.name} needs a background image and found none")
+        if "prompt" in info.needs and not condition.prompt.strip():
+            raise DataError(f"condition {condition.id!r}: {info.name} needs a prompt and found an empty one")

@@ -1,0 +1,88 @@
+"""The frozen protocols: everything that must be equal before two rows may be compared."""
+
+import difflib
+import hashlib
+import json
+from typing import Literal
+
+from pydantic import Field
+
+from ccbench.errors import UsageError
+from ccbench.plugin import Settings, TrainingSettings
+
+
+class Protocol(Settings):
+    """One frozen protocol.
+
+    Attributes:
+        data: name of the data source (`ccbench.data.sources`). needs_data_root: whether the user must hand its files.
+        image_size: side in pixels at which images are trained, sampled and scored (squash).
+        backbone: name of a shipped backbone, a folder in diffusers format, or a hub id.
+        sampling: overrides of the fields of every `MethodConfig` that has them.
+        set_encoder: encoder of the Frechet and kernel distances. text_encoder: of CLIP-score and CLIP-image.
+        seeds: run seeds that a complete board row needs.
+    """
+
+    name: str
+    title: str
+    version: int
+    data: Literal["phantom", "polyp"]
+    needs_data_root: bool
+    image_size: int
+    backbone: str
+    training: TrainingSettings
+    sampling: dict[str, float | int] = Field(default_factory=dict)
+    set_encoder: str
+    text_encoder: str
+    seeds: tuple[int, ...] = (0, 1, 2)
+    notes: str = ""
+
+    @property
+    def hash(self) -> str:
+        """Sixteen hex digits over every field."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+_MINI_TRAINING = TrainingSettings(max_steps=400, batch_size=8, learning_rate=5e-4, checkpoint_every=100)
+
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            name="phantom-128",
+            title="Rendered colonoscopy phantoms, 128 px, embedded: no download, any laptop",
+            version=1,
+            data="phantom",
+            needs_data_root=False,
+            image_size=128,
+            backbone="sd-mini",
+            training=_MINI_TRAINING,
+            sampling={"num_inference_steps": 20, "guidance_scale": 7.0},
+            set_encoder="lite0",
+            text_encoder="mini-clip",
+        ),
+        Protocol(
+            name="polyp-128",
+            title="Kvasir-SEG and CVC-ClinicDB, 128 px squash, on the embedded backbone",
+            version=1,
+            data="polyp",
+            needs_data_root=True,
+            image_size=128,
+            backbone="sd-mini",
+            training=_MINI_TRAINING,
+            sampling={"num_inference_steps": 20, "guidance_scale": 7.0},
+            set_encoder="lite0",
+            text_encoder="mini-clip",
+        ),
+    )
+}
+
+
+def find_protocol(name: str) -> Protocol:
+    """Return the protocol called `name`; raise `UsageError` naming the nearest one otherwise."""
+    if name in PROTOCOLS:
+        return PROTOCOLS[name]
+    near = difflib.get_close_matches(name, PROTOCOLS, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(PROTOCOLS)}"
+    raise UsageError(f"--protocol: unknown protocol {name!r}; {hint} (ccbench protocols lists them)")

@@ -1,0 +1,88 @@
+"""What a run folder holds as JSON: the run's record and its samples."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Failure = Literal["black", "constant"]
+
+
+class Record(BaseModel):
+    """Base of what a run folder holds as JSON: frozen, and an unknown field is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MethodRecord(Record):
+    """The method as installed when it was trained. `weights_sha256`: over the checkpoint's safetensors files."""
+
+    name: str
+    title: str
+    licence: str
+    distribution: str
+    version: str
+    commit: str | None = None
+    dirty: bool | None = None
+    weights_sha256: str | None = None
+
+
+class ConditionsRecord(Record):
+    """Which pairs were used; equal manifests are equal pairs."""
+
+    split: str
+    n: int
+    manifest_sha256: str
+
+
+class TrainingRecord(Record):
+    """A finished training: optimiser steps, its pairs, and (step, loss) points."""
+
+    steps: int
+    pairs: ConditionsRecord
+    loss: list[tuple[int, float]]
+
+
+class CostRecord(Record):
+    """What the run cost, interrupted attempts included. Seconds are wall clock, memory is the process's peak."""
+
+    train_seconds: float = 0.0
+    parameters_trained: int | None = None
+    sample_seconds: float = 0.0
+    images_sampled: int = 0
+    seconds_per_image: float | None = None
+    peak_memory_mb: float | None = None
+
+
+class RunRecord(Record):
+    """All that is needed to trust a run, kept as `run.json`. `failures`: kind -> synthetic images of that kind."""
+
+    schema_version: Literal[1] = 1
+    run_id: str
+    status: Literal["started", "complete", "failed"] = "started"
+    error: str | None = None
+    started: str
+    finished: str | None = None
+    method: MethodRecord | None = None
+    protocol: str
+    protocol_hash: str
+    config: dict[str, Any]
+    config_hash: str
+    not_comparable: tuple[str, ...]
+    seed: int
+    conditions: ConditionsRecord | None = None
+    training: TrainingRecord | None = None
+    cost: CostRecord = Field(default_factory=CostRecord)
+    failures: dict[str, int] = Field(default_factory=dict)
+    env: dict[str, Any] = Field(default_factory=dict)
+
+
+class Sample(Record):
+    """One synthetic image: a line of `samples.jsonl`. `file` is relative to the run folder."""
+
+    index: int
+    condition_id: str
+    copy_index: int = Field(0, alias="copy")
+    seed: int
+    file: str
+    sha256: str
+    failure: Failure | None = None

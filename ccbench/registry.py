@@ -1,0 +1,123 @@
+"""Finds the methods that installed packages offer through the entry-point group `ccbench.methods`."""
+
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, distributions
+from pathlib import Path
+from typing import Any
+
+from ccbench.errors import UsageError
+from ccbench.plugin import Method
+
+GROUP = "ccbench.methods"
+
+STALE_HINT = "if you just added it, run the editable install again (pip install -e .)"
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """One installed method; exactly one of `method` and `error` is given.
+
+    Attributes:
+        error: one line on why the plugin could not be loaded. distribution, version: the package that offers it.
+    """
+
+    name: str
+    method: Method[Any] | None
+    error: str | None
+    distribution: str
+    version: str
+
+
+@dataclass(frozen=True)
+class _Offer:
+    point: EntryPoint
+    distribution: str
+    version: str
+    place: str
+
+
+def list_methods() -> list[MethodEntry]:
+    """List every installed method by name, the broken ones with their error. Imports the plugins, not torch.
+
+    Raises:
+        UsageError: two installed packages offer a method of one name.
+    """
+    return [_load(offer) for _, offer in sorted(_offers().items())]
+
+
+def find_entry(name: str) -> MethodEntry:
+    """Return the entry called `name`, broken or not.
+
+    Raises:
+        UsageError: no such method (the nearest name is given), or two of one name.
+    """
+    offers = _offers()
+    if name in offers:
+        return _load(offers[name])
+    near = difflib.get_close_matches(name, offers, n=1)
+    known = f"did you mean {near[0]!r}?" if near else f"installed: {', '.join(sorted(offers)) or 'none'}"
+    raise UsageError(f"--method: unknown method {name!r}; {known} ({STALE_HINT})")
+
+
+def find_method(name: str) -> Method[Any]:
+    """Return the method called `name`.
+
+    Raises:
+        UsageError: as `find_entry`, or the plugin is broken.
+    """
+    entry = find_entry(name)
+    if entry.method is None:
+        source = f"{entry.distribution} {entry.version}"
+        raise UsageError(
+            f"--method: {name!r} of {source} cannot be loaded: {entry.error}; repair or uninstall {source}"
+        )
+    return entry.method
+
+
+def _offers() -> dict[str, _Offer]:
+    found: dict[str, _Offer] = {}
+    for offer in _scan():
+        name = offer.point.name
+        other = found.setdefault(name, offer)
+        if other.place != offer.place or other.distribution != offer.distribution:
+            raise UsageError(
+                f"method {name!r} is offered twice: by {other.distribution} {other.version} in {other.place} and by "
+                f"{offer.distribution} {offer.version} in {offer.place}; uninstall one of them"
+            )
+        if other.point.value != offer.point.value:
+            raise UsageError(
+                f"method {name!r} is offered twice by {offer.distribution} {offer.version}: {other.point.value} and "
+                f"{offer.point.value}; give one another name"
+            )
+    return found
+
+
+def _scan() -> Iterator[_Offer]:
+    # Not importlib.metadata.entry_points(): of two distributions with one name it silently drops the second.
+    for distribution in distributions():
+        for point in distribution.entry_points.select(group=GROUP):
+            name = re.sub(r"[-_.]+", "-", distribution.name).lower()
+            yield _Offer(point, name, distribution.version, str(Path(str(distribution.locate_file(""))).resolve()))
+
+
+def _load(offer: _Offer) -> MethodEntry:
+    method, error = None, None
+    try:
+        loaded = offer.point.load()
+    except Exception as problem:  # noqa: BLE001 - a plugin may raise anything when imported, and is listed with it
+        error = _one_line(problem)
+    else:
+        if not isinstance(loaded, Method):
+            error = f"{offer.point.value} is a {type(loaded).__name__}, wanted a ccbench Method"
+        elif loaded.info.name != offer.point.name:
+            error = f"its card says {loaded.info.name!r} and its entry point {offer.point.name!r}; they must be equal"
+        else:
+            method = loaded
+    return MethodEntry(offer.point.name, method, error, offer.distribution, offer.version)
+
+
+def _one_line(problem: Exception) -> str:
+    return " ".join(f"{type(problem).__name__}: {problem}".split())

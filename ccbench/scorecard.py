@@ -1,0 +1,96 @@
+"""The scorecard of one synthesis, and its JSON form."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from ccbench.errors import DataError
+from ccbench.types import Interval, Score
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PER_SAMPLE_COLUMNS = ("index", "condition_id", "clip_score", "clip_image")
+
+
+@dataclass(frozen=True, eq=False)
+class Scorecard:
+    """All scores of one set of synthetic images.
+
+    Attributes:
+        scores: one entry per metric, value None with a reason where it could not be computed.
+        controls: name -> scores of a control; "real-split" holds real images scored like a method (floor, ceiling).
+        per_sample: columns `PER_SAMPLE_COLUMNS`, one row an image, NaN where a pair score is not there.
+        failures: kind -> number of synthetic images; 0 = looked for and not found.
+        notes: short facts about the scoring, such as the share of truncated prompts.
+    """
+
+    scores: list[Score]
+    controls: dict[str, list[Score]]
+    per_sample: "pd.DataFrame"
+    failures: dict[str, int]
+    notes: dict[str, str | float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything but `per_sample` as plain JSON values, numbers unrounded."""
+        return {
+            "scores": [score_to_json(score) for score in self.scores],
+            "controls": {name: [score_to_json(score) for score in scores] for name, scores in self.controls.items()},
+            "failures": dict(self.failures),
+            "notes": dict(self.notes),
+        }
+
+    @classmethod
+    def from_json(cls, record: Mapping[str, Any], per_sample: "pd.DataFrame | None" = None) -> "Scorecard":
+        """Return the scorecard of `to_json`'s record; `per_sample` is empty unless given.
+
+        Raises:
+            DataError: the record does not have that form.
+        """
+        try:
+            return cls(
+                scores=[score_from_json(score) for score in record["scores"]],
+                controls={name: [score_from_json(s) for s in scores] for name, scores in record["controls"].items()},
+                per_sample=per_sample_table([], [], []) if per_sample is None else per_sample,
+                failures=dict(record["failures"]),
+                notes=dict(record["notes"]),
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise DataError(f"scorecard: not a scorecard's record ({error!r}); score the run again") from error
+
+
+def score_to_json(score: Score) -> dict[str, Any]:
+    """Return `{metric, signature, value, interval, n, n_real, reason}`."""
+    return {
+        "metric": score.metric,
+        "signature": score.signature,
+        "value": score.value,
+        "interval": None if score.interval is None else asdict(score.interval),
+        "n": score.n,
+        "n_real": score.n_real,
+        "reason": score.reason,
+    }
+
+
+def score_from_json(record: Mapping[str, Any]) -> Score:
+    """Return the score of `score_to_json`'s record."""
+    interval = record["interval"]
+    return Score(
+        metric=record["metric"],
+        signature=record["signature"],
+        value=record["value"],
+        n=record["n"],
+        n_real=record["n_real"],
+        interval=None if interval is None else Interval(**interval),
+        reason=record["reason"],
+    )
+
+
+def per_sample_table(ids: Sequence[str], clip_score: Sequence[float], clip_image: Sequence[float]) -> "pd.DataFrame":
+    """Return the table of per-image scores; an empty column of scores is filled with NaN."""
+    import pandas as pd
+
+    table = pd.DataFrame({"index": pd.RangeIndex(len(ids)), "condition_id": pd.Series(ids, dtype="str")})
+    for name, values in (("clip_score", clip_score), ("clip_image", clip_image)):
+        table[name] = pd.Series(values if len(values) else [float("nan")] * len(ids), dtype="float64")
+    return table

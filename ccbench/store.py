@@ -1,0 +1,343 @@
+"""The run folder: its record, samples, images and scores. The only file that knows the names inside it."""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from ccbench.config import RunConfig, restore_config
+from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.images import sha256_file, write_png
+from ccbench.provenance import now
+from ccbench.records import ConditionsRecord, Failure, RunRecord, Sample
+from ccbench.scorecard import Scorecard
+from ccbench.types import Image
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["ConditionsRecord", "RunFolder", "RunRecord", "Sample", "write_atomic"]
+
+
+class RunFolder:
+    """One run on disk. `open` creates or resumes it and locks it; `read` looks at an existing one.
+
+    Attributes:
+        path: the folder. checkpoint: what training left. gallery: PNG. log: text.
+    """
+
+    def __init__(self, path: Path, record: RunRecord, lock: IO[str] | None) -> None:
+        self.path = path
+        self.checkpoint = path / "checkpoint"
+        self.gallery = path / "gallery.png"
+        self.log = path / "log.txt"
+        self._record = record
+        self._lock = lock
+        self._config: RunConfig | None = None
+
+    @classmethod
+    def open(cls, path: Path, config: RunConfig | None = None) -> "RunFolder":
+        """Create the run of `config` in `path`, or resume it; without `config`, resume whatever run is there.
+
+        Raises:
+            UsageError: the folder holds another configuration or other files, cannot be written, or is in use.
+        """
+        if not (path / "run.json").exists():
+            if config is None:
+                raise UsageError(f"{path}: found no run there (no run.json); give the folder of a run")
+            _check_free(path)
+        lock = _lock_folder(path)
+        try:
+            if config is None or (path / "run.json").exists():
+                run = cls(path, _read_record(path), lock)
+                if config is not None and run.record.config_hash != config.config_hash:
+                    raise UsageError(f"--output {path}: holds {_difference(run.record, config)}; choose another folder")
+                _drop_torn_line(path / "samples.jsonl")
+            else:
+                run = cls(path, _new_record(config), lock)
+                run.update()
+        except BaseException:
+            lock.close()
+            raise
+        run._config = config
+        return run
+
+    @classmethod
+    def read(cls, path: Path) -> "RunFolder":
+        """Look at an existing run without locking it.
+
+        Raises:
+            UsageError: there is no run. DataError: its record cannot be read.
+        """
+        if not (path / "run.json").is_file():
+            raise UsageError(f"{path}: found no run there (no run.json); give the folder of a run")
+        return cls(path, _read_record(path), None)
+
+    def __enter__(self) -> "RunFolder":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the lock; another command may then use the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    @property
+    def record(self) -> RunRecord:
+        """The record as last written."""
+        return self._record
+
+    @property
+    def config(self) -> RunConfig:
+        """The run's configuration; rebuilt from the record when the run was opened without one."""
+        if self._config is None:
+            self._config = restore_config(self._record.config)
+        return self._config
+
+    def update(self, **changes: object) -> None:
+        """Replace fields of the record and write it; an unknown field is an error of the caller."""
+        fields = {name: getattr(self._record, name) for name in RunRecord.model_fields}
+        record = RunRecord.model_validate({**fields, **changes})
+        _write_json(self.path / "run.json", record.model_dump(mode="json"))
+        self._record = record
+
+    def fail(self, error: BaseException) -> None:
+        """Mark the run failed, with its error; the same command again still resumes it."""
+        self.update(status="failed", error=" ".join(f"{type(error).__name__}: {error}".split()), finished=now())
+
+    @contextmanager
+    def recording_failure(self) -> Iterator[None]:
+        """Mark the run failed when an exception passes; Ctrl-C leaves it `started`."""
+        try:
+            yield
+        except Exception as error:
+            self.fail(error)
+            raise
+
+    def image_path(self, index: int, condition_id: str) -> Path:
+        """Return where the image of one condition belongs; sorted names are the order of the conditions."""
+        name = re.sub(r"[^A-Za-z0-9._-]", "_", condition_id)
+        return self.path / "images" / f"{index:04d}-{name}.png"
+
+    def add_sample(
+        self, index: int, condition_id: str, seed: int, image: Image, failure: Failure | None = None
+    ) -> Sample:
+        """Write one synthetic image and then its line, so that a line without its image cannot be."""
+        path = self.image_path(index, condition_id)
+        path.parent.mkdir(exist_ok=True)
+        sample = Sample(
+            index=index,
+            condition_id=condition_id,
+            seed=seed,
+            file=path.relative_to(self.path).as_posix(),
+            sha256=write_png(path, image),
+            failure=failure,
+        )
+        with (self.path / "samples.jsonl").open("a", encoding="utf-8") as lines:
+            lines.write(sample.model_dump_json(by_alias=True) + "\n")
+            lines.flush()
+        return sample
+
+    def samples(self) -> list[Sample]:
+        """Return the samples whose image file exists, in the order of their conditions.
+
+        Raises:
+            DataError: a line other than a torn last one cannot be read.
+        """
+        lines = self.path / "samples.jsonl"
+        text = lines.read_text(encoding="utf-8") if lines.exists() else ""
+        found: dict[int, Sample] = {}
+        whole = text[: text.rfind("\n") + 1].splitlines()
+        for number, line in enumerate(whole, start=1):
+            try:
+                sample = Sample.model_validate_json(line)
+            except ValidationError as error:
+                raise DataError(f"{lines}:{number}: not a sample; remove the line and run the command again") from error
+            if (self.path / sample.file).is_file():
+                found[sample.index] = sample
+        return [found[index] for index in sorted(found)]
+
+    def image_files(self) -> list[Path]:
+        """Return the files of the synthetic images in the order of their conditions."""
+        return [self.path / sample.file for sample in self.samples()]
+
+    def is_sampled(self) -> bool:
+        """Return whether every condition has its image; `complete` then checks them."""
+        return self.record.conditions is not None and len(self.samples()) == self.record.conditions.n
+
+    def complete(self) -> None:
+        """Recount the images, hash each again, count failures and mark the run complete.
+
+        Raises:
+            VerificationError: an image is missing or is not the one that was recorded.
+        """
+        samples, wanted = self.samples(), self.record.conditions.n if self.record.conditions else 0
+        if [sample.index for sample in samples] != list(range(wanted)) or not wanted:
+            raise VerificationError(
+                f"{self.path}: found {len(samples)} images of {wanted}; run the command again to resume"
+            )
+        for sample in samples:
+            if sha256_file(self.path / sample.file) != sample.sha256:
+                found = self.path / sample.file
+                raise VerificationError(
+                    f"{found}: not the image that was recorded; delete it and run the command again"
+                )
+        failures = Counter(sample.failure for sample in samples if sample.failure)
+        copies = len(samples) - len({sample.sha256 for sample in samples})
+        counts = {"black": failures["black"], "constant": failures["constant"], "duplicate": copies}
+        if self.record.status != "complete" or self.record.failures != counts:
+            self.update(status="complete", error=None, failures=counts, finished=now())
+
+    def scorecard(self) -> dict[str, Any] | None:
+        """Return what `Scorecard.to_json` gave; None when there is none or the images have changed since.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        path = self.path / "scores" / "scorecard.json"
+        if not path.is_file():
+            return None
+        stored = _read_json(path)
+        scores = stored.get("scorecard")
+        if stored.get("samples_sha256") != self._samples_sha256() or not isinstance(scores, dict):
+            return None
+        return scores
+
+    def per_sample(self) -> "pd.DataFrame":
+        """Return the scorecard's table of one row an image.
+
+        Raises:
+            DataError: it is missing or cannot be read.
+        """
+        import pandas as pd
+
+        path = self.path / "scores" / "per_sample.parquet"
+        try:
+            return pd.read_parquet(path)
+        except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
+            raise DataError(f"{path}: cannot be read ({error}); score the run again") from error
+
+    def write_scorecard(self, scorecard: Scorecard) -> None:
+        """Write the scorecard and its per-sample table, tied to the images it was computed from."""
+        folder = self.path / "scores"
+        folder.mkdir(exist_ok=True)
+        write_atomic(folder / "per_sample.parquet", scorecard.per_sample.to_parquet(index=False))
+        stored = {
+            "run_id": self.record.run_id,
+            "samples_sha256": self._samples_sha256(),
+            "scorecard": scorecard.to_json(),
+        }
+        _write_json(folder / "scorecard.json", stored)
+
+    def checkpoint_sha256(self) -> str | None:
+        """Return sha256 hex over name and content of the checkpoint's safetensors files; None when it has none."""
+        files = sorted(self.checkpoint.rglob("*.safetensors"))
+        lines = [f"{file.relative_to(self.checkpoint).as_posix()}\t{sha256_file(file)}\n" for file in files]
+        return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else None
+
+    def _samples_sha256(self) -> str:
+        return hashlib.sha256("".join(sample.sha256 for sample in self.samples()).encode()).hexdigest()
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file through a temporary one in the same folder, so that a reader never sees half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UsageError(f"{path}: cannot be written ({error.strerror}); choose another output folder") from error
+
+
+def _new_record(config: RunConfig) -> RunRecord:
+    return RunRecord(
+        run_id=f"{config.method}-seed{config.seed}-{config.config_hash[:8]}",
+        started=now(),
+        protocol=config.protocol.name,
+        protocol_hash=config.protocol.hash,
+        config=config.model_dump(mode="json"),
+        config_hash=config.config_hash,
+        not_comparable=config.not_comparable,
+        seed=config.seed,
+    )
+
+
+def _check_free(path: Path) -> None:
+    others = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith(".")) if path.is_dir() else []
+    if others:
+        raise UsageError(f"--output {path}: holds {others[0]!r} and no run; choose a new or empty folder")
+
+
+def _lock_folder(path: Path) -> IO[str]:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / ".lock").open("w")
+    except OSError as error:
+        raise UsageError(f"--output {path}: cannot be written ({error.strerror}); choose another folder") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise UsageError(
+            f"--output {path}: another command is working in this folder; wait for it or choose another folder"
+        ) from error
+    return lock
+
+
+def _difference(record: RunRecord, config: RunConfig) -> str:
+    """Say which settings differ, for the message that refuses the folder."""
+    held, wanted = dict(_leaves(record.config)), dict(_leaves(config.model_dump(mode="json", exclude={"overrides"})))
+    changed = [f"{key} {held.get(key)!r}, not {value!r}" for key, value in wanted.items() if held.get(key) != value]
+    return f"run {record.run_id} of another configuration ({'; '.join(changed[:3]) or 'made by another version'})"
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _drop_torn_line(path: Path) -> None:
+    data = path.read_bytes() if path.exists() else b""
+    if data and not data.endswith(b"\n"):
+        write_atomic(path, data[: data.rfind(b"\n") + 1])
+
+
+def _read_record(path: Path) -> RunRecord:
+    try:
+        return RunRecord.model_validate(_read_json(path / "run.json"))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        raise DataError(f"{path / 'run.json'}: {place}: {problem['msg']}; start a new run in another folder") from error
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error}); restore the file or start a new run") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: found a {type(content).__name__}, wanted a JSON object; start a new run")
+    return content
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    write_atomic(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())

@@ -1,0 +1,126 @@
+"""Samples one synthetic image for every test condition of a run; an interrupted run ends as an uninterrupted one."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ccbench.data.sources import open_split
+from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.plugin import Generator, LoadContext
+from ccbench.records import Failure
+from ccbench.registry import find_method
+from ccbench.seeding import sample_seed
+from ccbench.store import RunFolder
+from ccbench.training import describe_split, find_backbone, peak_memory_mb
+from ccbench.types import Image, PairSequence, Progress, ProgressStep, SilentProgress
+
+BLACK = 8
+"""An image whose brightest value is below this is black."""
+
+
+def synthesize(
+    run: RunFolder,
+    data_root: Path | None,
+    *,
+    device: str = "cpu",
+    batch_size: int = 16,
+    progress: Progress = SilentProgress(),
+) -> None:
+    """Write the images that the run still lacks and mark it complete.
+
+    Conditions are cut into fixed chunks of `batch_size`; a chunk with any missing image is generated whole and only
+    the missing files are written, so that resuming with one batch size changes no byte.
+
+    Raises:
+        UsageError: the run is not trained, or the method's images break the contract.
+        DataError: the test data is missing, or is not what the run was started with.
+        VerificationError: an image on disk is not the one that was recorded.
+    """
+    with run.recording_failure():
+        if not run.is_sampled():
+            if run.record.training is None:
+                raise UsageError(f"{run.path}: this run is not trained; train it first (ccbench train or ccbench run)")
+            _sample_missing(run, data_root, device, batch_size, progress)
+        run.complete()
+
+
+def check_images(images: object, count: int, size: int, method: str) -> list[Image]:
+    """Return `images` if they are what `Generator.generate` promises.
+
+    Raises:
+        UsageError: another number of images than `count`, or one that is not (size, size, 3) uint8.
+    """
+    if not isinstance(images, list) or len(images) != count:
+        found = len(images) if isinstance(images, Sequence) else "no"
+        kind = type(images).__name__
+        raise UsageError(f"method {method!r}: generate returned {found} images in a {kind}, wanted {count} in a list")
+    for number, image in enumerate(images):
+        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.shape != (size, size, 3):
+            found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+            raise UsageError(f"method {method!r}: image {number} is {found}, wanted uint8 {(size, size, 3)}")
+    return images
+
+
+def find_failure(image: Image) -> Failure | None:
+    """Return what is wrong with a synthetic image: `black`, `constant` (one colour all over), or None."""
+    if image.max() < BLACK:
+        return "black"
+    return "constant" if not np.ptp(image, axis=(0, 1)).any() else None
+
+
+def _sample_missing(run: RunFolder, data_root: Path | None, device: str, batch_size: int, progress: Progress) -> None:
+    split = open_split(run.config.protocol, "test", data_root, run.config.limit)
+    conditions = describe_split(split)
+    if run.record.conditions not in (None, conditions):
+        raise DataError(f"{run.path}: the test data has changed since this run began; restore it or start a new run")
+    run.update(status="started", error=None, finished=None, conditions=conditions)
+    done = {sample.index for sample in run.samples()}
+    chunks = [range(i, min(i + batch_size, conditions.n)) for i in range(0, conditions.n, batch_size)]
+    generator = _load(run, device, batch_size)
+    with progress.step("sampling", conditions.n) as step:
+        step.advance(len(done))
+        for chunk in chunks:
+            if not done.issuperset(chunk):
+                _sample_chunk(run, generator, split.pairs, chunk, done, step)
+    peak = max(run.record.cost.peak_memory_mb or 0.0, peak_memory_mb(device))
+    run.update(cost=run.record.cost.model_copy(update={"peak_memory_mb": peak}))
+
+
+def _load(run: RunFolder, device: str, batch_size: int) -> Generator:
+    trained = run.record.method
+    if trained is None or trained.weights_sha256 != run.checkpoint_sha256():
+        raise VerificationError(f"{run.checkpoint}: not the weights that training left; start a new run")
+    context: LoadContext[Any] = LoadContext(
+        config=run.config.settings,
+        backbone=find_backbone(run.config.protocol.backbone),
+        image_size=run.config.protocol.image_size,
+        checkpoint=run.checkpoint,
+        device=device,
+        batch_size=batch_size,
+    )
+    return find_method(run.config.method).load(context)
+
+
+def _sample_chunk(
+    run: RunFolder, generator: Generator, pairs: PairSequence, chunk: range, done: set[int], step: ProgressStep
+) -> None:
+    conditions = [pairs[index].condition for index in chunk]
+    seeds = [sample_seed(run.config.seed, condition.id) for condition in conditions]
+    begin = time.perf_counter()
+    images = generator.generate(conditions, seeds)
+    seconds = time.perf_counter() - begin
+    check_images(images, len(chunk), run.config.protocol.image_size, run.config.method)
+    for index, condition, seed, image in zip(chunk, conditions, seeds, images, strict=True):
+        if index not in done:
+            run.add_sample(index, condition.id, seed, image, find_failure(image))
+            step.advance()
+    cost = run.record.cost
+    sampled, total = cost.images_sampled + len(chunk), cost.sample_seconds + seconds
+    run.update(
+        cost=cost.model_copy(
+            update={"images_sampled": sampled, "sample_seconds": total, "seconds_per_image": total / sampled}
+        )
+    )

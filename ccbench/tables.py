@@ -1,0 +1,44 @@
+"""How numbers look in print: the only place where they are rounded."""
+
+from collections.abc import Sequence
+
+from ccbench.metrics import metric_info
+
+_DIGITS = {"kid": 4}  # kernel distances are small; everything else is read to the second decimal
+
+
+def metric_heading(metric: str) -> str:
+    """Return a metric's name with the arrow that points to better, such as `fd_lite0 ↓`."""
+    return f"{metric} {'↑' if metric_info(metric).direction == 'up' else '↓'}"
+
+
+def format_value(metric: str, value: float | None) -> str:
+    """Return a metric's value as tables show it; `-` for one that could not be computed."""
+    return "-" if value is None else f"{value:.{_DIGITS.get(metric.partition('_')[0], 2)}f}"
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration for people: `0.42 s`, `38 s`, `4 min 10 s`, `2 h 05 min`."""
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def format_count(count: int) -> str:
+    """Return a large count for people, such as `2.83 M`."""
+    for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return str(count)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
+    """Return a GitHub table; the columns numbered in `right` are aligned to the right."""
+    rule = ["---:" if index in right else "---" for index in range(len(header))]
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, rule, *rows)]
+    return "".join(f"| {' | '.join(row)} |\n" for row in cells)

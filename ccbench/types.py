@@ -1,0 +1,144 @@
+"""The nouns of the system, on NumPy only: images, masks, conditions, pairs and scores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ccbench.errors import DataError
+
+Image = NDArray[np.uint8]
+"""(H, W, 3) RGB, 0..255."""
+
+Mask = NDArray[np.bool_]
+"""(H, W), True = polyp."""
+
+
+def check_image(image: Image, where: str) -> Image:
+    """Return `image` if it is (H, W, 3) uint8; raise `DataError` naming `where` otherwise."""
+    if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3):
+        found = f"{getattr(image, 'dtype', type(image).__name__)} {getattr(image, 'shape', '')}"
+        raise DataError(f"{where}: found {found}, wanted a uint8 RGB image of shape (H, W, 3)")
+    return image
+
+
+def check_mask(mask: Mask, where: str) -> Mask:
+    """Return `mask` if it is (H, W) bool; raise `DataError` naming `where` otherwise."""
+    if not (isinstance(mask, np.ndarray) and mask.dtype == np.bool_ and mask.ndim == 2):
+        found = f"{getattr(mask, 'dtype', type(mask).__name__)} {getattr(mask, 'shape', '')}"
+        raise DataError(f"{where}: found {found}, wanted a boolean mask of shape (H, W)")
+    return mask
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a generator is given for one image.
+
+    Attributes:
+        id: unique within its protocol; joins the condition to its image, its real image and its scores.
+        mask: (H, W) bool, the polyp region.
+        prompt: text, foreground clause first; empty when the method is asked for an unconditional prompt.
+        background: (H, W, 3) real frame whose mucosa is kept, for the methods that need one.
+        cluster: video sequence or patient, None where unknown.
+    """
+
+    id: str
+    mask: Mask
+    prompt: str
+    background: Image | None = None
+    cluster: str | None = None
+
+    def __post_init__(self) -> None:
+        check_mask(self.mask, f"condition {self.id!r}")
+
+
+@dataclass(frozen=True)
+class RealPair:
+    """A real image with the condition that describes it: one sample to train on or to score against."""
+
+    image: Image
+    condition: Condition
+
+    def __post_init__(self) -> None:
+        check_image(self.image, f"real image of condition {self.condition.id!r}")
+        if self.image.shape[:2] != self.condition.mask.shape:
+            raise DataError(
+                f"pair {self.condition.id!r}: image is {self.image.shape[:2]}, its mask {self.condition.mask.shape}; "
+                "they must have one size"
+            )
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A confidence interval of a score, in the score's own unit, and how it was made."""
+
+    low: float
+    high: float
+    level: float
+    kind: str
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number with what is needed to trust it.
+
+    Attributes:
+        metric: public name, such as `fd_lite0`.
+        signature: everything that must be equal before two values may be compared.
+        value: None when it could not be computed; `reason` then says why.
+        n: synthetic images scored. n_real: real images they were compared with.
+    """
+
+    metric: str
+    signature: str
+    value: float | None
+    n: int
+    n_real: int | None = None
+    interval: Interval | None = None
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.value is None) == (self.reason is None):
+            raise ValueError(f"score {self.metric!r}: exactly one of value and reason must be given")
+        if self.value is not None and not np.isfinite(self.value):
+            raise ValueError(f"score {self.metric!r}: a value that is not finite must be stored as None with a reason")
+
+
+class ProgressStep(Protocol):
+    """One long step under way."""
+
+    def __enter__(self) -> "ProgressStep": ...
+    def __exit__(self, *exc: object) -> None: ...
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        """Report `amount` more units done; `note` is a short live figure, such as a loss."""
+
+
+class Progress(Protocol):
+    """Where library code reports how far it is. The CLI draws it; library code never prints."""
+
+    def step(self, description: str, total: int) -> ProgressStep:
+        """Open a step of `total` units; use it as a context manager."""
+
+
+class _SilentStep:
+    def __enter__(self) -> "_SilentStep":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return None
+
+    def advance(self, amount: int = 1, note: str = "") -> None:
+        return None
+
+
+class SilentProgress:
+    """Reports nothing; the default of every library call."""
+
+    def step(self, description: str, total: int) -> ProgressStep:
+        """Return a step that draws nothing."""
+        return _SilentStep()
+
+
+PairSequence = Sequence[RealPair]

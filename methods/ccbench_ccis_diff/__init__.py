@@ -1,0 +1,19 @@
+"""CCIS-DIFF: the card of the method. Imports no torch."""
+
+from ccbench.plugin import Method, MethodInfo
+from ccbench_ccis_diff.config import CcisDiffConfig
+
+METHOD: Method[CcisDiffConfig] = Method(
+    info=MethodInfo(
+        name="ccis-diff",
+        title="CCIS-DIFF",
+        paper="CCIS-Diff: A Generative Model with Stable Diffusion Prior for Controlled Colonoscopy Image Synthesis",
+        code=None,
+        licence="no public code; re-implemented from the paper, Apache-2.0",
+        year=2024,
+        reported={"fid": 71.73, "clip_score": 31.96, "clip_image": 88.70},
+    ),
+    config=CcisDiffConfig,
+    train_ref="ccbench_ccis_diff.train:train",
+    load_ref="ccbench_ccis_diff.generator:load",
+)

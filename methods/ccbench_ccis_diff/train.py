@@ -1,0 +1,11 @@
+"""Trains CCIS-DIFF."""
+
+from ccbench.diffusion.trainer import train_branch
+from ccbench.plugin import TrainContext, TrainReport
+from ccbench_ccis_diff.config import CcisDiffConfig
+from ccbench_ccis_diff.model import build
+
+
+def train(context: TrainContext[CcisDiffConfig]) -> TrainReport:
+    """Fill the checkpoint folder; see `train_branch`."""
+    return train_branch(context, build)

@@ -1,0 +1,68 @@
+"""Complete runs made by hand: a run folder with three images and a scorecard, no training and no encoder."""
+
+from pathlib import Path
+
+import numpy as np
+
+import fake_methods
+from ccbench.config import resolve_config
+from ccbench.protocols import PROTOCOLS
+from ccbench.records import ConditionsRecord, CostRecord, MethodRecord, TrainingRecord
+from ccbench.scorecard import Scorecard, per_sample_table
+from ccbench.store import RunFolder
+from ccbench.types import Interval, Score
+
+N = 3
+CONDITIONS = ConditionsRecord(split="test", n=N, manifest_sha256="c" * 64)
+TRAINED_ON = ConditionsRecord(split="train", n=5, manifest_sha256="d" * 64)
+
+
+def make_card(fd: float, clip: float, n: int = N, signature: str = "fd_lite0|enc:lite0") -> Scorecard:
+    """A scorecard of two metrics, one with better down and one with better up, and the control of both."""
+    return Scorecard(
+        scores=[
+            Score("fd_lite0", signature, fd, n, 5, Interval(fd - 1, fd + 1, 0.95, "jackknife")),
+            Score("clip_score", "clip_score|enc:mini-clip", clip, n),
+            Score("clip_image", "clip_image|enc:none", None, n, reason="the encoder is missing"),
+        ],
+        controls={
+            "real-split": [
+                Score("fd_lite0", signature, 10.125, n, 5),
+                Score("clip_score", "clip_score|enc:mini-clip", 31.5, n),
+            ]
+        },
+        per_sample=per_sample_table([f"c{i}" for i in range(n)], [clip] * n, []),
+        failures={"decode": 0},
+        notes={"prompts_truncated": 0.0},
+    )
+
+
+def make_run(
+    path: Path,
+    protocol: str,
+    card: Scorecard,
+    *,
+    seed: int = 0,
+    sets: tuple[str, ...] = (),
+    conditions: ConditionsRecord = CONDITIONS,
+    train_seconds: float = 61.0,
+) -> Path:
+    """Write a complete, scored run of the fake method, which must be installed."""
+    config = resolve_config(fake_methods.METHOD, PROTOCOLS[protocol], sets=sets, seed=seed)
+    with RunFolder.open(path, config) as run:
+        run.update(
+            method=MethodRecord(
+                name="fake", title="Fake", licence="Apache-2.0", distribution="fake-plugin", version="1.2.3"
+            ),
+            conditions=conditions,
+            training=TrainingRecord(steps=3, pairs=TRAINED_ON, loss=[(1, 0.5)]),
+            cost=CostRecord(train_seconds=train_seconds, parameters_trained=2_830_000, seconds_per_image=0.125),
+            env={"device": "cpu", "device_name": "a processor"},
+        )
+        for index in range(conditions.n):
+            image = np.full((16, 16, 3), 40 + index + 10 * seed, dtype=np.uint8)
+            image[0] = 200
+            run.add_sample(index, f"c{index}", seed, image)
+        run.complete()
+        run.write_scorecard(card)
+    return path

@@ -1,0 +1,40 @@
+"""What the command line needs to run a whole run in a second: a fake method, a small protocol, and a fake scorer."""
+
+from pathlib import Path
+
+import pytest
+
+import ccbench.scoring
+from board_runs import make_card
+from calling import Call, Finished
+from ccbench.cli import execute
+from ccbench.protocols import PROTOCOLS, Protocol
+from ccbench.scorecard import Scorecard
+
+
+@pytest.fixture
+def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """Return a function that runs one command line in an empty folder, as `ccbench` would."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")  # tables do not break words that a test looks for
+
+    def run(*args: object) -> Finished:
+        capsys.readouterr()
+        code = execute([str(arg) for arg in args])
+        return Finished(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def scored_images(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyPatch) -> list[list[Path]]:
+    """Make the fake method and the protocol `small` usable, score without encoders, and note what was scored."""
+    monkeypatch.setitem(PROTOCOLS, "small", small_protocol)
+    calls: list[list[Path]] = []
+
+    def score(images: list[Path], *args: object, **named: object) -> Scorecard:
+        calls.append(images)
+        return make_card(52.126, 25.0, n=len(images))
+
+    monkeypatch.setattr(ccbench.scoring, "score_synthesis", score)
+    return calls

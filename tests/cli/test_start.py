@@ -1,0 +1,123 @@
+"""Starting the command line: speed, what is imported, and how failures end."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+import ccbench.registry
+from calling import Call, Install
+from ccbench.errors import DataError
+
+HELP_SECONDS = 1.5  # the bar is 0.5 s on an idle machine; a loaded one may take three times as long
+
+_PROBE = """
+import sys
+from ccbench.cli import execute
+code = execute(sys.argv[1:])
+heavy = {"torch", "diffusers", "transformers", "pandas", "scipy", "timm"} & set(sys.modules)
+sys.exit(f"imported {sorted(heavy)}" if heavy else code)
+"""
+
+
+def test_help_is_quick() -> None:
+    seconds = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", _PROBE, "--help"], capture_output=True, text=True, check=True)
+        seconds.append(time.perf_counter() - begin)
+    assert "ccbench run --method ccis-diff" in done.stdout
+    assert min(seconds) < HELP_SECONDS
+
+
+@pytest.mark.parametrize(
+    "args", [["--help"], ["methods"], ["methods", "--json"], ["protocols"], ["protocols", "show", "phantom-128"]]
+)
+def test_listing_imports_nothing_heavy(args: list[str]) -> None:
+    done = subprocess.run([sys.executable, "-c", _PROBE, *args], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["run", "--method", "ccis-dif"], 2, "did you mean 'ccis-diff'?"),
+        (["run", "--method", "fake", "--protocol", "phantm-128"], 2, "did you mean 'phantom-128'?"),
+        (["run", "--method", "fake", "--set", "guidance_scal=3"], 2, "did you mean 'method.guidance_scale'?"),
+        (["run", "--method", "fake", "--set", "guidance_scale=low"], 2, "guidance_scale"),
+        (["run", "--method", "fake", "--protocol", "polyp-128"], 4, "Kvasir-SEG/ and CVC-ClinicDB/"),
+        (["run", "--method", "fake", "--protocol", "polyp-128", "--data-root", "."], 4, "no folder Kvasir-SEG/"),
+        (["run"], 2, "Missing option '--method'"),
+        (["run", "--nope"], 2, "No such option: --nope"),
+        (["rum"], 2, "Did you mean 'run'?"),
+        (["score"], 2, "--images DIR and --reference DIR"),
+        (["score", "here"], 2, "found no run there"),
+        (["score", "here", "--encoder", "inception"], 2, "scored as its protocol says"),
+        (["score", "--images", "a", "--reference", "b"], 4, "a: not a folder"),
+        (["leaderboard", "add", "here"], 2, "found no run there"),
+        (["protocols", "show", "polyp"], 2, "did you mean 'polyp-128'?"),
+    ],
+)
+def test_wrong_use_is_one_line_and_its_code(
+    call: Call, fake_plugin: str, args: list[str], code: int, words: str
+) -> None:
+    done = call(*args)
+    assert done.code == code
+    assert words in done.err and done.err.startswith("error: ") and done.err.count("\n") == 1
+    assert done.out == ""
+
+
+def test_no_command_shows_help_and_version_is_printed(call: Call) -> None:
+    assert "Commands:" in call().out
+    assert call("--version").out == "0.1.0\n"
+
+
+def test_a_known_error_on_several_lines_is_still_one(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise DataError("first\n  second")
+
+    monkeypatch.setattr(ccbench.registry, "list_methods", fail)
+    done = call("methods")
+    assert (done.code, done.err) == (4, "error: first second\n")
+
+
+def test_a_fault_shows_a_traceback_only_when_asked_to(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("by zero")
+
+    monkeypatch.setattr(ccbench.registry, "list_methods", fail)
+    short = call("methods")
+    assert short.code == 1 and short.err.count("\n") == 1
+    assert "unexpected ZeroDivisionError: by zero" in short.err and "CCBENCH_DEBUG=1" in short.err
+    monkeypatch.setenv("CCBENCH_DEBUG", "1")
+    long = call("methods")
+    assert long.code == 1 and "Traceback (most recent call last)" in long.err
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        done = subprocess.run(
+            [sys.executable, "-c", _PROBE, "protocols"], stdout=closed, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert "Traceback" not in done.stderr
+
+
+def test_methods_lists_a_broken_plugin_with_its_error(call: Call, install_plugin: Install) -> None:
+    install_plugin({"fake": "fake_methods:METHOD", "gone": "no_such_module:METHOD"})
+    cards = {card["name"]: card for card in call("methods", "--json").json["methods"]}
+    assert cards["fake"]["status"] == "ok"
+    assert cards["fake"]["needs"] == ["mask", "prompt"] and cards["fake"]["version"] == "1.2.3"
+    assert cards["gone"]["status"].startswith("broken: ModuleNotFoundError")
+    assert "no_such_module" in call("methods").out
+
+
+def test_protocols_are_shown_whole(call: Call) -> None:
+    listed = call("protocols", "--json").json["protocols"]
+    shown = call("protocols", "show", "phantom-128", "--json").json
+    assert shown in listed
+    assert shown["training"]["max_steps"] > 0 and len(shown["hash"]) == 16
+    assert shown["hash"] in call("protocols", "show", "phantom-128").out

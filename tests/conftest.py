@@ -1,0 +1,65 @@
+"""Fixtures shared by the tests: an installed fake plugin, a small protocol for it, and polyp files in their layout."""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import fake_methods
+from ccbench.plugin import TrainingSettings
+from ccbench.protocols import Protocol
+from fake_polyps import write_polyps
+
+Install = Callable[..., Path]
+
+
+@pytest.fixture
+def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """Return a function that makes a distribution with entry points visible, as an installed wheel would be."""
+
+    def install(points: dict[str, str], name: str = "fake-plugin", version: str = "1.2.3", place: str = "site") -> Path:
+        site = tmp_path / place
+        info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        lines = [f"{key} = {value}" for key, value in points.items()]
+        (info / "entry_points.txt").write_text("\n".join(["[ccbench.methods]", *lines, ""]))
+        monkeypatch.syspath_prepend(site)
+        importlib.invalidate_caches()
+        return site
+
+    return install
+
+
+@pytest.fixture
+def fake_plugin(install_plugin: Install) -> str:
+    """Install the NumPy-only fake method and return its name."""
+    install_plugin({"fake": "fake_methods:METHOD"})
+    return fake_methods.METHOD.info.name
+
+
+@pytest.fixture
+def small_protocol(tmp_path: Path) -> Protocol:
+    """A protocol on 16 px phantoms with an empty folder as its backbone."""
+    backbone = tmp_path / "backbone"
+    backbone.mkdir()
+    return Protocol(
+        name="small",
+        title="for tests",
+        version=1,
+        data="phantom",
+        needs_data_root=False,
+        image_size=16,
+        backbone=str(backbone),
+        training=TrainingSettings(max_steps=3, batch_size=2),
+        sampling={"num_inference_steps": 20, "guidance_scale": 7.0},
+        set_encoder="lite0",
+        text_encoder="mini-clip",
+    )
+
+
+@pytest.fixture
+def polyp_files(tmp_path: Path) -> Path:
+    """Small images in the layout of Kvasir-SEG and CVC-ClinicDB; return the data root."""
+    return write_polyps(tmp_path / "data")

@@ -1,0 +1,19 @@
+"""Every installed method keeps the contract of `ccbench.plugin`, on the shipped backbone."""
+
+from pathlib import Path
+
+import pytest
+
+from ccbench.registry import find_method, list_methods
+from ccbench.testing import assert_method
+
+NAMES = [entry.name for entry in list_methods()]
+
+
+def test_the_methods_of_this_repository_are_installed() -> None:
+    assert {"ccis-diff", "controlnet"} <= set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_method_keeps_the_contract(name: str, tmp_path: Path) -> None:
+    assert_method(find_method(name), workdir=tmp_path)

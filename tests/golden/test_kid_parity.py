@@ -1,0 +1,35 @@
+"""Kernel distance against torch-fidelity's on the same features.
+
+Origin of the expected values: torch_fidelity.metric_kid run here with one subset that holds the full sets, which
+needs sets of equal size; its subsets' mean has the same expectation for unequal ones.
+"""
+
+import numpy as np
+import pytest
+import torch
+from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
+
+from ccbench.metrics.kernel import kernel_distance
+
+
+def features(n: int, shift: float, seed: int, width: int = 64) -> np.ndarray:
+    return np.maximum(np.random.default_rng(seed).normal(shift, 1, size=(n, width)), 0)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.4])
+def test_full_sets_of_equal_size(shift: float) -> None:
+    x, y = features(90, 0, 1), features(90, shift, 2)
+    expected = kid_features_to_metric(
+        torch.from_numpy(x), torch.from_numpy(y), kid_subsets=1, kid_subset_size=90, verbose=False
+    )
+    assert kernel_distance(x, y).value == pytest.approx(expected[KEY_METRIC_KID_MEAN], rel=1e-6, abs=1e-10)
+
+
+def test_unequal_sets_against_the_mean_over_subsets() -> None:
+    x, y = features(150, 0, 3), features(260, 0.3, 4)
+    subsets = 400
+    expected = kid_features_to_metric(
+        torch.from_numpy(x), torch.from_numpy(y), kid_subsets=subsets, kid_subset_size=60, verbose=False
+    )
+    tolerance = 4 * expected[KEY_METRIC_KID_STD] / np.sqrt(subsets)
+    assert kernel_distance(x, y).value == pytest.approx(expected[KEY_METRIC_KID_MEAN], abs=tolerance)

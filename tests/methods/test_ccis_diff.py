@@ -1,0 +1,249 @@
+"""The invariants of CCIS-DIFF (derived from the paper's equations) on a small random model."""
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from pydantic import ValidationError
+
+from ccbench.diffusion.backbone import Backbone, EncodedPrompts, encode_prompts
+from ccbench.diffusion.branch import Residuals, predict_noise
+from ccbench_ccis_diff.config import BmwsSettings, CcisDiffConfig, TaamSettings
+from ccbench_ccis_diff.model import BlurMaskWeighting, CcisDiffBranch, blur_masks, build
+from ccbench_ccis_diff.text_aware_attention import TextAwareBlock, reweighted_attention, text_scores
+from ccbench_controlnet.config import ControlNetConfig
+from ccbench_controlnet.model import build as build_controlnet
+from tiny_backbone import wake
+
+PROMPTS = ["a large red polyp", "a flat pale polyp, dim light"]
+TIMES = torch.tensor([40, 800])
+
+
+def residuals(branch: CcisDiffBranch, texts: EncodedPrompts, masks: torch.Tensor) -> Residuals:
+    latents = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        found: Residuals = branch(latents, TIMES, texts, branch.encode_hint(masks))
+    return found
+
+
+def largest_difference(a: Residuals, b: Residuals) -> float:
+    return max((x - y).abs().max().item() for x, y in zip([*a.skips, a.middle], [*b.skips, b.middle], strict=True))
+
+
+def make(backbone: Backbone, awake: bool = True, **settings: object) -> CcisDiffBranch:
+    torch.manual_seed(0)
+    branch = build(backbone, CcisDiffConfig.model_validate(settings)).eval()
+    if awake:
+        wake(branch)
+    return branch
+
+
+@pytest.mark.parametrize("mode", ["A", "B", "C", "D"])
+@pytest.mark.parametrize("bmws", ["on", "off"])
+def test_untrained_branch_leaves_the_backbone_as_it_is(
+    backbone: Backbone, masks: torch.Tensor, mode: str, bmws: str
+) -> None:
+    branch = make(backbone, awake=False, bmws=bmws, taam={"mode": mode})
+    latents, texts = torch.randn(2, 4, 8, 8), encode_prompts(backbone, PROMPTS)
+    with torch.no_grad():
+        plain = backbone.unet(latents, TIMES, texts.context).sample
+        found = branch(latents, TIMES, texts, branch.encode_hint(masks))
+        assert torch.equal(plain, predict_noise(backbone.unet, latents, TIMES, texts.context, found))
+
+
+def test_both_modules_off_is_controlnet(backbone: Backbone, masks: torch.Tensor) -> None:
+    ours = make(backbone, bmws="off", taam="off")
+    torch.manual_seed(0)
+    theirs = build_controlnet(backbone, ControlNetConfig()).eval()
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    theirs.load_state_dict(ours.state_dict())
+    texts = encode_prompts(backbone, PROMPTS)
+    assert largest_difference(residuals(ours, texts, masks), residuals(theirs, texts, masks)) == 0  # type: ignore[arg-type]
+
+
+def test_shared_part_has_controlnets_names(backbone: Backbone) -> None:
+    shared = {key for key in make(backbone).state_dict() if key.startswith("control.")}
+    assert shared == set(build_controlnet(backbone, ControlNetConfig()).state_dict())
+
+
+@pytest.mark.parametrize("mode", ["A", "B", "C", "D"])
+def test_empty_prompt_switches_taam_off(backbone: Backbone, masks: torch.Tensor, mode: str) -> None:
+    aware = make(backbone, taam={"mode": mode})
+    plain = make(backbone, taam="off")
+    plain.load_state_dict(aware.state_dict())
+    empty, told = encode_prompts(backbone, ["", ""]), encode_prompts(backbone, PROMPTS)
+    assert largest_difference(residuals(aware, empty, masks), residuals(plain, empty, masks)) < 1e-5
+    assert largest_difference(residuals(aware, told, masks), residuals(plain, told, masks)) > 1e-5
+
+
+def test_mode_a_needs_an_inside_and_an_outside(backbone: Backbone) -> None:
+    aware, plain = make(backbone, taam={"mode": "A"}), make(backbone, taam="off")
+    plain.load_state_dict(aware.state_dict())
+    texts = encode_prompts(backbone, PROMPTS)
+    for fill in (0.0, 1.0):
+        masks = torch.full((2, 3, 64, 64), fill)
+        assert largest_difference(residuals(aware, texts, masks), residuals(plain, texts, masks)) < 1e-5
+
+
+def random_heads() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(4)
+    q, k, v = (torch.randn(2, 3, 16, 8, generator=generator) for _ in range(3))
+    return q, k, v
+
+
+INSIDE = (torch.arange(16) % 3 == 0).expand(2, 16)
+
+
+@pytest.mark.parametrize("mode", ["A", "B", "C", "D"])
+def test_scores_of_one_are_plain_attention(mode: str) -> None:
+    q, k, v = random_heads()
+    found = reweighted_attention(q, k, v, torch.ones(2, 16), TaamSettings.model_validate({"mode": mode}), INSIDE)
+    assert torch.allclose(found, torch.nn.functional.scaled_dot_product_attention(q, k, v), atol=1e-6)
+
+
+def test_scores_of_zero_in_mode_b_give_every_query_the_mean_value() -> None:
+    q, k, v = random_heads()
+    found = reweighted_attention(q, k, v, torch.zeros(2, 16), TaamSettings(mode="B"), INSIDE)
+    assert torch.allclose(found, v.mean(2, keepdim=True).expand_as(found), atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["A", "B", "C", "D"])
+def test_fused_form_equals_the_explicit_map(mode: str) -> None:
+    """Explicit (h w, h w) maps, written from the definitions of the four modes."""
+    q, k, v = random_heads()
+    s = torch.rand(2, 16, generator=torch.Generator().manual_seed(5))
+    logits = q @ k.transpose(2, 3) / 8**0.5
+    keys = s[:, None, None, :]
+    gate = INSIDE[:, None, :, None] & ~INSIDE[:, None, None, :]
+    if mode == "A":
+        weights = (logits * torch.where(gate, keys, 1.0)).softmax(3)
+    elif mode == "B":
+        weights = (logits * keys).softmax(3)
+    elif mode == "C":
+        weights = (logits * (1 + 0.7 * keys)).softmax(3)
+    else:
+        weights = logits.softmax(3) * (keys + 1e-6)
+        weights = weights / weights.sum(3, keepdim=True)
+    settings = TaamSettings.model_validate({"mode": mode, "strength": 0.7})
+    assert torch.allclose(reweighted_attention(q, k, v, s, settings, INSIDE), weights @ v, atol=1e-5)
+
+
+def test_all_tokens_give_no_scores_and_are_refused() -> None:
+    """Every softmax row sums to 1, so the median-shifted sum is 0 everywhere, up to rounding over a maximum of 1."""
+    probabilities = torch.rand(2, 16, 77, generator=torch.Generator().manual_seed(6)).softmax(2)
+    scores = text_scores(probabilities, torch.ones(2, 77, dtype=torch.bool), 4, smooth=False)
+    assert scores.max() < 1e-5
+    with pytest.raises(ValidationError, match="sums to 1"):
+        TaamSettings.model_validate({"tokens": "all"})
+
+
+def test_scores_by_hand() -> None:
+    """Sums 0.1 0.2 0.3 0.6: lower median 0.2, maximum 0.6."""
+    probabilities = torch.zeros(1, 4, 77)
+    probabilities[0, :, 1] = torch.tensor([0.1, 0.2, 0.3, 0.6])
+    words = torch.zeros(1, 77, dtype=torch.bool)
+    words[0, 1] = True
+    found = text_scores(probabilities, words, 2, smooth=False)[0]
+    assert torch.allclose(found, torch.tensor([0.0, 0.0, 1 / 6, 4 / 6]), atol=1e-6)
+
+
+def test_smoothing_kernel_sums_to_one_inside() -> None:
+    probabilities = torch.zeros(1, 25, 77)
+    probabilities[0, 12, 1] = 1.0  # an impulse in the middle of 5 x 5
+    words = torch.zeros(1, 77, dtype=torch.bool)
+    words[0, 1] = True
+    scores = text_scores(probabilities, words, 5, smooth=True).view(5, 5)
+    assert scores[2, 2] == 1.0  # the maximum; the median is 0
+    assert torch.allclose(scores[2, 1], torch.tensor(0.21194156 / 0.57611688), atol=1e-6)
+
+
+def test_blur() -> None:
+    mask = torch.zeros(1, 3, 128, 128)
+    mask[..., 40:90, 40:90] = 1
+    assert torch.equal(blur_masks(mask, 0.0), mask)
+    soft = blur_masks(mask, 8.0)  # 2 px at 128
+    assert 0 < soft[0, 0, 38, 64] < 0.5 < soft[0, 0, 42, 64] < 1
+    assert torch.allclose(soft.sum(), mask.sum(), rtol=1e-5)  # far from the border a blur moves mass, it makes none
+
+
+def test_weight_is_between_zero_and_one_and_of_the_features_shape(backbone: Backbone, masks: torch.Tensor) -> None:
+    branch = make(backbone)
+    weighting, embedding = branch.blur_weighting, branch.control.controlnet_cond_embedding
+    assert weighting is not None and weighting.weight is not None
+    seen: list[torch.Tensor] = []
+    weighting.weight.register_forward_hook(lambda *call: seen.append(call[2]))
+    _, f_b = weighting(embedding, masks)
+    assert seen[0].shape == f_b.shape == (2, 32, 8, 8)
+    assert seen[0].min() > 0 and seen[0].max() < 1 and seen[0].std() > 0
+
+
+def test_combine_and_weight_options(backbone: Backbone, masks: torch.Tensor) -> None:
+    branch = make(backbone)
+    embedding = branch.control.controlnet_cond_embedding
+    assert branch.blur_weighting is not None
+    stem, f_b = branch.blur_weighting(embedding, masks)
+    assert torch.allclose(stem, embedding(masks) + f_b, atol=1e-6)
+    convex = BlurMaskWeighting(embedding, BmwsSettings(combine="convex"))
+    convex.load_state_dict(branch.blur_weighting.state_dict())
+    mixed, _ = convex(embedding, masks)
+    assert not torch.allclose(mixed, stem, atol=1e-4)
+    unweighted = BlurMaskWeighting(embedding, BmwsSettings(weight="one"))
+    assert not any(key.startswith("weight.") for key in unweighted.state_dict())
+
+
+@pytest.mark.parametrize(("reinject", "used"), [("none", 0), ("mid", 1), ("first_per_level", 4), ("all", 7)])
+def test_reinjection_sites(backbone: Backbone, masks: torch.Tensor, reinject: str, used: int) -> None:
+    branch = make(backbone, reinject=reinject)
+    hint = branch.encode_hint(masks)
+    assert sum(site is not None for site in hint.sites) == used
+    if reinject == "all":
+        assert [tuple(s.shape[1:]) for s in hint.sites if s is not None] == [
+            (32, 8, 8), (32, 8, 8), (32, 4, 4), (32, 4, 4), (64, 2, 2), (64, 2, 2), (64, 1, 1)
+        ]  # fmt: skip
+
+
+def test_only_middle_levels_are_text_aware(backbone: Backbone) -> None:
+    def aware(layers: str) -> int:
+        branch = make(backbone, taam={"layers": layers})
+        return sum(isinstance(m, TextAwareBlock) and m.settings is not None for m in branch.modules())
+
+    assert aware("middle") == 4  # two transformers at each of two levels
+    assert aware("all") == 7
+
+
+def test_gradients_wake_up_in_order(backbone: Backbone, masks: torch.Tensor) -> None:
+    """Zero convolutions in series: outputs first, then hint ends and copied blocks, then trunks, MLP and R_l input."""
+    branch = make(backbone, awake=False).train()
+    texts = encode_prompts(backbone, PROMPTS)
+    optimiser = torch.optim.SGD(branch.parameters(), 0.5)
+    generator = torch.Generator().manual_seed(0)
+
+    def awake_after(steps: int) -> set[str]:
+        latents, target = (torch.randn(2, 4, 8, 8, generator=generator) for _ in range(2))
+        optimiser.zero_grad()
+        found = branch(latents, TIMES, texts, branch.encode_hint(masks))
+        predicted = predict_noise(backbone.unet, latents, TIMES, texts.context, found)
+        torch.nn.functional.mse_loss(predicted, target).backward()
+        names = {name for name, p in branch.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+        optimiser.step()
+        return names
+
+    outputs = {n for n, _ in branch.named_parameters() if "controlnet_down_blocks" in n or "controlnet_mid_block" in n}
+    assert awake_after(0) == outputs
+    second = awake_after(1)
+    assert {"blur_weighting.encoder.conv_out.weight", "control.conv_in.weight"} <= second
+    assert "blur_weighting.weight.0.weight" not in second
+    third = awake_after(2)
+    assert {"blur_weighting.weight.0.weight", "blur_weighting.encoder.conv_in.weight", "reinjection.0.weight"} <= third
+
+
+def test_parameters_beyond_controlnet_at_sd15s_size() -> None:
+    """361,279,120 and 364,493,920: ControlNet's public count, and the paper's additions counted by hand."""
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(
+            sample_size=64, cross_attention_dim=768, attention_head_dim=8, block_out_channels=(320, 640, 1280, 1280)
+        )
+        fake = Backbone(unet, None, None, None, None)  # type: ignore[arg-type]
+        ours = build(fake, CcisDiffConfig())
+        theirs = build_controlnet(fake, ControlNetConfig())
+    assert sum(p.numel() for p in theirs.parameters()) == 361_279_120
+    assert sum(p.numel() for p in ours.parameters()) == 364_493_920

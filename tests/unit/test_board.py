@@ -1,0 +1,189 @@
+"""Boards: what they take, what they refuse, and the tables rendered from them. Expected cells are computed by hand."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+import board_runs
+from board_runs import make_card, make_run
+from ccbench.board import add_run, render_boards
+from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.images import sha256_file
+from ccbench.protocols import PROTOCOLS, Protocol
+from ccbench.store import RunFolder
+
+
+@pytest.fixture
+def protocol(small_protocol: Protocol, monkeypatch: pytest.MonkeyPatch, fake_plugin: str) -> str:
+    """The small protocol under a backbone name that is not a path, known by name."""
+    monkeypatch.setitem(PROTOCOLS, "small", small_protocol.model_copy(update={"backbone": "sd-mini"}))
+    return "small"
+
+
+def page(boards: Path) -> str:
+    return (boards / "small" / "README.md").read_text(encoding="utf-8")
+
+
+def table_rows(text: str, first: str) -> dict[str, list[str]]:
+    """Rows of the table whose header starts with `first`, by their first cell."""
+    block = re.search(rf"^\| {first} \|.*\n\|.*\n((?:\|.*\n)+)", text, re.MULTILINE)
+    assert block is not None, text
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in block[1].splitlines()]
+    return {row[0]: row[1:] for row in rows}
+
+
+def test_a_complete_run_is_filed_unrounded_and_without_a_trace_of_the_machine(tmp_path: Path, protocol: str) -> None:
+    run = make_run(tmp_path / "run", protocol, make_card(71.7301234, 25.0))
+    file = add_run(run, tmp_path / "boards")
+    assert (
+        file.relative_to(tmp_path / "boards").as_posix()
+        == f"small/results/fake/{RunFolder.read(run).record.run_id}.json"
+    )
+    text = file.read_text()
+    assert json.loads(text)["scorecard"]["scores"][0]["value"] == 71.7301234
+    assert str(tmp_path) not in text and str(Path.home()) not in text
+
+
+def test_the_page_shows_mean_and_spread_over_seeds_beside_the_floor(tmp_path: Path, protocol: str) -> None:
+    for seed, (fd, clip) in enumerate([(50.0, 25.0), (52.0, 25.0), (54.0, 25.0)]):
+        add_run(make_run(tmp_path / str(seed), protocol, make_card(fd, clip), seed=seed), tmp_path / "boards")
+    render_boards(tmp_path / "boards")
+    rows = table_rows(page(tmp_path / "boards"), "method")
+    real, fake = list(rows.values())
+    assert "real-split" in next(iter(rows))
+    assert real[1:4] == ["3", "10.12", "31.50"]
+    # mean of 50, 52, 54 and their standard deviation with n - 1; equal values have no spread
+    assert fake == ["0, 1, 2", "3", "52.00 ± 2.00", "25.00", "-", "1 min 01 s", "0.12 s", "2.83 M"]
+    header = next(line for line in page(tmp_path / "boards").splitlines() if line.startswith("| method | seeds"))
+    assert "fd_lite0 ↓" in header and "clip_score ↑" in header
+
+
+def test_every_number_leads_to_its_record(tmp_path: Path, protocol: str) -> None:
+    file = add_run(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path / "boards")
+    (tmp_path / "boards" / "small" / "gallery-fake.png").write_bytes(b"a picture")
+    render_boards(tmp_path / "boards")
+    text = page(tmp_path / "boards")
+    assert f"]({file.relative_to(tmp_path / 'boards' / 'small').as_posix()})" in text
+    assert sha256_file(file)[:12] in text
+    assert (
+        "(gallery-fake.png)" in text and "fd_lite0\\|enc:lite0" in text and "clip_image: the encoder is missing" in text
+    )
+    assert "[small](small/README.md)" in (tmp_path / "boards" / "README.md").read_text()
+
+
+def test_best_is_bold_among_complete_rows_and_equal_prints_tie(tmp_path: Path, protocol: str) -> None:
+    values = {(): (50.0, 25.0), ("tint=0.1",): (50.004, 26.0), ("tint=0.9",): (1.0, 99.0)}
+    for sets, (fd, clip) in values.items():
+        for seed in range(2 if sets == ("tint=0.9",) else 3):  # the third row is best and incomplete
+            run = make_run(tmp_path / f"{sets}{seed}", protocol, make_card(fd, clip), seed=seed, sets=sets)
+            add_run(run, tmp_path / "boards")
+    render_boards(tmp_path / "boards")
+    rows = table_rows(page(tmp_path / "boards"), "method")
+    assert rows["fake"][:4] == ["0, 1, 2", "3", "**50.00**", "25.00"]
+    assert rows["fake (tint=0.1)"][:4] == ["0, 1, 2", "3", "**50.00**", "**26.00**"]
+    assert rows["fake (tint=0.9)"][:4] == ["2 of 3", "3", "1.00", "99.00"]
+
+
+def test_a_run_added_again_replaces_itself(tmp_path: Path, protocol: str) -> None:
+    for fd in (50.0, 60.0):
+        run = make_run(tmp_path / f"run{fd}", protocol, make_card(fd, 25.0))
+        file = add_run(run, tmp_path / "boards")
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert json.loads(file.read_text())["scorecard"]["scores"][0]["value"] == 60.0
+
+
+def test_refuses_runs_that_do_not_compare(tmp_path: Path, protocol: str) -> None:
+    boards = tmp_path / "boards"
+    add_run(make_run(tmp_path / "first", protocol, make_card(50.0, 25.0)), boards)
+    short = make_run(tmp_path / "short", protocol, make_card(50.0, 25.0), seed=1, sets=("training.max_steps=2",))
+    with pytest.raises(UsageError, match=r"no board takes it.*training\.max_steps=2"):
+        add_run(short, boards)
+    other_seed = make_run(tmp_path / "seed", protocol, make_card(50.0, 25.0), seed=7)
+    with pytest.raises(UsageError, match="seed 7, the board asks for seeds 0, 1, 2"):
+        add_run(other_seed, boards)
+    fewer = make_run(tmp_path / "n", protocol, make_card(50.0, 25.0, n=2), seed=1)
+    with pytest.raises(DataError, match="n=2, wanted 3"):
+        add_run(fewer, boards)
+    signed = make_run(tmp_path / "sign", protocol, make_card(50.0, 25.0, signature="fd_lite0|v:2"), seed=1)
+    with pytest.raises(DataError, match="signature"):
+        add_run(signed, boards)
+    changed = board_runs.CONDITIONS.model_copy(update={"manifest_sha256": "e" * 64})
+    other_data = make_run(tmp_path / "data", protocol, make_card(50.0, 25.0), seed=1, conditions=changed)
+    with pytest.raises(DataError, match="other test conditions"):
+        add_run(other_data, boards)
+    assert len(list((boards / "small" / "results" / "fake").iterdir())) == 1
+
+
+def test_refuses_an_unfinished_an_unscored_and_a_changed_run(tmp_path: Path, protocol: str) -> None:
+    run = make_run(tmp_path / "run", protocol, make_card(50.0, 25.0))
+    with RunFolder.open(run) as folder:
+        folder.update(status="started")
+    with pytest.raises(UsageError, match="is started, not complete"):
+        add_run(run, tmp_path / "boards")
+    with RunFolder.open(run) as folder:
+        folder.complete()
+        folder.image_files()[0].write_bytes(b"not what was scored")
+    with pytest.raises(VerificationError, match="not the image that was recorded"):
+        add_run(run, tmp_path / "boards")
+    unscored = make_run(tmp_path / "unscored", protocol, make_card(50.0, 25.0))
+    (unscored / "scores" / "scorecard.json").unlink()
+    with pytest.raises(UsageError, match="no scores"):
+        add_run(unscored, tmp_path / "boards")
+    assert not (tmp_path / "boards").exists()
+
+
+def test_refuses_another_version_of_the_protocol(
+    tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run(tmp_path / "run", protocol, make_card(50.0, 25.0))
+    monkeypatch.setitem(PROTOCOLS, protocol, PROTOCOLS[protocol].model_copy(update={"version": 2}))
+    with pytest.raises(UsageError, match="run it again under the present protocol"):
+        add_run(run, tmp_path / "boards")
+
+
+def test_refuses_a_record_that_names_a_path_of_the_machine(
+    tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local = PROTOCOLS[protocol].model_copy(update={"backbone": str(tmp_path)})
+    monkeypatch.setitem(PROTOCOLS, protocol, local)
+    run = make_run(tmp_path / "run", protocol, make_card(50.0, 25.0))
+    with pytest.raises(DataError, match=r"record\.config\.protocol\.backbone holds a path"):
+        add_run(run, tmp_path / "boards")
+
+
+def test_check_names_the_first_line_that_drifted(tmp_path: Path, protocol: str) -> None:
+    boards = tmp_path / "boards"
+    add_run(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), boards)
+    with pytest.raises(VerificationError, match=r"README\.md:1: found 'nothing'"):
+        render_boards(boards, check=True)
+    render_boards(boards)
+    render_boards(boards, check=True)
+    edited = boards / "small" / "README.md"
+    edited.write_text(edited.read_text().replace("50.00", "49.00"))
+    before = edited.read_bytes()
+    with pytest.raises(VerificationError, match=r"README\.md:\d+: found .*ccbench leaderboard render"):
+        render_boards(boards, check=True)
+    assert edited.read_bytes() == before
+
+
+def test_check_finds_a_board_of_an_older_protocol(
+    tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_run(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path / "boards")
+    monkeypatch.setitem(PROTOCOLS, protocol, PROTOCOLS[protocol].model_copy(update={"version": 2}))
+    with pytest.raises(VerificationError, match="not the one in the code"):
+        render_boards(tmp_path / "boards")
+
+
+def test_renders_without_boards_and_without_results(tmp_path: Path, protocol: str) -> None:
+    assert render_boards(tmp_path / "nothing") == []
+    assert not (tmp_path / "nothing").exists()
+    file = add_run(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path / "boards")
+    file.unlink()
+    render_boards(tmp_path / "boards")
+    assert "No results yet" in page(tmp_path / "boards")
+    (tmp_path / "boards" / "small" / "board.toml").unlink()
+    render_boards(tmp_path / "boards")
+    assert "No boards yet" in (tmp_path / "boards" / "README.md").read_text()

@@ -1,0 +1,72 @@
+"""CLIP-score, CLIP-image, the bootstrap of their means, and the table of metrics."""
+
+import numpy as np
+import pytest
+
+from ccbench.errors import UsageError
+from ccbench.metrics import METRICS, metric_info, set_metric_name, sign
+from ccbench.metrics.clip import clip_image, clip_score
+from ccbench.metrics.intervals import bootstrap_mean
+
+
+def test_cosines_by_hand() -> None:
+    a = np.array([[1.0, 0], [1, 1], [1, 0], [2, 0]])
+    b = np.array([[5.0, 0], [1, 0], [0, 3], [-1, 0]])
+    assert clip_score(a, b) == pytest.approx([100, 100 / np.sqrt(2), 0, 0])  # negative ones count as zero
+    assert clip_image(a, b) == pytest.approx([100, 100 / np.sqrt(2), 0, -100])
+
+
+def test_length_and_order_do_not_matter_but_pairing_does() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(6, 8)), rng.normal(size=(6, 8))
+    order = rng.permutation(6)
+    assert clip_image(a * 7, b / 3) == pytest.approx(clip_image(a, b))
+    assert clip_image(a[order], b[order]) == pytest.approx(clip_image(a, b)[order])
+    assert clip_image(a, b[order]).mean() != pytest.approx(clip_image(a, b).mean())
+
+
+def test_features_that_do_not_pair_or_have_no_direction() -> None:
+    with pytest.raises(ValueError, match="shapes"):
+        clip_score(np.ones((3, 4)), np.ones((2, 4)))
+    for bad in (0.0, np.nan):
+        with pytest.raises(ValueError, match="direction"):
+            clip_score(np.ones((3, 4)), np.full((3, 4), bad))
+
+
+def test_bootstrap_is_seeded_and_close_to_theory() -> None:
+    values = np.random.default_rng(1).normal(30, 4, size=200)
+    interval = bootstrap_mean(values, seed=5)
+    assert interval == bootstrap_mean(values, seed=5)
+    assert interval != bootstrap_mean(values, seed=6)
+    assert interval is not None
+    error = values.std() / np.sqrt(200)
+    assert interval.low == pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error)
+    assert interval.high == pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error)
+
+
+def test_clusters_widen_the_interval() -> None:
+    # 10 videos of 20 equal frames hold the information of 10 values, not of 200.
+    videos = np.random.default_rng(2).normal(size=10)
+    frames, labels = np.repeat(videos, 20), [f"video {i}" for i in range(10) for _ in range(20)]
+    clustered, alone = bootstrap_mean(frames, 0, labels), bootstrap_mean(videos, 0)
+    assert clustered is not None
+    assert alone is not None
+    assert clustered.high - clustered.low == pytest.approx(alone.high - alone.low, rel=0.1)
+    assert clustered.kind.startswith("cluster-")
+    assert bootstrap_mean(frames, 0, ["one video"] * 200) is None
+    unknown = bootstrap_mean(frames, 0, [None] * 200)
+    assert unknown == bootstrap_mean(frames, 0)
+
+
+def test_names_and_signatures() -> None:
+    assert set_metric_name("fd", "inception") == "fid"
+    assert set_metric_name("kid", "inception") == "kid"
+    assert set_metric_name("fd", "lite0") == "fd_lite0"
+    assert all(metric_info(name) is info for name, info in METRICS.items())
+    assert metric_info("kid_clip-vit-b-16").direction == "down"
+    signature = sign("fd_lite0", "enc:lite0|w:01234567|resize:r", "2x3", ref="x@y")
+    assert signature == "fd_lite0|enc:lite0|w:01234567|resize:r|n:2x3|ref:x@y|v:1"
+    with pytest.raises(UsageError, match="clip_score"):
+        metric_info("clip_scor")
+    with pytest.raises(UsageError, match="unknown metric 'fd_inception'"):  # its name is fid
+        metric_info("fd_inception")

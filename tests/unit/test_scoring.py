@@ -1,0 +1,290 @@
+"""Scoring end to end on small images, with EfficientNet-Lite0 and a small random CLIP."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from ccbench import scoring
+from ccbench.errors import DataError, MissingError
+from ccbench.features import open_encoder
+from ccbench.features.pipeline import encode_set
+from ccbench.metrics.frechet import frechet_distance
+from ccbench.scoring import REAL_SPLIT, Scorecard, score_folders, score_synthesis
+from ccbench.types import Condition, Image, RealPair, Score, SilentProgress
+from fake_encoders import random_images, write_images, write_mini_clip
+
+Folders = tuple[Path, Path]
+
+
+class TinyEncoder:
+    """Colour means and spreads of 2 x 3 cells: fast, and order or pairing errors change its features."""
+
+    id = "lite0"
+    signature = "enc:tiny|w:00000000|resize:none"
+    dim = 12
+    seen = 0
+
+    def encode_images(self, images: list[Image]) -> np.ndarray:
+        self.seen += len(images)
+        halves = [half for image in images for half in np.array_split(image.astype(np.float32), 2)]
+        rows = [np.concatenate([half.mean(axis=(0, 1)), half.std(axis=(0, 1))]) for half in halves]
+        return np.array(rows, dtype=np.float32).reshape(len(images), 12)
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> TinyEncoder:
+    encoder = TinyEncoder()
+    monkeypatch.setattr(scoring, "open_encoder", lambda name, **settings: encoder)
+    return encoder
+
+
+@pytest.fixture
+def folders(tmp_path: Path) -> Folders:
+    write_images(tmp_path / "made", random_images(8, seed=1))
+    write_images(tmp_path / "real", random_images(8, seed=2))
+    return tmp_path / "made", tmp_path / "real"
+
+
+def write_prompts(path: Path, prompts: dict[str, str], key: str = "id", text: str = "prompt") -> Path:
+    path.write_text("".join(json.dumps({key: name, text: prompt}) + "\n" for name, prompt in prompts.items()))
+    return path
+
+
+def score(folders: Folders, **changes: object) -> Scorecard:
+    settings: dict[str, object] = {
+        "prompts": None,
+        "set_encoder": "lite0",
+        "set_weights": None,
+        "text_encoder": None,
+        "text_weights": None,
+    }
+    return score_folders(*folders, **{**settings, **changes})  # type: ignore[arg-type]
+
+
+def by_name(scores: list[Score]) -> dict[str, Score]:
+    return {entry.metric: entry for entry in scores}
+
+
+def make_pairs(images: list[Image], prefix: str = "case", clusters: bool = False) -> list[RealPair]:
+    mask = np.ones(images[0].shape[:2], dtype=bool)
+    words = ["red", "pale", "round", "left"]
+    return [
+        RealPair(
+            image,
+            Condition(
+                f"{prefix}-{i:03d}", mask, f"a {words[i % 4]} polyp", cluster=f"video {i // 3}" if clusters else None
+            ),
+        )
+        for i, image in enumerate(images)
+    ]
+
+
+def test_folders_with_both_encoders(tmp_path: Path, folders: Folders) -> None:
+    clip = write_mini_clip(tmp_path / "clip")
+    long_text = "polyp " * 80
+    prompts = write_prompts(
+        tmp_path / "p.jsonl", {f"case-{i:03d}": long_text if i == 0 else "a red polyp" for i in range(9)}
+    )
+    card = score(folders, prompts=prompts, text_encoder="mini-clip", text_weights=clip)
+    scores = by_name(card.scores)
+    assert list(scores) == ["fd_lite0", "kid_lite0", "clip_score", "clip_image"]
+    assert all(entry.value is not None and entry.interval is not None for entry in card.scores)
+    made, real = (open_encoder("lite0").encode_images(random_images(8, seed=seed)) for seed in (1, 2))
+    assert scores["fd_lite0"].value == pytest.approx(frechet_distance(made, real).value, rel=1e-4)
+    assert scores["fd_lite0"].signature.startswith(
+        "fd_lite0|enc:lite0|w:57934424|resize:clean-bicubic224|n:8x8|ref:folder@"
+    )
+    assert scores["clip_score"].n_real is None
+    assert card.per_sample["condition_id"].tolist() == [f"case-{i:03d}" for i in range(8)]
+    assert card.per_sample["clip_image"].mean() == pytest.approx(scores["clip_image"].value)
+    assert card.notes == {"prompts_truncated_share": 1 / 8}
+    assert [entry.signature.split("|n:")[1].split("|")[0] for entry in card.controls[REAL_SPLIT]] == ["4x4", "4x4"]
+
+
+def test_a_folder_against_itself_is_perfect(tmp_path: Path, folders: Folders) -> None:
+    clip = write_mini_clip(tmp_path / "clip")
+    scores = by_name(score((folders[0], folders[0]), text_weights=clip).scores)
+    assert scores["fd_lite0"].value == pytest.approx(0, abs=1e-6)
+    assert scores["clip_image"].value == pytest.approx(100)
+
+
+def test_partners_are_joined_on_the_stem_not_on_the_order(tmp_path: Path, tiny: TinyEncoder) -> None:
+    a, b = random_images(2)
+    for folder, suffix in (("made", "png"), ("real", "bmp")):  # sorted: a.c.png, a.png but a.bmp, a.c.bmp
+        (tmp_path / folder).mkdir()
+        PIL.Image.fromarray(a).save(tmp_path / folder / f"a.{suffix}")
+        PIL.Image.fromarray(b).save(tmp_path / folder / f"a.c.{suffix}")
+    card = score((tmp_path / "made", tmp_path / "real"), text_weights=write_mini_clip(tmp_path / "clip"))
+    assert card.per_sample["condition_id"].tolist() == ["a.c", "a"]
+    assert card.per_sample["clip_image"].tolist() == pytest.approx([100, 100])
+
+
+def test_scorecard_survives_json(folders: Folders, tiny: TinyEncoder) -> None:
+    card = score(folders)
+    text = json.dumps(card.to_json(), allow_nan=False)
+    again = Scorecard.from_json(json.loads(text))
+    assert again.to_json() == card.to_json()
+    assert again.scores == card.scores
+    assert list(json.loads(text)["scores"][0]) == ["metric", "signature", "value", "interval", "n", "n_real", "reason"]
+    with pytest.raises(DataError, match="scorecard"):
+        Scorecard.from_json({"scores": [{}]})
+
+
+def test_pair_metrics_without_pairs_say_why(tmp_path: Path, folders: Folders, tiny: TinyEncoder) -> None:
+    (folders[1] / "case-007.png").rename(folders[1] / "other.png")
+    scores = by_name(score(folders, text_weights=write_mini_clip(tmp_path / "clip")).scores)
+    assert scores["clip_score"].reason == "no prompts were given"
+    assert "7 are shared by 8 images and 8 reference images" in str(scores["clip_image"].reason)
+    assert scores["fd_lite0"].value is not None
+
+
+def test_a_default_text_encoder_that_is_missing_is_a_reason_and_an_asked_one_an_error(
+    tmp_path: Path, folders: Folders, tiny: TinyEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ccbench.assets.WEIGHTS_ROOT", tmp_path / "none")
+    card = score(folders)
+    assert "no shipped weights" in str(by_name(card.scores)["clip_image"].reason)
+    assert card.per_sample["clip_image"].isna().all()
+    with pytest.raises(MissingError):
+        score(folders, text_encoder="mini-clip")
+    with pytest.raises(MissingError):
+        score(folders, text_weights=tmp_path / "gone")
+
+
+@pytest.mark.parametrize(("key", "text"), [("id", "prompt"), ("file", "caption"), ("id", "text")])
+def test_prompt_files_and_their_faults(
+    tmp_path: Path, folders: Folders, tiny: TinyEncoder, key: str, text: str
+) -> None:
+    clip = write_mini_clip(tmp_path / "clip")
+    suffix = "" if key == "id" else ".png"
+    names = {f"case-{i:03d}{suffix}": f"a polyp {i}" for i in range(8)}
+    path = write_prompts(tmp_path / "p.jsonl", names, key, text)
+    assert by_name(score(folders, prompts=path, text_weights=clip).scores)["clip_score"].value is not None
+    lines = path.read_text().splitlines()
+    for content, words in (
+        (lines[:6], "no prompt for 2 of 8 images; the first: case-006.png"),
+        ([*lines, lines[3]], "p.jsonl:9: .* has a prompt already"),
+        ([*lines[:2], "{"], "p.jsonl:3: "),
+        (['{"id": "x"}'], "p.jsonl:1: prompt"),
+        (['{"prompt": "x"}'], "p.jsonl:1: neither"),
+    ):
+        path.write_text("\n".join(content))
+        with pytest.raises(DataError, match=words):
+            score(folders, prompts=path, text_weights=clip)
+
+
+def test_unreadable_images_stop_the_scoring_and_are_counted(folders: Folders, tiny: TinyEncoder) -> None:
+    for number in (3, 5):
+        path = folders[0] / f"case-{number:03d}.png"
+        path.write_bytes(path.read_bytes()[:-60])
+    with pytest.raises(DataError, match=r"2 of 8 images cannot be read; the first: .*case-003\.png") as caught:
+        score(folders)
+    assert caught.value.exit_code == 4
+    assert tiny.seen == 0
+    with pytest.raises(DataError, match="not a folder"):
+        score((folders[0] / "gone", folders[1]))
+
+
+def test_black_and_duplicate_images_are_scored_and_reported(folders: Folders, tiny: TinyEncoder) -> None:
+    images = random_images(8, seed=1)
+    images[2] = images[6] = images[7] = np.zeros_like(images[0])
+    images[4] = images[1]
+    write_images(folders[0], images)
+    card = score(folders)
+    assert card.failures == {"unreadable": 0, "constant": 3, "duplicate": 3}
+    assert by_name(card.scores)["fd_lite0"].n == 8
+
+
+def test_one_image_has_no_set_distance(tmp_path: Path, folders: Folders, tiny: TinyEncoder) -> None:
+    write_images(tmp_path / "one", random_images(1))
+    for pair, n in (((tmp_path / "one", folders[1]), "1x8"), ((folders[0], tmp_path / "one"), "8x1")):
+        scores = by_name(score(pair).scores)
+        for name in ("fd_lite0", "kid_lite0"):
+            assert scores[name].value is None
+            assert "at least 2" in str(scores[name].reason)
+            assert f"|n:{n}|" in scores[name].signature
+
+
+def test_the_floor_does_not_follow_file_names_and_keeps_equal_n(tmp_path: Path, tiny: TinyEncoder) -> None:
+    images = random_images(11, seed=3)
+    write_images(tmp_path / "made", random_images(4))
+    write_images(tmp_path / "a", images)
+    write_images(tmp_path / "b", images[::-1], prefix="renamed")
+    floors = [score((tmp_path / "made", tmp_path / name)).controls[REAL_SPLIT] for name in "ab"]
+    assert [entry.signature for entry in floors[0]] == [entry.signature for entry in floors[1]]
+    assert floors[0][0].value == pytest.approx(floors[1][0].value, rel=1e-9)
+    assert (floors[0][0].n, floors[0][0].n_real) == (4, 7)
+
+
+@pytest.fixture
+def synthesis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Path], list[RealPair], list[RealPair]]:
+    clip = write_mini_clip(tmp_path / "clip")
+    opened = scoring.open_text_encoder
+    monkeypatch.setattr(scoring, "open_text_encoder", lambda name, device: opened(name, weights=clip, device=device))
+    test, train = make_pairs(random_images(9, seed=5), clusters=True), make_pairs(random_images(14, seed=6), "train")
+    return write_images(tmp_path / "images", random_images(9, seed=7)), test, train
+
+
+def run(files: list[Path], test: list[RealPair], train: list[RealPair]) -> Scorecard:
+    return score_synthesis(files, test, train, "train@0123456789ab", set_encoder="lite0", text_encoder="mini-clip")
+
+
+def test_synthesis_and_its_real_control(
+    synthesis: tuple[list[Path], list[RealPair], list[RealPair]], tiny: TinyEncoder, tmp_path: Path
+) -> None:
+    files, test, train = synthesis
+    card = run(files, test, train)
+    assert tiny.seen == 9 + 9 + 14  # one pass over each set
+    scores, control = by_name(card.scores), by_name(card.controls[REAL_SPLIT])
+    assert scores["fd_lite0"].signature == "fd_lite0|enc:tiny|w:00000000|resize:none|n:9x14|ref:train@0123456789ab|v:1"
+    assert [entry.signature for entry in card.scores[:3]] == [
+        entry.signature for entry in card.controls[REAL_SPLIT][:3]
+    ]
+    assert "cluster-bootstrap" in scores["clip_score"].interval.kind  # type: ignore[union-attr]
+    assert control["clip_image"].reason is not None
+    assert card.failures == {"unreadable": 0, "constant": 0, "duplicate": 0, "wrong_size": 0}
+    # The real images scored as if a method had made them are the control, to the last digit.
+    copies = write_images(tmp_path / "copies", [pair.image for pair in test])
+    perfect = by_name(run(copies, test, train).scores)
+    for name in ("fd_lite0", "kid_lite0", "clip_score"):
+        assert perfect[name].value == control[name].value
+    assert perfect["clip_image"].value == pytest.approx(100)
+
+
+def test_synthesis_is_repeatable_and_pairs_by_position(
+    synthesis: tuple[list[Path], list[RealPair], list[RealPair]], tiny: TinyEncoder
+) -> None:
+    files, test, train = synthesis
+    first, again = run(files, test, train), run(files, test, train)
+    assert first.to_json() == again.to_json()
+    assert first.per_sample.equals(again.per_sample)
+    assert first.per_sample["condition_id"].tolist() == [pair.condition.id for pair in test]
+    shuffled = by_name(run(files[1:] + files[:1], test, train).scores)
+    assert shuffled["fd_lite0"].value == pytest.approx(by_name(first.scores)["fd_lite0"].value, rel=1e-9)
+    assert shuffled["clip_image"].value != by_name(first.scores)["clip_image"].value
+
+
+def test_synthesis_of_another_size_or_count(
+    synthesis: tuple[list[Path], list[RealPair], list[RealPair]], tiny: TinyEncoder, tmp_path: Path
+) -> None:
+    files, test, train = synthesis
+    with pytest.raises(DataError, match="8 images for 9 test conditions"):
+        run(files[1:], test, train)
+    files[2:4] = write_images(tmp_path / "larger", random_images(2, (30, 30)))
+    assert run(files, test, train).failures["wrong_size"] == 2
+
+
+def test_memory_is_bounded_by_the_chunk(tiny: TinyEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ccbench.features.pipeline.CHUNK", 3)
+    sizes: list[int] = []
+    encode = tiny.encode_images
+    monkeypatch.setattr(tiny, "encode_images", lambda images: (sizes.append(len(images)), encode(images))[1])
+    images = random_images(8)
+    encoded = encode_set(images.__getitem__, 8, [tiny, tiny], "test", SilentProgress())
+    assert sizes == [3, 3, 2]  # an encoder given twice runs once
+    assert np.array_equal(encoded.features["lite0"], TinyEncoder().encode_images(images))
+    assert dataclasses.is_dataclass(encoded)
