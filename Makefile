@@ -16,8 +16,9 @@ help: ## Show this list
 demo: $(VENV)/.installed ## Train, synthesise and score one method on the embedded protocol (METHOD=ccis-diff)
 	@$(BIN)/ccbench run --method $(METHOD)
 
+# One thread: the networks of the tests are tiny, and two threads on busy cores spend their time waiting for each other.
 test: $(VENV)/.installed-test ## Run the whole test suite
-	@$(BIN)/python -m pytest $(PYTEST)
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest $(PYTEST)
 
 lint: $(VENV)/.installed-dev ## Check style, types and import contracts
 	@$(BIN)/ruff check .

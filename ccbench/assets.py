@@ -71,6 +71,17 @@ def _verified(folder: Path) -> Path:
     return folder
 
 
+def find_backbone(name: str) -> str:
+    """Return the folder of a shipped backbone, checked; a folder or a hub id (`owner/name`) is returned as it is.
+
+    Raises:
+        MissingError: it is none of these. VerificationError: shipped weights differ from their card.
+    """
+    if "/" in name or (Path(name).is_dir() and not (WEIGHTS_ROOT / name).is_dir()):
+        return name
+    return str(shipped_weights(name))
+
+
 def load_safetensors(path: Path) -> "dict[str, torch.Tensor]":
     """Return the tensors of a safetensors file, on the CPU and in their stored dtype.
 

@@ -95,8 +95,8 @@ def _scores(board: Board, metrics: Sequence[str]) -> str:
     header = ("method", "seeds", "n", *map(metric_heading, metrics), "training", "one image", "trained parameters")
     legend = (
         "\nMean ± standard deviation over the seeds. Bold: the best complete row, as printed; equal prints tie. "
-        "An arrow points to better. `real-split`: the real test images scored as if they were synthetic, the floor of the "
-        "distances and the ceiling of CLIP-score. Times are of the machines named in the records.\n"
+        "An arrow points to better. `real-split`: the real test images scored as if they were synthetic, the floor of "
+        "the distances and the ceiling of CLIP-score. Times are of the machines named in the records.\n"
     )
     return markdown_table(header, rows, right=range(2, len(header))) + legend
 

@@ -44,7 +44,12 @@ class TrainingSettings(Settings):
     weight_decay: float = Field(1e-2, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     prompt_drop: float = Field(0.5, ge=0, le=1, description="share of prompts replaced by the empty string")
-    checkpoint_every: int = Field(500, ge=1, description="steps between checkpoints from which training resumes")
+    checkpoint_every: int = Field(
+        500,
+        ge=1,
+        description="steps between checkpoints from which training resumes",
+        json_schema_extra={"affects_image": False},
+    )
 
 
 @dataclass(frozen=True)

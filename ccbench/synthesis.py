@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ccbench.assets import find_backbone
 from ccbench.data.sources import open_split
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.plugin import Generator, LoadContext
@@ -14,7 +15,7 @@ from ccbench.records import Failure
 from ccbench.registry import find_method
 from ccbench.seeding import sample_seed
 from ccbench.store import RunFolder
-from ccbench.training import describe_split, find_backbone, peak_memory_mb
+from ccbench.training import describe_split, peak_memory_mb
 from ccbench.types import Image, PairSequence, Progress, ProgressStep, SilentProgress
 
 BLACK = 8

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
+from ccbench.assets import find_backbone
 from ccbench.data.sources import open_split
 from ccbench.errors import DataError
 from ccbench.plugin import Generator, LoadContext, Method, TrainContext, TrainingSettings, TrainReport
 from ccbench.protocols import find_protocol
 from ccbench.seeding import sample_seed
-from ccbench.training import find_backbone
 from ccbench.types import Condition, Image
 
 STEPS = 2

@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from ccbench.assets import WEIGHTS_ROOT, shipped_weights
+from ccbench.assets import find_backbone
 from ccbench.data.sources import DataSplit, open_split
 from ccbench.errors import UsageError
 from ccbench.plugin import TrainContext
@@ -66,17 +66,6 @@ def train(
             training=TrainingRecord(steps=report.steps, pairs=describe_split(split), loss=report.loss),
             cost=run.record.cost.model_copy(update={"parameters_trained": report.parameters_trained}),
         )
-
-
-def find_backbone(name: str) -> str:
-    """Return the folder of a shipped backbone, checked; a folder or a hub id (`owner/name`) is returned as it is.
-
-    Raises:
-        MissingError: it is none of these. VerificationError: shipped weights differ from their card.
-    """
-    if "/" in name or (Path(name).is_dir() and not (WEIGHTS_ROOT / name).is_dir()):
-        return name
-    return str(shipped_weights(name))
 
 
 def describe_method(name: str) -> MethodRecord:

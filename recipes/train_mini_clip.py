@@ -84,7 +84,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--batch-size", type=int, default=96)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
-    parser.add_argument("--phantoms", type=int, default=12000)
+    parser.add_argument("--phantoms", type=int, default=8000)
     parser.add_argument("--output", type=Path, default=Path("work/mini-clip"))
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """Train the UNet and the text encoder of `sd-mini` on phantoms, in the latents of the VAE that train_vae.py made.
 
-    python recipes/train_unet.py [--steps 2600] [--vae work/vae/vae] [--output work/unet]
+    python recipes/train_unet.py [--steps 1800] [--vae work/vae/vae] [--output work/unet]
 
 Resumable: the same command goes on from the last checkpoint. SD 1.5's topology and noise schedule, epsilon
 prediction, squared error; prompts are dropped in one of ten samples for classifier-free guidance. Unlike SD, whose
@@ -101,10 +101,10 @@ def noise_and_target(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=2600)
+    parser.add_argument("--steps", type=int, default=1800)
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--learning-rate", type=float, default=1.2e-3)
-    parser.add_argument("--phantoms", type=int, default=12000)
+    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
+    parser.add_argument("--phantoms", type=int, default=8000)
     parser.add_argument("--vae", type=Path, default=Path("work/vae/vae"))
     parser.add_argument("--output", type=Path, default=Path("work/unet"))
     args = parser.parse_args()
@@ -123,7 +123,7 @@ def main() -> None:
     torch.manual_seed(0)
     model = Model(len(tokenizer))
     print(
-        f"unet {sum(p.numel() for p in model.unet.parameters()):,} text {sum(p.numel() for p in model.text.parameters()):,}"
+        {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     )
     ema = EMAModel(model.parameters(), decay=0.998)
     optimiser = torch.optim.AdamW(

@@ -1,6 +1,6 @@
 """Train the VAE of `sd-mini` on phantoms.
 
-    python recipes/train_vae.py [--steps 1400] [--output work/vae]
+    python recipes/train_vae.py [--steps 1300] [--output work/vae]
 
 Resumable: the same command goes on from the last checkpoint. The loss is L1 + a perceptual term on an ImageNet
 EfficientNet-Lite0 (shallow stages, unit-normalised features as in LPIPS) + KL, on crops of 64 px and, for the last
@@ -100,14 +100,14 @@ def evaluate(vae: AutoencoderKL, images: np.ndarray, grid: Path) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1400)
+    parser.add_argument("--steps", type=int, default=1300)
     parser.add_argument("--whole", type=float, default=0.2, help="share of the steps, at the end, on whole images")
     parser.add_argument("--perceptual", type=float, default=0.5)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
     parser.add_argument("--output", type=Path, default=Path("work/vae"))
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
-    train = load_pool("train", 6000, args.output.parent / "pool").images
+    train = load_pool("train", 8000, args.output.parent / "pool").images
     held_out = load_pool("held-out", 64, args.output.parent / "pool").images
 
     torch.manual_seed(0)
@@ -150,8 +150,9 @@ def main() -> None:
         ema.step(vae.parameters())
         step += 1
         if step % 20 == 0:
+            seconds = time.time() - started
             print(
-                f"step {step}/{args.steps} l1 {pixel.item():.4f} perceptual {percept.item():.4f} {time.time() - started:.0f}s",
+                f"step {step}/{args.steps} l1 {pixel.item():.4f} perceptual {percept.item():.4f} {seconds:.0f}s",
                 flush=True,
             )
         if step % 100 == 0 or step == args.steps:

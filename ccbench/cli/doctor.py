@@ -79,9 +79,9 @@ def _machine() -> list[Finding]:
 
 
 def _weights() -> list[Finding]:
+    from ccbench.assets import find_backbone
     from ccbench.features import ENCODERS
     from ccbench.protocols import PROTOCOLS
-    from ccbench.training import find_backbone
 
     users: dict[str, list[str]] = {}
     for protocol in PROTOCOLS.values():

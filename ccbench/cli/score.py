@@ -119,22 +119,25 @@ def score_step(run: "RunFolder", data_root: Path | None, device: str, out: Outpu
 
 
 def show_scores(card: dict[str, Any], out: Output) -> None:
-    """Print the scores, each beside the value that real images reach."""
-    floor = {item["metric"]: item["value"] for item in card["controls"].get("real-split", [])}
+    """Print the scores, each beside the value that real images reach, with its own n where that differs."""
+    floor = {item["metric"]: item for item in card["controls"].get("real-split", []) if item["value"] is not None}
     rows = []
     for item in card["scores"]:
-        metric, low_high = item["metric"], item["interval"]
+        metric, low_high, real = item["metric"], item["interval"], floor.get(item["metric"])
         span = "" if low_high is None else " to ".join(format_value(metric, low_high[end]) for end in ("low", "high"))
-        n = str(item["n"]) if item["n_real"] is None else f"{item['n']} x {item['n_real']}"
-        real = format_value(metric, floor.get(metric))
-        rows.append((metric_heading(metric), format_value(metric, item["value"]), span, real, n))
+        shown = format_value(metric, real["value"]) if real else "-"
+        shown += f" (n {_counts(real)})" if real and _counts(real) != _counts(item) else ""
+        rows.append((metric_heading(metric), format_value(metric, item["value"]), span, shown, _counts(item)))
     level = next((f"{item['interval']['level']:.0%} " for item in card["scores"] if item["interval"]), "")
     out.table(("metric", "value", f"{level}interval", "real-split", "n x real n"), rows, right=(1, 2, 3, 4))
-    if floor:
-        out.line("real-split: real images scored the same way, which is as good as a method can hope to be")
+    out.line("real-split: real images scored the same way; distances compare only at equal n")
     for item in card["scores"]:
         if item["reason"]:
             out.line(f"{item['metric']}: {item['reason']}")
     failed = {kind: count for kind, count in card["failures"].items() if count}
     if failed:
         out.line("failures: " + ", ".join(f"{count} {kind}" for kind, count in failed.items()))
+
+
+def _counts(item: dict[str, Any]) -> str:
+    return str(item["n"]) if item["n_real"] is None else f"{item['n']} x {item['n_real']}"

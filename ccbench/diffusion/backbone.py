@@ -12,11 +12,9 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from numpy.typing import NDArray
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from ccbench.assets import shipped_weights
+from ccbench.assets import find_backbone
 from ccbench.errors import MissingError
 from ccbench.types import Image
-
-SHIPPED = ("sd-mini",)
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def load_backbone(reference: str, device: str = "cpu") -> Backbone:
     Raises:
         MissingError: a part is not there, or the hub cannot be reached.
     """
-    source = str(shipped_weights(reference)) if reference in SHIPPED else reference
+    source = find_backbone(reference)
     offline = Path(source).is_dir() or os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
     shared = {"local_files_only": offline}
     try:

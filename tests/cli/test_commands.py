@@ -166,6 +166,8 @@ def test_any_two_folders_are_scored(call: Call) -> None:
     scores = {score["metric"]: score for score in done.json["scores"]}
     assert scores["fd_lite0"]["value"] > 0 and (scores["fd_lite0"]["n"], scores["fd_lite0"]["n_real"]) == (4, 4)
     assert scores["clip_score"]["value"] is None and scores["clip_score"]["reason"]
+    table = call("score", "--images", "made", "--reference", "real", "--device", "cpu", "--quiet").out
+    assert "4 x 4" in table and "(n 2 x 2)" in table  # the floor has half of the reference on either side
 
 
 def test_missing_weights_are_code_three_and_say_what_to_put_where(

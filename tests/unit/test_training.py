@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 
 import fake_methods
+from ccbench.assets import find_backbone
 from ccbench.config import resolve_config
 from ccbench.data.sources import open_split
 from ccbench.errors import MissingError, UsageError
 from ccbench.plugin import TrainContext, TrainReport
 from ccbench.protocols import Protocol
 from ccbench.store import RunFolder
-from ccbench.training import find_backbone, peak_memory_mb, train
+from ccbench.training import peak_memory_mb, train
 from fake_methods import METHOD
 
 
@@ -117,7 +118,6 @@ def test_a_shipped_backbone_wins_over_a_folder_of_its_name(tmp_path: Path, monke
     (shipped / "mini" / "card.json").write_text('{"sha256": {}}')
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("ccbench.assets.WEIGHTS_ROOT", shipped)
-    monkeypatch.setattr("ccbench.training.WEIGHTS_ROOT", shipped)
     assert find_backbone("mini") == str(shipped / "mini")
 
 
