@@ -93,12 +93,14 @@ def resolve_config(
     given: dict[str, tuple[Any, str]] = {}  # key -> value, where it was given
     if file is not None:
         for key, value in _flatten(_read_toml(file), known):
-            given[_full_key(key, known, str(file))] = (value, f"{file}: {key} = {value!r}")
+            name, value = _switch(key, value, known)
+            given[_full_key(name, known, str(file))] = (value, f"{file}: {key} = {value!r}")
     for text in sets:
         key, equals, value_text = text.partition("=")
         if not equals:
             raise UsageError(f"--set {text}: wanted key=value, such as guidance_scale=3")
-        given[_full_key(key.strip(), known, "--set")] = (_parse_value(value_text.strip()), f"--set {text}")
+        name, value = _switch(key.strip(), _parse_value(value_text.strip()), known)
+        given[_full_key(name, known, "--set")] = (value, f"--set {text}")
     sampling = {key: value for key, value in protocol.sampling.items() if key in method.config.model_fields}
     settings = _build(method.config, "method", sampling, given)
     training = _build(TrainingSettings, "training", protocol.training.model_dump(), given)
@@ -171,6 +173,15 @@ def _full_key(key: str, known: Sequence[str], where: str) -> str:
         raise UsageError(f"{where}: {key!r} is a group of settings; set one of {', '.join(inside)}")
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
     raise UsageError(f"{where}: unknown key {key!r}; {hint}")
+
+
+def _switch(key: str, value: Any, known: Sequence[str]) -> tuple[str, Any]:
+    """Read `group=off` and `group=on` as `group.enabled=false` and `=true`, for a group that has that field."""
+    full = key if key.partition(".")[0] in _SECTIONS else f"method.{key}"
+    states = {"on": True, "off": False, True: True, False: False}
+    if f"{full}.enabled" in known and isinstance(value, str | bool) and value in states:
+        return f"{full}.enabled", states[value]
+    return key, value
 
 
 def _flatten(table: Mapping[str, Any], known: Sequence[str], prefix: str = "") -> Iterator[tuple[str, Any]]:

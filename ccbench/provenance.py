@@ -50,6 +50,7 @@ def collect_environment(device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": " ".join((platform.system(), platform.machine(), *platform.libc_ver())),
         "cpu_count": os.cpu_count(),
+        "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),  # rounding of sums depends on it
         "device": device,
         "device_name": _device_name(device),
         "packages": {name: package_version(name) for name in PACKAGES},

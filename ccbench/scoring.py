@@ -59,7 +59,8 @@ def score_synthesis(
     real = encode_set(pairs.load, len(test), [network, clip], "encoding real test images", progress)
     known = encode_set(lambda i: reference[i].image, len(reference), [network], "encoding reference images", progress)
     texts = _encode_texts(clip, pairs.prompts)
-    reals = _Partners(real.features[clip.id], f"partners@{real.digest}")
+    # Named by id: a phantom's pixels may differ in the last bit between processors, and the pairs are the same.
+    reals = _Partners(real.features[clip.id], f"partners@{_digest([reference_id, *pairs.ids])}")
 
     def distances(encoded: EncodedSet) -> list[Score]:
         features, target = encoded.features[network.id], known.features[network.id]
@@ -164,8 +165,11 @@ def _reader(files: Sequence[Path]) -> Callable[[int], Image]:
 
 
 def _encode_texts(clip: TextImageEncoder, texts: Sequence[str]) -> _Partners:
-    digest = hashlib.sha256("\x1f".join(sorted(texts)).encode()).hexdigest()[:12]
-    return _Partners(clip.encode_texts(texts), f"prompts@{digest}")
+    return _Partners(clip.encode_texts(texts), f"prompts@{_digest(sorted(texts))}")
+
+
+def _digest(texts: Sequence[str]) -> str:
+    return hashlib.sha256("\x1f".join(texts).encode()).hexdigest()[:12]
 
 
 def _open_clip(name: str | None, weights: Path | None, device: str) -> tuple[TextImageEncoder | None, str | None]:

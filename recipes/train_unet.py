@@ -1,6 +1,6 @@
 """Train the UNet and the text encoder of `sd-mini` on phantoms, in the latents of the VAE that train_vae.py made.
 
-    python recipes/train_unet.py [--steps 1800] [--vae work/vae/vae] [--output work/unet]
+    python recipes/train_unet.py [--steps 1400] [--vae work/vae/vae] [--output work/unet]
 
 Resumable: the same command goes on from the last checkpoint. SD 1.5's topology and noise schedule, epsilon
 prediction, squared error; prompts are dropped in one of ten samples for classifier-free guidance. Unlike SD, whose
@@ -101,7 +101,7 @@ def noise_and_target(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1800)
+    parser.add_argument("--steps", type=int, default=1400)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--learning-rate", type=float, default=1.5e-3)
     parser.add_argument("--phantoms", type=int, default=8000)
@@ -122,9 +122,7 @@ def main() -> None:
 
     torch.manual_seed(0)
     model = Model(len(tokenizer))
-    print(
-        {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
-    )
+    print({name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()})
     ema = EMAModel(model.parameters(), decay=0.998)
     optimiser = torch.optim.AdamW(
         model.parameters(), args.learning_rate, betas=(0.9, 0.99), weight_decay=1e-2, fused=True

@@ -67,6 +67,7 @@ def execute(args: Sequence[str]) -> int:
     0 done, 1 finished with failures or an unexpected error, 2 usage, 3 something missing on this machine, 4 data,
     5 verification or drift, 130 interrupted.
     """
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # ours say what is loading and how long it takes
     try:
         code = app(args=list(args), prog_name="ccbench", standalone_mode=False)
     except CcbenchError as error:

@@ -5,8 +5,12 @@ import torch
 from diffusers import UNet2DConditionModel
 from pydantic import ValidationError
 
+from ccbench.config import resolve_config
 from ccbench.diffusion.backbone import Backbone, EncodedPrompts, encode_prompts
 from ccbench.diffusion.branch import Residuals, predict_noise
+from ccbench.errors import UsageError
+from ccbench.protocols import find_protocol
+from ccbench_ccis_diff import METHOD
 from ccbench_ccis_diff.config import BmwsSettings, CcisDiffConfig, TaamSettings
 from ccbench_ccis_diff.model import BlurMaskWeighting, CcisDiffBranch, blur_masks, build
 from ccbench_ccis_diff.text_aware_attention import TextAwareBlock, reweighted_attention, text_scores
@@ -247,3 +251,14 @@ def test_parameters_beyond_controlnet_at_sd15s_size() -> None:
         theirs = build_controlnet(fake, ControlNetConfig())
     assert sum(p.numel() for p in theirs.parameters()) == 361_279_120
     assert sum(p.numel() for p in ours.parameters()) == 364_493_920
+
+
+def test_a_module_is_switched_off_by_name() -> None:
+    protocol = find_protocol("phantom-128")
+    config = resolve_config(METHOD, protocol, sets=["bmws=off", "taam=on", "taam.mode=D"])
+    settings = config.settings
+    assert isinstance(settings, CcisDiffConfig)
+    assert (settings.bmws.enabled, settings.taam.enabled, settings.taam.mode) == (False, True, "D")
+    assert config.overrides == {"method.bmws.enabled": False, "method.taam.enabled": True, "method.taam.mode": "D"}
+    with pytest.raises(UsageError, match="group of settings"):
+        resolve_config(METHOD, protocol, sets=["taam=B"])

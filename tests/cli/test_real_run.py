@@ -1,0 +1,58 @@
+"""The main job with nothing faked: shipped weights, both protocols, a few images and steps."""
+
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from calling import Call
+from ccbench.images import list_images, read_image
+
+SMALL = ("--limit", "4", "--set", "training.max_steps=2", "--set", "num_inference_steps=2", "--json")
+METRICS = ["fd_lite0", "kid_lite0", "clip_score", "clip_image"]
+
+
+def real_data() -> Path | None:
+    """The data sets themselves, where `CCBENCH_TEST_DATA` or a folder beside the checkout holds them."""
+    beside = Path(__file__).parents[2].parent / "shared" / "data"
+    root = Path(os.environ.get("CCBENCH_TEST_DATA", beside))
+    return root if (root / "Kvasir-SEG").is_dir() and (root / "CVC-ClinicDB").is_dir() else None
+
+
+def check_run(output: Path, result: dict[str, object]) -> None:
+    images = list_images(output / "images")
+    assert len(images) == 4 and {read_image(file).shape for file in images} == {(128, 128, 3)}
+    assert json.loads((output / "run.json").read_text())["status"] == "complete"
+    assert len((output / "samples.jsonl").read_text().splitlines()) == 4
+    assert len(pd.read_parquet(output / "scores" / "per_sample.parquet")) == 4
+    assert (output / "gallery.png").stat().st_size > 10_000
+    scores = result["scores"]
+    assert isinstance(scores, list)
+    assert [score["metric"] for score in scores] == METRICS
+    assert all(score["value"] is not None and score["interval"] is not None for score in scores)
+    assert all((score["n"], score["n_real"]) == (4, 4) for score in scores[:2])
+
+
+@pytest.mark.parametrize("method", ["ccis-diff", "controlnet"])
+def test_phantom_run_twice_is_equal_to_the_last_digit(call: Call, method: str, tmp_path: Path) -> None:
+    first, again = (
+        call("run", "--method", method, *SMALL, "--output", tmp_path / name).json for name in ("first", "again")
+    )
+    check_run(tmp_path / "first", first)
+    assert first["scores"] == again["scores"] and first["controls"] == again["controls"]
+    one, two = ([file.read_bytes() for file in list_images(tmp_path / name / "images")] for name in ("first", "again"))
+    assert one == two
+
+
+def test_polyp_run_on_real_or_drawn_images(call: Call, polyp_files: Path, tmp_path: Path) -> None:
+    root = real_data() or polyp_files
+    output = tmp_path / "out"
+    done = call(
+        "run", "--method", "ccis-diff", "--protocol", "polyp-128", "--data-root", root, *SMALL, "--output", output
+    )
+    assert done.code == 0, done.err
+    check_run(output, done.json)
+    record = json.loads((output / "run.json").read_text())
+    assert record["conditions"]["split"] == "test" and record["not_comparable"]
