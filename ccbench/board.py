@@ -11,6 +11,7 @@ from ccbench.board_page import COMMAND, render_index, render_page
 from ccbench.board_store import Board, BoardResult, BoardRules, check_fits, list_boards, read_board, rules_toml
 from ccbench.config import RunConfig, resolve_config
 from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.gallery import shrink_picture
 from ccbench.protocols import find_protocol
 from ccbench.registry import find_method
 from ccbench.store import RunFolder, write_atomic
@@ -18,6 +19,8 @@ from ccbench.store import RunFolder, write_atomic
 
 def add_run(run: Path, boards: Path) -> Path:
     """Put a complete run on its protocol's board and return the result file; a run added before is replaced.
+
+    The gallery of the board's first seed, at the method's defaults, comes with it, made smaller.
 
     Raises:
         UsageError: the run is not complete, not scored, not comparable, of a seed the board does not ask for, or of
@@ -35,6 +38,8 @@ def add_run(run: Path, boards: Path) -> Path:
         write_atomic(path / "board.toml", rules_toml(board.rules).encode())
     text = json.dumps(result.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
     write_atomic(file, f"{text}\n".encode())
+    if record.seed == board.rules.seeds[0] and not result.variant and folder.gallery.is_file():
+        shrink_picture(folder.gallery, path / f"gallery-{record.config['method']}.png")
     return file
 
 

@@ -55,6 +55,16 @@ def draw_gallery(rows: Sequence[GalleryRow], path: Path, title: str) -> None:
     _draw_sheet(cells, ("mask", "real", "synthetic"), 2 if len(rows) > 3 else 1, 256, path, title)
 
 
+def shrink_picture(picture: Path, target: Path, width: int = 1000) -> None:
+    """Write a copy of a PNG that is small enough to keep in a repository: `width` pixels wide, 256 colours."""
+    with PilImage.open(picture) as opened:
+        height = round(opened.height * width / opened.width)
+        small = opened.convert("RGB").resize((width, height), PilImage.Resampling.LANCZOS).quantize(256)
+    temporary = target.with_name(f".{target.name}")
+    small.save(temporary, format="PNG", optimize=True)
+    temporary.replace(target)
+
+
 def draw_contact_sheet(cells: Sequence[SheetCell], path: Path, title: str) -> None:
     """Write a PNG of images, each beside its mask and over its caption.
 

@@ -1,6 +1,6 @@
 """Train `mini-clip`, an open_clip model of phantoms and their captions.
 
-    python recipes/train_mini_clip.py [--steps 600] [--output work/mini-clip]
+    python recipes/train_mini_clip.py [--steps 240] [--output work/mini-clip]
 
 Resumable: the same command goes on from the last checkpoint. The image tower starts from the ImageNet weights of
 EfficientNet-Lite0; its first five stages stay as they are, so their output is computed once for every phantom. The
@@ -98,7 +98,7 @@ def set_training(model: Any) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=240)
     parser.add_argument("--batch-size", type=int, default=96)
     parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--phantoms", type=int, default=8000)

@@ -4,13 +4,14 @@ import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import board_runs
 from board_runs import make_card, make_run
 from ccbench.board import add_run, render_boards
 from ccbench.errors import DataError, UsageError, VerificationError
-from ccbench.images import sha256_file
+from ccbench.images import read_image, sha256_file, write_png
 from ccbench.protocols import PROTOCOLS, Protocol
 from ccbench.store import RunFolder
 
@@ -187,3 +188,16 @@ def test_renders_without_boards_and_without_results(tmp_path: Path, protocol: st
     (tmp_path / "boards" / "small" / "board.toml").unlink()
     render_boards(tmp_path / "boards")
     assert "No boards yet" in (tmp_path / "boards" / "README.md").read_text()
+
+
+def test_the_first_seeds_gallery_comes_along_and_is_small(tmp_path: Path, protocol: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (300, 1600, 3), dtype=np.uint8)
+    for seed in (1, 0):
+        run = make_run(tmp_path / str(seed), protocol, make_card(50.0, 25.0), seed=seed)
+        write_png(RunFolder.read(run).gallery, noise)
+        add_run(run, tmp_path / "boards")
+        kept = tmp_path / "boards" / "small" / "gallery-fake.png"
+        assert kept.is_file() == (seed == 0)
+    assert read_image(kept).shape[1] == 1000
+    render_boards(tmp_path / "boards")
+    assert "![fake: mask, real, synthetic](gallery-fake.png)" in page(tmp_path / "boards")
