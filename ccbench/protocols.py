@@ -51,8 +51,8 @@ _MINI_SAMPLING: dict[str, float | int] = {
     "conditioning_scale": 2.5,
 }
 _MINI_NOTES = (
-    "Budget and sampling suit the small backbone, once for all methods. At guidance 7, SD 1.5's usual value, its images "
-    "are over-saturated. Within minutes of training a branch learns where the polyp is long before its zero "
+    "Budget and sampling suit the small backbone, once for all methods. At guidance 7, SD 1.5's usual value, its "
+    "images are over-saturated. Within minutes of training a branch learns where the polyp is long before its zero "
     "convolutions reach their final size: at conditioning scale 1 small polyps are missing, at 2.5 they stand in the "
     "mask. More steps of 4 samples gave better mask agreement than fewer steps of 8."
 )
