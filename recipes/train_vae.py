@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("work/vae"))
     args = parser.parse_args()
     args.output.mkdir(parents=True, exist_ok=True)
-    train = load_pool("train", 8000, args.output.parent / "pool").images
+    train = load_pool("train", 6000, args.output.parent / "pool").images
     held_out = load_pool("held-out", 64, args.output.parent / "pool").images
 
     torch.manual_seed(0)
