@@ -55,11 +55,11 @@ def draw_gallery(rows: Sequence[GalleryRow], path: Path, title: str) -> None:
     _draw_sheet(cells, ("mask", "real", "synthetic"), 2 if len(rows) > 3 else 1, 256, path, title)
 
 
-def shrink_picture(picture: Path, target: Path, width: int = 1000) -> None:
-    """Write a copy of a PNG that is small enough to keep in a repository: `width` pixels wide, 256 colours."""
+def shrink_picture(picture: Path, target: Path, width: int = 844) -> None:
+    """Write a copy of a PNG, `width` pixels wide, small enough to keep in a repository; colours stay as they are."""
     with PilImage.open(picture) as opened:
         height = round(opened.height * width / opened.width)
-        small = opened.convert("RGB").resize((width, height), PilImage.Resampling.LANCZOS).quantize(256)
+        small = opened.convert("RGB").resize((width, height), PilImage.Resampling.LANCZOS)
     temporary = target.with_name(f".{target.name}")
     small.save(temporary, format="PNG", optimize=True)
     temporary.replace(target)

@@ -198,6 +198,6 @@ def test_the_first_seeds_gallery_comes_along_and_is_small(tmp_path: Path, protoc
         add_run(run, tmp_path / "boards")
         kept = tmp_path / "boards" / "small" / "gallery-fake.png"
         assert kept.is_file() == (seed == 0)
-    assert read_image(kept).shape[1] == 1000
+    assert read_image(kept).shape[1] == 844
     render_boards(tmp_path / "boards")
     assert "![fake: mask, real, synthetic](gallery-fake.png)" in page(tmp_path / "boards")
