@@ -13,8 +13,8 @@ def metric_heading(metric: str) -> str:
 
 
 def format_value(metric: str, value: float | None) -> str:
-    """Return a metric's value as tables show it; `-` for one that could not be computed."""
-    return "-" if value is None else f"{value:.{_DIGITS.get(metric.partition('_')[0], 2)}f}"
+    """Return a metric's value as tables show it, never as -0; `-` for one that could not be computed."""
+    return "-" if value is None else f"{value:z.{_DIGITS.get(metric.partition('_')[0], 2)}f}"
 
 
 def format_seconds(seconds: float) -> str:

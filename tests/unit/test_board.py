@@ -14,6 +14,7 @@ from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.images import read_image, sha256_file, write_png
 from ccbench.protocols import PROTOCOLS, Protocol
 from ccbench.store import RunFolder
+from ccbench.tables import format_value
 
 
 @pytest.fixture
@@ -201,3 +202,7 @@ def test_the_first_seeds_gallery_comes_along_and_is_small(tmp_path: Path, protoc
     assert read_image(kept).shape[1] == 844
     render_boards(tmp_path / "boards")
     assert "![fake: mask, real, synthetic](gallery-fake.png)" in page(tmp_path / "boards")
+
+
+def test_what_rounds_to_nothing_has_no_sign() -> None:
+    assert (format_value("kid_lite0", -0.00004), format_value("kid_lite0", -0.00006)) == ("0.0000", "-0.0001")
