@@ -162,8 +162,13 @@ def _is_settings(kind: object) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
+def _with_section(key: str) -> str:
+    """Return the key with its section; one without a section is the method's."""
+    return key if key.partition(".")[0] in _SECTIONS else f"method.{key}"
+
+
 def _full_key(key: str, known: Sequence[str], where: str) -> str:
-    full = key if key.partition(".")[0] in _SECTIONS else f"method.{key}"
+    full = _with_section(key)
     if full in known:
         return full
     ends_alike = [name for name in known if name.endswith(f".{key.rpartition('.')[2]}")]
@@ -177,7 +182,7 @@ def _full_key(key: str, known: Sequence[str], where: str) -> str:
 
 def _switch(key: str, value: Any, known: Sequence[str]) -> tuple[str, Any]:
     """Read `group=off` and `group=on` as `group.enabled=false` and `=true`, for a group that has that field."""
-    full = key if key.partition(".")[0] in _SECTIONS else f"method.{key}"
+    full = _with_section(key)
     states = {"on": True, "off": False, True: True, False: False}
     if f"{full}.enabled" in known and isinstance(value, str | bool) and value in states:
         return f"{full}.enabled", states[value]

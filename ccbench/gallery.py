@@ -60,9 +60,7 @@ def shrink_picture(picture: Path, target: Path, width: int = 844) -> None:
     with PilImage.open(picture) as opened:
         height = round(opened.height * width / opened.width)
         small = opened.convert("RGB").resize((width, height), PilImage.Resampling.LANCZOS)
-    temporary = target.with_name(f".{target.name}")
-    small.save(temporary, format="PNG", optimize=True)
-    temporary.replace(target)
+    write_png(target, np.asarray(small))
 
 
 def draw_contact_sheet(cells: Sequence[SheetCell], path: Path, title: str) -> None:
