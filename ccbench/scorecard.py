@@ -1,7 +1,7 @@
 """The scorecard of one synthesis, and its JSON form."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ccbench.errors import DataError
@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PER_SAMPLE_COLUMNS = ("index", "condition_id", "clip_score", "clip_image")
+
+
+@dataclass(frozen=True)
+class SourceScores:
+    """Scores and controls of the images of one data set of a mixed split, against that data set's own reference."""
+
+    scores: list[Score]
+    controls: dict[str, list[Score]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +31,7 @@ class Scorecard:
         per_sample: columns `PER_SAMPLE_COLUMNS`, one row an image, NaN where a pair score is not there.
         failures: kind -> number of synthetic images; 0 = looked for and not found.
         notes: short facts about the scoring, such as the share of truncated prompts.
+        by_source: data set -> its scores apart, where the split mixes several; empty otherwise.
     """
 
     scores: list[Score]
@@ -30,14 +39,15 @@ class Scorecard:
     per_sample: "pd.DataFrame"
     failures: dict[str, int]
     notes: dict[str, str | float]
+    by_source: dict[str, SourceScores] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but `per_sample` as plain JSON values, numbers unrounded."""
         return {
-            "scores": [score_to_json(score) for score in self.scores],
-            "controls": {name: [score_to_json(score) for score in scores] for name, scores in self.controls.items()},
+            **_to_json(self.scores, self.controls),
             "failures": dict(self.failures),
             "notes": dict(self.notes),
+            "by_source": {name: _to_json(part.scores, part.controls) for name, part in self.by_source.items()},
         }
 
     @classmethod
@@ -49,14 +59,28 @@ class Scorecard:
         """
         try:
             return cls(
-                scores=[score_from_json(score) for score in record["scores"]],
-                controls={name: [score_from_json(s) for s in scores] for name, scores in record["controls"].items()},
+                **_from_json(record),
                 per_sample=per_sample_table([], [], []) if per_sample is None else per_sample,
                 failures=dict(record["failures"]),
                 notes=dict(record["notes"]),
+                by_source={n: SourceScores(**_from_json(part)) for n, part in record.get("by_source", {}).items()},
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(f"scorecard: not a scorecard's record ({error!r}); score the run again") from error
+
+
+def _to_json(scores: Sequence[Score], controls: Mapping[str, Sequence[Score]]) -> dict[str, Any]:
+    return {
+        "scores": [score_to_json(score) for score in scores],
+        "controls": {name: [score_to_json(score) for score in control] for name, control in controls.items()},
+    }
+
+
+def _from_json(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "scores": [score_from_json(score) for score in record["scores"]],
+        "controls": {name: [score_from_json(s) for s in scores] for name, scores in record["controls"].items()},
+    }
 
 
 def score_to_json(score: Score) -> dict[str, Any]:

@@ -2,9 +2,10 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +16,22 @@ from ccbench.features.pipeline import EncodedSet, encode_set
 from ccbench.images import list_images, read_image
 from ccbench.metrics.scores import PairScores, no_pair_scores, pair_scores, set_scores
 from ccbench.prompts import match_prompts, read_prompts
-from ccbench.scorecard import Scorecard, per_sample_table, score_from_json, score_to_json
+from ccbench.scorecard import Scorecard, SourceScores, per_sample_table, score_from_json, score_to_json
 from ccbench.seeding import derive_seed
 from ccbench.types import Image, PairSequence, Progress, Score, SilentProgress
 
-__all__ = ["REAL_SPLIT", "Scorecard", "score_folders", "score_from_json", "score_synthesis", "score_to_json"]
+__all__ = [
+    "REAL_SPLIT",
+    "VAE_CEILING",
+    "Scorecard",
+    "score_folders",
+    "score_from_json",
+    "score_synthesis",
+    "score_to_json",
+]
 
 REAL_SPLIT = "real-split"
+VAE_CEILING = "vae-ceiling"
 DEFAULT_TEXT_ENCODER = "mini-clip"
 _ITSELF = "a real image compared with itself: 100 by definition"
 
@@ -34,10 +44,11 @@ def score_synthesis(
     *,
     set_encoder: str,
     text_encoder: str,
+    controls: Mapping[str, Callable[[Image], Image]] = MappingProxyType({}),
     device: str = "cpu",
     progress: Progress = SilentProgress(),
 ) -> Scorecard:
-    """Score the images of one synthesis; every image, synthetic or real, is decoded once.
+    """Score the images of one synthesis; every file is decoded once, and the real test images once more per control.
 
     The control "real-split" scores the real images of `test` in the same way: the floor of the set distances at equal
     n, and the ceiling of CLIP-score.
@@ -46,6 +57,8 @@ def score_synthesis(
         images: files; images[i] was made from the condition of test[i].
         reference: the real images that the set distances are taken to. reference_id: their name in the signatures,
             such as `phantom-128-train@0123456789ab`.
+        controls: name -> what is done to each real test image before it is scored as if it were synthetic, such as
+            "vae-ceiling": the way through the backbone's VAE and back.
 
     Raises:
         DataError: counts differ, or images cannot be decoded. MissingError: an encoder's weights are not there.
@@ -54,28 +67,32 @@ def score_synthesis(
         raise DataError(f"scoring: {len(images)} images for {len(test)} test conditions; wanted one for each")
     network = open_encoder(set_encoder, device=device)
     clip = open_text_encoder(text_encoder, device=device)
-    pairs = _StreamedPairs(test)
-    made = encode_set(_reader(images), len(images), [network, clip], "encoding synthetic images", progress)
-    real = encode_set(pairs.load, len(test), [network, clip], "encoding real test images", progress)
-    known = encode_set(lambda i: reference[i].image, len(reference), [network], "encoding reference images", progress)
-    texts = _encode_texts(clip, pairs.prompts)
-    # Named by id: a phantom's pixels may differ in the last bit between processors, and the pairs are the same.
-    reals = _Partners(real.features[clip.id], f"partners@{_digest([reference_id, *pairs.ids])}")
+    pairs, known = _StreamedPairs(test), _StreamedPairs(reference)
+    both: list[Encoder] = [network, clip]
 
-    def distances(encoded: EncodedSet) -> list[Score]:
-        features, target = encoded.features[network.id], known.features[network.id]
-        return set_scores(features, target, network.id, network.signature, reference_id)
+    def changed(name: str, change: Callable[[Image], Image]) -> EncodedSet:
+        return encode_set(lambda i: change(test[i].image), len(test), both, f"encoding {name}", progress)
 
-    score = _pair("clip_score", made, clip, texts, pairs.clusters)
-    image = _pair("clip_image", made, clip, reals, pairs.clusters)
-    ceiling = _pair("clip_score", real, clip, texts, pairs.clusters)
-    itself = no_pair_scores("clip_image", clip.signature, _ITSELF, len(real))
+    made = encode_set(_reader(images), len(images), both, "encoding synthetic images", progress)
+    real = encode_set(pairs.load, len(test), both, "encoding real test images", progress)
+    target = encode_set(known.load, len(reference), [network], "encoding reference images", progress)
+    panel = _Panel(network, clip, target, reference_id, real, clip.encode_texts(pairs.prompts), pairs)
+    others = {name: changed(name, change) for name, change in controls.items()}
+    score, image = panel.score_pairs(made)
     return Scorecard(
-        scores=[*distances(made), score.score, image.score],
-        controls={REAL_SPLIT: [*distances(real), ceiling.score, itself.score]},
+        scores=panel.score(made),
+        controls=panel.score_controls(others),
         per_sample=per_sample_table(pairs.ids, score.values, image.values),
         failures=_count_failures(made, real.sizes),
         notes={"prompts_truncated_share": clip.count_truncated(pairs.prompts) / len(pairs.prompts)},
+        by_source={
+            source: SourceScores(
+                part.score(made.rows(rows)),
+                part.score_controls({name: encoded.rows(rows) for name, encoded in others.items()}),
+            )
+            for source, rows in pairs.rows_by_source().items()
+            for part in [panel.part(source, rows, known.rows_by_source().get(source, []))]
+        },
     )
 
 
@@ -151,13 +168,80 @@ class _StreamedPairs:
         self.ids: list[str] = []
         self.prompts: list[str] = []
         self.clusters: list[str | None] = []
+        self._sources: list[str | None] = []
 
     def load(self, index: int) -> Image:
         pair = self._pairs[index]
         self.ids.append(pair.condition.id)
         self.prompts.append(pair.condition.prompt)
         self.clusters.append(pair.condition.cluster)
+        self._sources.append(pair.source)
         return pair.image
+
+    def rows(self, numbers: Sequence[int]) -> "_StreamedPairs":
+        """Return some of what was kept."""
+        part = _StreamedPairs(())
+        for name in ("ids", "prompts", "clusters", "_sources"):
+            setattr(part, name, [getattr(self, name)[number] for number in numbers])
+        return part
+
+    def rows_by_source(self) -> dict[str, list[int]]:
+        """Return data set -> numbers of its pairs; empty when there are not two of them."""
+        names = sorted({source for source in self._sources if source is not None})
+        found = {name: [row for row, source in enumerate(self._sources) if source == name] for name in names}
+        return found if len(found) > 1 else {}
+
+
+@dataclass(frozen=True, eq=False)
+class _Panel:
+    """What every set of images of one synthesis is scored against; all in the order of the test pairs.
+
+    Attributes:
+        target: reference images of the set distances, called `reference_id`. real: the real test images.
+        texts: (N, D) features of the prompts.
+    """
+
+    network: Encoder
+    clip: TextImageEncoder
+    target: EncodedSet
+    reference_id: str
+    real: EncodedSet
+    texts: NDArray[np.float32]
+    pairs: _StreamedPairs
+
+    def part(self, source: str, rows: Sequence[int], target_rows: Sequence[int]) -> "_Panel":
+        """Return the panel of one data set's test and reference images."""
+        target, name = self.target.rows(target_rows), f"{self.reference_id}/{source}"
+        real, texts, pairs = self.real.rows(rows), self.texts[list(rows)], self.pairs.rows(rows)
+        return replace(self, target=target, reference_id=name, real=real, texts=texts, pairs=pairs)
+
+    def score(self, encoded: EncodedSet) -> list[Score]:
+        """Return the set distances, CLIP-score and CLIP-image."""
+        return [*self._distances(encoded), *(pair.score for pair in self.score_pairs(encoded))]
+
+    def score_pairs(self, encoded: EncodedSet) -> tuple[PairScores, PairScores]:
+        """Return CLIP-score and CLIP-image."""
+        # Named by id: a phantom's pixels may differ in the last bit between processors, and the pairs are the same.
+        name = f"partners@{_digest([self.reference_id, *self.pairs.ids])}"
+        reals, clusters = _Partners(self.real.features[self.clip.id], name), self.pairs.clusters
+        return (
+            _pair("clip_score", encoded, self.clip, self._prompts(), clusters),
+            _pair("clip_image", encoded, self.clip, reals, clusters),
+        )
+
+    def score_controls(self, others: Mapping[str, EncodedSet]) -> dict[str, list[Score]]:
+        """Return the scores of the real test images, and of each set of changed ones."""
+        ceiling = _pair("clip_score", self.real, self.clip, self._prompts(), self.pairs.clusters)
+        itself = no_pair_scores("clip_image", self.clip.signature, _ITSELF, len(self.real))
+        floor = [*self._distances(self.real), ceiling.score, itself.score]
+        return {REAL_SPLIT: floor} | {name: self.score(encoded) for name, encoded in others.items()}
+
+    def _distances(self, encoded: EncodedSet) -> list[Score]:
+        features, target = encoded.features[self.network.id], self.target.features[self.network.id]
+        return set_scores(features, target, self.network.id, self.network.signature, self.reference_id)
+
+    def _prompts(self) -> _Partners:
+        return _Partners(self.texts, f"prompts@{_digest(sorted(self.pairs.prompts))}")
 
 
 def _reader(files: Sequence[Path]) -> Callable[[int], Image]:

@@ -56,10 +56,15 @@ class Condition:
 
 @dataclass(frozen=True)
 class RealPair:
-    """A real image with the condition that describes it: one sample to train on or to score against."""
+    """A real image with the condition that describes it: one sample to train on or to score against.
+
+    Attributes:
+        source: name of the data set, where a split mixes several; their images are then also scored apart.
+    """
 
     image: Image
     condition: Condition
+    source: str | None = None
 
     def __post_init__(self) -> None:
         check_image(self.image, f"real image of condition {self.condition.id!r}")

@@ -16,16 +16,20 @@ from ccbench.images import sha256_file
 
 WEIGHTS = Path(__file__).parents[1] / "ccbench" / "weights"
 WORK = Path("work")
-DATA = "rendered phantoms only (ccbench.data.phantom, recipe seeds, none of any protocol)"
+DATA = [
+    "8,000 rendered phantoms (ccbench.data.phantom, recipe seeds, none of any protocol)",
+    "1,321 frames of PolypGen (Ali et al., A multi-centre polyp detection and segmentation dataset for "
+    "generalisability assessment, Scientific Data 2023, CC BY 4.0), squashed and cropped; 128 frames held out",
+]
 CARDS: dict[str, dict[str, Any]] = {
     "sd-mini": {
-        "title": "A small Stable Diffusion of colonoscopy phantoms, SD 1.5's topology, 128 px",
+        "title": "A small Stable Diffusion of phantoms and colonoscopy frames, SD 1.5's topology, 128 px",
         "recipe": ["recipes/train_vae.py", "recipes/train_unet.py"],
         "figures": ["vae/figures.json", "unet/figures.json"],
         "source": "unet/sd-mini",
     },
     "mini-clip": {
-        "title": "A small CLIP of colonoscopy phantoms and their captions, 128 px",
+        "title": "A small CLIP of phantoms, colonoscopy frames and their captions, 128 px",
         "recipe": ["recipes/train_mini_clip.py"],
         "figures": ["mini-clip/figures.json"],
         "source": "mini-clip/mini-clip",

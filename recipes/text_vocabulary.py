@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable
 
+import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
 
@@ -30,3 +31,11 @@ def train_vocabulary(captions: Iterable[str], size: int = 900) -> CLIPTokenizer:
     vocabulary[START] = len(vocabulary)
     vocabulary[END] = len(vocabulary)
     return CLIPTokenizer(vocab=vocabulary, merges=[tuple(pair) for pair in model["merges"]], model_max_length=77)
+
+
+def tokenise(tokenizer: CLIPTokenizer, texts: list[str]) -> torch.Tensor:
+    """Return (N, 77) token ids, padded and truncated."""
+    ids: torch.Tensor = tokenizer(
+        texts, padding="max_length", truncation=True, max_length=77, return_tensors="pt"
+    ).input_ids
+    return ids

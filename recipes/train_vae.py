@@ -1,16 +1,15 @@
-"""Train the VAE of `sd-mini` on phantoms.
+"""Train the VAE of `sd-mini` on phantoms and on PolypGen's real frames.
 
-    python recipes/train_vae.py [--steps 1300] [--output work/vae]
+    python recipes/train_vae.py --polypgen DIR [--initial FOLDER] [--latent-channels 4] [--output work/vae]
+    torchrun --nproc-per-node 2 recipes/train_vae.py ...       # two processes, twice the batch
 
-Resumable: the same command goes on from the last checkpoint. The loss is L1 + a perceptual term on an ImageNet
-EfficientNet-Lite0 (shallow stages, unit-normalised features as in LPIPS) + KL, on crops of 64 px and, for the last
-part, on whole images, so that the middle attention sees the size it is used at.
+Resumable: the same command goes on from the last checkpoint. The loss is that of SD's own VAE: L1, a perceptual term
+on an ImageNet network, a patch discriminator after the first steps, and KL. It learns on crops of 64 px and, in the
+last part, on whole images, so that the middle attention sees the size it is used at.
 """
 
 import argparse
 import json
-import math
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,14 @@ import numpy as np
 import torch
 from diffusers import AutoencoderKL
 from diffusers.training_utils import EMAModel
+from numpy.typing import NDArray
 from PIL import Image
 
-from ccbench.features.lite0 import load_lite0
+from ccbench.images import resize_image
+from frame_pool import load_frames
 from phantom_pool import load_pool
+from training_run import TrainingRun, average_gradients, set_rate, start_processes
+from vae_losses import LastLayer, PatchDiscriminator, Perceptual, discriminator_loss
 
 ARCHITECTURE: dict[str, Any] = {
     "in_channels": 3,
@@ -34,152 +37,182 @@ ARCHITECTURE: dict[str, Any] = {
     "norm_num_groups": 8,
     "sample_size": 128,
 }
+KL = 1e-6
+PHANTOM_SHARE = 0.4
+WHOLE_SHARE = 0.25  # of the steps, at the end
 
 
-class Perceptual(torch.nn.Module):
-    """LPIPS-like distance on the stem and first three stages of an ImageNet EfficientNet-Lite0."""
+class Batches:
+    """Random crops or whole images of both kinds; what a step sees depends on its number and process only."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.net = load_lite0().eval().requires_grad_(False)
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+    def __init__(self, phantoms: NDArray[np.uint8], frames: NDArray[np.uint8], rank: int = 0) -> None:
+        self.phantoms, self.frames, self.rank = phantoms, frames, rank
 
-    def features(self, images: torch.Tensor) -> list[torch.Tensor]:
-        x = ((images + 1) / 2 - self.mean) / self.std
-        x = self.net.bn1(self.net.conv_stem(x))
-        maps = [x]
-        for stage in list(self.net.blocks)[:4]:
-            x = stage(x)
-            maps.append(x)
-        return [torch.nn.functional.normalize(m, dim=1, eps=1e-4) for m in maps]
+    def take(self, step: int, count: int, size: int) -> torch.Tensor:
+        """Return (count, 3, size, size) in -1..1: PolypGen at 0.9 to 1.4 of 128 px, some flipped."""
+        rng = np.random.default_rng([7, self.rank, step])
+        return to_tensor(np.stack([self._one(rng, size) for _ in range(count)]))
 
-    def forward(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        with torch.no_grad():
-            target = self.features(b)
-        return torch.stack([((x - y) ** 2).sum(1).mean() for x, y in zip(self.features(a), target, strict=True)]).mean()
+    def _one(self, rng: np.random.Generator, size: int) -> NDArray[np.uint8]:
+        if rng.random() < PHANTOM_SHARE:
+            image = self.phantoms[rng.integers(len(self.phantoms))]
+        else:
+            image = resize_image(self.frames[rng.integers(len(self.frames))], int(rng.integers(max(size, 116), 180)))
+        y, x = rng.integers(0, image.shape[0] - size + 1, size=2)
+        crop = image[y : y + size, x : x + size]
+        return crop[:, ::-1] if rng.random() < 0.5 else crop
 
 
-def to_tensor(images: np.ndarray) -> torch.Tensor:
+def to_tensor(images: NDArray[np.uint8]) -> torch.Tensor:
     """(N, H, W, 3) uint8 -> (N, 3, H, W) in [-1, 1]."""
-    return (
-        torch.from_numpy(images)
-        .permute(0, 3, 1, 2)
-        .float()
-        .div(127.5)
-        .sub(1)
-        .contiguous(memory_format=torch.channels_last)
-    )
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    return pixels.contiguous(memory_format=torch.channels_last)
 
 
-def take_batch(images: np.ndarray, rng: np.random.Generator, count: int, size: int) -> torch.Tensor:
-    picked = rng.integers(len(images), size=count)
-    corner = rng.integers(0, images.shape[1] - size + 1, size=(count, 2))
-    crops = np.stack([images[i, y : y + size, x : x + size] for i, (y, x) in zip(picked, corner, strict=True)])
-    flips = rng.random(count) < 0.5
-    crops[flips] = crops[flips, :, ::-1]
-    return to_tensor(crops)
+def to_image(decoded: torch.Tensor) -> NDArray[np.uint8]:
+    """(N, 3, H, W) in [-1, 1], or beyond -> (N, H, W, 3) uint8."""
+    images: NDArray[np.uint8] = ((decoded.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).to(torch.uint8).numpy()
+    return images
+
+
+def start_from(vae: AutoencoderKL, folder: Path) -> None:
+    """Take the weights of an earlier VAE; latent channels that it lacks keep their fresh values."""
+    own = vae.state_dict()
+    for name, value in AutoencoderKL.from_pretrained(folder).state_dict().items():
+        if value.shape == own[name].shape:
+            own[name] = value
+        elif name.split(".")[0] == "decoder" or "post_quant" in name:  # inputs: C; outputs: C or the decoder's
+            own[name] *= 0.1
+            own[name][tuple(slice(size) for size in value.shape)] = value
+        else:  # outputs: means, then log variances
+            halves, own_halves = value.chunk(2), own[name].chunk(2)
+            for half, own_half in zip(halves, own_halves, strict=True):
+                parts = own_half.new_zeros(own_half.shape) + 0.3 * own_half
+                if name == "quant_conv.weight":
+                    for source, target in zip(half.chunk(2, 1), parts.chunk(2, 1), strict=True):
+                        target[tuple(slice(size) for size in source.shape)] = source
+                else:
+                    parts[tuple(slice(size) for size in half.shape)] = half
+                own_half.copy_(parts)
+    vae.load_state_dict(own)
 
 
 @torch.inference_mode()
-def evaluate(vae: AutoencoderKL, images: np.ndarray, grid: Path) -> float:
-    """Return the mean PSNR in dB of `images`, and draw the first eight over their reconstructions."""
-    out = torch.cat(
-        [
-            vae.decode(vae.encode(to_tensor(images[i : i + 16])).latent_dist.mode()).sample
-            for i in range(0, len(images), 16)
-        ]
-    )
-    back = ((out.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).to(torch.uint8).numpy()
-    error = ((back.astype(np.float64) - images) ** 2).mean((1, 2, 3))
-    Image.fromarray(np.concatenate([np.concatenate(list(images[:8]), 1), np.concatenate(list(back[:8]), 1)], 0)).save(
-        grid
-    )
+def reconstruct(vae: AutoencoderKL, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Decode the posterior's mode of images (N, H, W, 3)."""
+    parts = [
+        vae.decode(vae.encode(to_tensor(images[i : i + 16])).latent_dist.mode()).sample
+        for i in range(0, len(images), 16)
+    ]
+    return to_image(torch.cat(parts))
+
+
+def psnr(images: NDArray[np.uint8], others: NDArray[np.uint8]) -> float:
+    """Mean over images of the peak signal-to-noise ratio in dB."""
+    error = ((images.astype(np.float64) - others) ** 2).mean((1, 2, 3))
     return float(np.mean(10 * np.log10(255**2 / error)))
 
 
+def look(vae: AutoencoderKL, held_out: dict[str, NDArray[np.uint8]], output: Path) -> dict[str, float]:
+    """Return the held-out PSNRs; draw eight images of each kind over their reconstructions."""
+    figures, rows = {}, []
+    for kind, images in held_out.items():
+        back = reconstruct(vae, images)
+        figures[f"psnr_{kind}_db"] = psnr(images, back)
+        rows += [np.concatenate(list(images[:8]), 1), np.concatenate(list(back[:8]), 1)]
+    Image.fromarray(np.concatenate(rows)).save(output / "reconstructions.png")
+    return figures
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=1300)
-    parser.add_argument("--whole", type=float, default=0.2, help="share of the steps, at the end, on whole images")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--polypgen", type=Path, required=True, help="folder that holds data_C1/ to data_C5/")
+    parser.add_argument("--steps", type=int, default=6000)
+    parser.add_argument("--batch-size", type=int, default=8, help="crops of 64 px; a fourth as many whole images")
+    parser.add_argument("--latent-channels", type=int, default=4)
+    parser.add_argument("--initial", type=Path, help="a VAE's folder to start from instead of random weights")
+    parser.add_argument("--decoder-from", type=int, help="step from which the encoder stays as it is")
     parser.add_argument("--perceptual", type=float, default=0.5)
-    parser.add_argument("--learning-rate", type=float, default=1.5e-3)
+    parser.add_argument("--adversarial", type=float, default=0.3, help="relative to the other terms, at the last layer")
+    parser.add_argument("--adversarial-start", type=int, default=1000)
+    parser.add_argument("--learning-rate", type=float, default=1e-3)
     parser.add_argument("--output", type=Path, default=Path("work/vae"))
     args = parser.parse_args()
-    args.output.mkdir(parents=True, exist_ok=True)
-    train = load_pool("train", 6000, args.output.parent / "pool").images
-    held_out = load_pool("held-out", 64, args.output.parent / "pool").images
+    pools = args.output.parent / "pool"
+    frames = load_frames("train", args.polypgen, 192, pools)
+    rank = start_processes()
+    batches = Batches(load_pool("train", 8000, pools).images, frames.images, rank)
+    held_out = {
+        "phantom": load_pool("held-out", 64, pools).images,
+        "polypgen": load_frames("held-out", args.polypgen, 128, pools).images[:64],
+    }
 
     torch.manual_seed(0)
-    vae = AutoencoderKL(**ARCHITECTURE).to(memory_format=torch.channels_last)
+    vae = AutoencoderKL(**ARCHITECTURE | {"latent_channels": args.latent_channels})
+    if args.initial:
+        start_from(vae, args.initial)
+    vae = vae.to(memory_format=torch.channels_last)
+    discriminator = PatchDiscriminator().to(memory_format=torch.channels_last)
+    perceptual = Perceptual().to(memory_format=torch.channels_last)
     ema = EMAModel(vae.parameters(), decay=0.998)
     optimiser = torch.optim.AdamW(
         vae.parameters(), args.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
     )
-    perceptual = Perceptual().to(memory_format=torch.channels_last)
-    state_file = args.output / "state.pt"
-    step = 0
-    if state_file.exists():
-        state = torch.load(state_file, weights_only=True)
-        vae.load_state_dict(state["vae"])
-        optimiser.load_state_dict(state["optimiser"])
-        ema.load_state_dict(state["ema"])
-        step = state["step"]
+    critic = torch.optim.Adam(discriminator.parameters(), 2e-4, betas=(0.5, 0.9), fused=True)
+    parts = {"vae": vae, "ema": ema, "optimiser": optimiser, "discriminator": discriminator, "critic": critic}
+    run = TrainingRun(args.output, args.steps, 250, parts, rank == 0)
+    last = LastLayer(vae.decoder.conv_out)
 
-    started = time.time()
-    while step < args.steps:
-        rng = np.random.default_rng([7, step])
-        torch.manual_seed(step)
-        whole = step >= args.steps * (1 - args.whole)
-        x = take_batch(train, rng, 8, 128) if whole else take_batch(train, rng, 24, 64)
-        rate = (
-            args.learning_rate
-            * min(1, (step + 1) / 50)
-            * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / args.steps)))
-        )
-        optimiser.param_groups[0]["lr"] = rate
-        posterior = vae.encode(x).latent_dist
+    while run.step < run.steps:
+        torch.manual_seed(2 * run.step + rank)
+        whole = run.step >= args.steps * (1 - WHOLE_SHARE)
+        x = batches.take(run.step, args.batch_size // 4, 128) if whole else batches.take(run.step, args.batch_size, 64)
+        set_rate(optimiser, run.rate(args.learning_rate, 50))
+        frozen = args.decoder_from is not None and run.step >= args.decoder_from
+        with torch.set_grad_enabled(not frozen):
+            posterior = vae.encode(x).latent_dist
         out = vae.decode(posterior.sample()).sample
-        pixel = (out - x).abs().mean()
-        percept = perceptual(out, x)
-        loss = pixel + args.perceptual * percept + 1e-6 * posterior.kl().mean()
+        pixel, percept = (out - x).abs().mean(), perceptual(out, x)
         optimiser.zero_grad()
-        loss.backward()
+        (gradient,) = torch.autograd.grad(pixel + args.perceptual * percept, out, retain_graph=True)
+        values = {"l1": pixel.item(), "perceptual": percept.item()}
+        if run.step >= args.adversarial_start:
+            (towards_real,) = torch.autograd.grad(-discriminator(out).mean(), out, retain_graph=True)
+            ramp = min(1.0, (run.step - args.adversarial_start + 1) / 500)
+            weight = args.adversarial * ramp * last.norm(gradient) / (last.norm(towards_real) + 1e-8)
+            gradient = gradient + weight * towards_real
+        kl = KL * posterior.kl().mean()
+        torch.autograd.backward([out] if frozen else [out, kl], [gradient] if frozen else [gradient, torch.ones(())])
+        average_gradients(vae)
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimiser.step()
         ema.step(vae.parameters())
-        step += 1
-        if step % 20 == 0:
-            seconds = time.time() - started
-            print(
-                f"step {step}/{args.steps} l1 {pixel.item():.4f} perceptual {percept.item():.4f} {seconds:.0f}s",
-                flush=True,
-            )
-        if step % 100 == 0 or step == args.steps:
-            temporary = state_file.with_suffix(".tmp")
-            torch.save(
-                {"vae": vae.state_dict(), "optimiser": optimiser.state_dict(), "ema": ema.state_dict(), "step": step},
-                temporary,
-            )
-            temporary.replace(state_file)
+        if run.step >= args.adversarial_start - 200:  # it learns before it is heard
+            critic.zero_grad()
+            loss = discriminator_loss(discriminator, x, out)
+            loss.backward()
+            average_gradients(discriminator)
+            critic.step()
+            values["discriminator"] = loss.item()
+        if run.advance(values):
             ema.store(vae.parameters())
             ema.copy_to(vae.parameters())
-            psnr = evaluate(vae.eval(), held_out, args.output / "reconstructions.png")
-            print(f"step {step} held-out PSNR {psnr:.2f} dB", flush=True)
-            if step == args.steps:
-                finish(vae, train, args.output, {"steps": step, "psnr_phantom_db": psnr})
+            figures = {"steps": run.step} | look(vae.eval(), held_out, args.output)
+            print(figures, flush=True)
+            save(vae, batches, args.output, figures)
             ema.restore(vae.parameters())
             vae.train()
 
 
 @torch.inference_mode()
-def finish(vae: AutoencoderKL, train: np.ndarray, output: Path, figures: dict[str, float]) -> None:
+def save(vae: AutoencoderKL, batches: Batches, output: Path, figures: dict[str, float]) -> None:
     """Set the scaling factor to one over the latents' standard deviation and save in diffusers format, fp16."""
-    latents = torch.cat([vae.encode(to_tensor(train[i : i + 16])).latent_dist.mode() for i in range(0, 512, 16)])
+    latents = torch.cat([vae.encode(batches.take(10**9 + i, 16, 128)).latent_dist.mode() for i in range(16)])
     vae.register_to_config(scaling_factor=round(1 / latents.std().item(), 5))
-    vae.half().save_pretrained(output / "vae")
+    copy = AutoencoderKL.from_config(vae.config)
+    copy.load_state_dict(vae.state_dict())
+    copy.half().save_pretrained(output / "vae")
     (output / "figures.json").write_text(json.dumps(figures | {"scaling_factor": vae.config.scaling_factor}))
-    vae.float()
 
 
 if __name__ == "__main__":

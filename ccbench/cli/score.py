@@ -32,6 +32,10 @@ _TextWeights = Annotated[
     Path | None, typer.Option("--text-weights", help="Weights file or folder of --text-encoder.", metavar="PATH")
 ]
 _DEFAULT_ENCODER = "lite0"
+_CONTROLS = {
+    "real-split": "real images scored the same way",
+    "vae-ceiling": "real test images through the backbone's VAE, the best that its latents can hold",
+}
 
 
 def score(
@@ -96,9 +100,10 @@ def score_step(run: "RunFolder", data_root: Path | None, device: str, out: Outpu
         out.note("score: skipped, the scorecard of these images is there")
         return card
     from ccbench.data.sources import open_split
-    from ccbench.scoring import score_synthesis
+    from ccbench.diffusion.backbone import open_reconstruction
+    from ccbench.scoring import VAE_CEILING, score_synthesis
 
-    config = run.config
+    config, picked = run.config, options.pick_device(device)
     protocol, training = config.protocol, run.record.training
     test = open_split(protocol, "test", data_root, config.limit)
     train = open_split(protocol, "train", data_root, config.limit)
@@ -110,7 +115,8 @@ def score_step(run: "RunFolder", data_root: Path | None, device: str, out: Outpu
         f"{protocol.name}-train@{manifest[:12]}",
         set_encoder=protocol.set_encoder,
         text_encoder=protocol.text_encoder,
-        device=options.pick_device(device),
+        controls={VAE_CEILING: open_reconstruction(protocol.backbone, picked)},
+        device=picked,
         progress=out.progress(),
     )
     run.write_scorecard(fresh)
@@ -119,24 +125,36 @@ def score_step(run: "RunFolder", data_root: Path | None, device: str, out: Outpu
 
 
 def show_scores(card: dict[str, Any], out: Output) -> None:
-    """Print the scores, each beside the value that real images reach, with its own n where that differs."""
-    floor = {item["metric"]: item for item in card["controls"].get("real-split", []) if item["value"] is not None}
+    """Print the scores, each beside the values that the controls reach, with their own n where that differs."""
+    controls = {
+        name: {item["metric"]: item for item in items if item["value"] is not None}
+        for name, items in card["controls"].items()
+    }
     rows = []
     for item in card["scores"]:
-        metric, low_high, real = item["metric"], item["interval"], floor.get(item["metric"])
+        metric, low_high = item["metric"], item["interval"]
         span = "" if low_high is None else " to ".join(format_value(metric, low_high[end]) for end in ("low", "high"))
-        shown = format_value(metric, real["value"]) if real else "-"
-        shown += f" (n {_counts(real)})" if real and _counts(real) != _counts(item) else ""
-        rows.append((metric_heading(metric), format_value(metric, item["value"]), span, shown, _counts(item)))
+        shown = [_control_cell(item, found.get(metric)) for found in controls.values()]
+        rows.append((metric_heading(metric), format_value(metric, item["value"]), span, *shown, _counts(item)))
     level = next((f"{item['interval']['level']:.0%} " for item in card["scores"] if item["interval"]), "")
-    out.table(("metric", "value", f"{level}interval", "real-split", "n x real n"), rows, right=(1, 2, 3, 4))
-    out.line("real-split: real images scored the same way; distances compare only at equal n")
+    header = ("metric", "value", f"{level}interval", *controls, "n x real n")
+    out.table(header, rows, right=range(1, len(header)))
+    for name in controls:
+        out.line(f"{name}: {_CONTROLS[name]}")
+    out.line("distances compare only at equal n")
     for item in card["scores"]:
         if item["reason"]:
             out.line(f"{item['metric']}: {item['reason']}")
     failed = {kind: count for kind, count in card["failures"].items() if count}
     if failed:
         out.line("failures: " + ", ".join(f"{count} {kind}" for kind, count in failed.items()))
+
+
+def _control_cell(item: dict[str, Any], control: dict[str, Any] | None) -> str:
+    if control is None:
+        return "-"
+    other = f" (n {_counts(control)})" if _counts(control) != _counts(item) else ""
+    return format_value(item["metric"], control["value"]) + other
 
 
 def _counts(item: dict[str, Any]) -> str:

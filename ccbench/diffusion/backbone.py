@@ -1,7 +1,7 @@
 """A frozen Stable Diffusion in the diffusers folder format, whether shipped, on disk or on the hub."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -61,26 +61,50 @@ def load_backbone(reference: str, device: str = "cpu") -> Backbone:
     Raises:
         MissingError: a part is not there, or the hub cannot be reached.
     """
+    return Backbone(
+        unet=_load(UNet2DConditionModel, reference, "unet", device),
+        vae=_load(AutoencoderKL, reference, "vae", device),
+        text_encoder=_load(CLIPTextModel, reference, "text_encoder", device),
+        tokenizer=_read(CLIPTokenizer, reference, "tokenizer"),
+        scheduler=_read(DDIMScheduler, reference, "scheduler"),
+    )
+
+
+def _load(kind: Any, reference: str, part: str, device: str) -> Any:
+    """Load one network, frozen."""
+    dtype = {"dtype" if kind is CLIPTextModel else "torch_dtype": torch.float32}
+    return _read(kind, reference, part, **dtype).requires_grad_(False).eval().to(device)
+
+
+def _read(kind: Any, reference: str, part: str, **settings: Any) -> Any:
     source = find_backbone(reference)
     offline = Path(source).is_dir() or os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
-    shared = {"local_files_only": offline}
     try:
-        parts = Backbone(
-            unet=UNet2DConditionModel.from_pretrained(source, subfolder="unet", torch_dtype=torch.float32, **shared),
-            vae=AutoencoderKL.from_pretrained(source, subfolder="vae", torch_dtype=torch.float32, **shared),
-            text_encoder=CLIPTextModel.from_pretrained(source, subfolder="text_encoder", dtype=torch.float32, **shared),
-            tokenizer=CLIPTokenizer.from_pretrained(source, subfolder="tokenizer", **shared),
-            scheduler=DDIMScheduler.from_pretrained(source, subfolder="scheduler", **shared),
-        )
+        return kind.from_pretrained(source, subfolder=part, local_files_only=offline, **settings)
     except (OSError, ValueError) as error:
         first_line = str(error).strip().splitlines()[0]
         raise MissingError(
             f"backbone {reference!r}: {first_line}; wanted a folder with unet/ vae/ text_encoder/ tokenizer/ "
             "scheduler/ in diffusers format, or a hub id while online"
         ) from error
-    for part in (parts.unet, parts.vae, parts.text_encoder):
-        part.requires_grad_(False).eval().to(device)
-    return parts
+
+
+def open_reconstruction(reference: str, device: str = "cpu") -> Callable[[Image], Image]:
+    """Return a function that sends an image through a backbone's VAE and back, by the posterior's mode.
+
+    What it returns is the best that any method in these latents can make. Only the VAE is loaded.
+
+    Raises:
+        MissingError: as `load_backbone`.
+    """
+    vae = _load(AutoencoderKL, reference, "vae", device)
+
+    @torch.no_grad()
+    def reconstruct(image: Image) -> Image:
+        latent = vae.encode(image_tensor(image[None], vae.device)).latent_dist.mode()
+        return _to_images(vae.decode(latent).sample)[0]
+
+    return reconstruct
 
 
 @torch.no_grad()
@@ -113,7 +137,10 @@ def encode_images(backbone: Backbone, images: NDArray[np.uint8]) -> tuple[torch.
 @torch.no_grad()
 def decode_latents(backbone: Backbone, latents: torch.Tensor) -> list[Image]:
     """Return one (H, W, 3) uint8 image per latent."""
-    decoded = backbone.vae.decode(latents / backbone.vae.config.scaling_factor).sample
+    return _to_images(backbone.vae.decode(latents / backbone.vae.config.scaling_factor).sample)
+
+
+def _to_images(decoded: torch.Tensor) -> list[Image]:
     pixels = ((decoded.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return list(pixels.permute(0, 2, 3, 1).cpu().numpy())
 

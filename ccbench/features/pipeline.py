@@ -21,16 +21,28 @@ class EncodedSet:
 
     Attributes:
         features: encoder id -> (N, D). digests: sha256 of each image's size and pixels.
-        sizes: (height, width) of each image. constant: images that are black or of one colour.
+        sizes: (height, width) of each image. flat: whether each is black or of one colour.
     """
 
     features: dict[str, NDArray[np.float32]]
     digests: list[str]
     sizes: list[tuple[int, int]]
-    constant: int
+    flat: list[bool]
 
     def __len__(self) -> int:
         return len(self.digests)
+
+    def rows(self, numbers: Sequence[int]) -> "EncodedSet":
+        """Return the set of some of the images."""
+        return EncodedSet(
+            {name: features[list(numbers)] for name, features in self.features.items()},
+            *([values[number] for number in numbers] for values in (self.digests, self.sizes, self.flat)),
+        )
+
+    @property
+    def constant(self) -> int:
+        """Images that are black or of one colour."""
+        return sum(self.flat)
 
     @property
     def duplicates(self) -> int:
@@ -59,7 +71,7 @@ def encode_set(
     features: dict[str, list[NDArray[np.float32]]] = {name: [] for name in networks}
     digests: list[str] = []
     sizes: list[tuple[int, int]] = []
-    constant = 0
+    flat: list[bool] = []
     troubles: list[DataError] = []
     with progress.step(description, count) as step:
         for start in range(0, count, CHUNK):
@@ -69,11 +81,11 @@ def encode_set(
                     features[name].append(network.encode_images(images))
                 digests += [_digest(image) for image in images]
                 sizes += [(image.shape[0], image.shape[1]) for image in images]
-                constant += sum(_is_constant(image) for image in images)
+                flat += [_is_constant(image) for image in images]
             step.advance(min(CHUNK, count - start))
     if troubles:
         raise DataError(f"{description}: {len(troubles)} of {count} images cannot be read; the first: {troubles[0]}")
-    return EncodedSet({name: np.concatenate(parts) for name, parts in features.items()}, digests, sizes, constant)
+    return EncodedSet({name: np.concatenate(parts) for name, parts in features.items()}, digests, sizes, flat)
 
 
 def _load_chunk(load: Callable[[int], Image], numbers: range, troubles: list[DataError]) -> list[Image]:

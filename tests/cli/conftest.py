@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import ccbench.diffusion.backbone
 import ccbench.scoring
 from board_runs import make_card
 from calling import Call, Finished
@@ -33,8 +34,10 @@ def scored_images(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytes
     calls: list[list[Path]] = []
 
     def score(images: list[Path], *args: object, **named: object) -> Scorecard:
+        assert named["controls"] == {"vae-ceiling": small_protocol.backbone}
         calls.append(images)
         return make_card(52.126, 25.0, n=len(images))
 
     monkeypatch.setattr(ccbench.scoring, "score_synthesis", score)
+    monkeypatch.setattr(ccbench.diffusion.backbone, "open_reconstruction", lambda reference, device: reference)
     return calls

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from ccbench.diffusion import trainer
-from ccbench.diffusion.backbone import load_backbone
+from ccbench.diffusion.backbone import decode_latents, encode_images, load_backbone, open_reconstruction
 from ccbench.diffusion.trainer import batch_order
 from ccbench.errors import DataError, MissingError
 from ccbench.plugin import LoadContext, Method, TrainContext, TrainingSettings, TrainReport
@@ -105,6 +105,14 @@ def test_missing_backbone_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(MissingError, match="diffusers format") as caught:
         load_backbone(str(tmp_path))
     assert "\n" not in str(caught.value)
+
+
+def test_reconstruction_is_the_way_through_the_latents(backbone_folder: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+    backbone = load_backbone(str(backbone_folder))
+    mean, _ = encode_images(backbone, image[None])
+    (wanted,) = decode_latents(backbone, mean)
+    assert np.array_equal(open_reconstruction(str(backbone_folder))(image), wanted)
 
 
 def test_every_sample_comes_once_a_pass() -> None:

@@ -13,7 +13,7 @@ from ccbench.errors import DataError, MissingError
 from ccbench.features import open_encoder
 from ccbench.features.pipeline import encode_set
 from ccbench.metrics.frechet import frechet_distance
-from ccbench.scoring import REAL_SPLIT, Scorecard, score_folders, score_synthesis
+from ccbench.scoring import REAL_SPLIT, VAE_CEILING, Scorecard, score_folders, score_synthesis
 from ccbench.types import Condition, Image, RealPair, Score, SilentProgress
 from fake_encoders import random_images, write_images, write_mini_clip
 
@@ -253,6 +253,50 @@ def test_synthesis_and_its_real_control(
     for name in ("fd_lite0", "kid_lite0", "clip_score"):
         assert perfect[name].value == control[name].value
     assert perfect["clip_image"].value == pytest.approx(100)
+
+
+def test_a_control_changes_the_real_images_and_is_scored_as_a_method_is(
+    synthesis: tuple[list[Path], list[RealPair], list[RealPair]], tiny: TinyEncoder, tmp_path: Path
+) -> None:
+    files, test, train = synthesis
+    inverted = write_images(tmp_path / "inverted", [255 - pair.image for pair in test])
+    card = score_synthesis(
+        files,
+        test,
+        train,
+        "train@0123456789ab",
+        set_encoder="lite0",
+        text_encoder="mini-clip",
+        controls={VAE_CEILING: lambda image: 255 - image},
+    )
+    assert list(card.controls) == [REAL_SPLIT, VAE_CEILING]
+    assert card.controls[VAE_CEILING] == run(inverted, test, train).scores
+    assert card.scores == run(files, test, train).scores
+
+
+def test_the_data_sets_of_a_mixed_split_are_also_scored_apart(
+    synthesis: tuple[list[Path], list[RealPair], list[RealPair]], tiny: TinyEncoder
+) -> None:
+    files, test, train = synthesis
+    mixed, known = (
+        [dataclasses.replace(pair, source=("ours", "theirs")[i % 3 == 0]) for i, pair in enumerate(pairs)]
+        for pairs in (test, train)
+    )
+    card = run(files, mixed, known)
+    assert card.scores == run(files, test, train).scores
+    assert run(files, test, train).by_source == {}
+    assert list(card.by_source) == ["ours", "theirs"]
+    theirs = card.by_source["theirs"]
+    alone = run(files[::3], test[::3], train[::3])
+    for scores, wanted in ((theirs.scores, alone.scores), (theirs.controls[REAL_SPLIT], alone.controls[REAL_SPLIT])):
+        assert [(entry.metric, entry.n, entry.n_real) for entry in scores] == [
+            (entry.metric, entry.n, entry.n_real) for entry in wanted
+        ]
+        for entry, other in zip(scores, wanted, strict=True):  # float32 features of another batch
+            assert (entry.value is None) == (other.value is None)
+            assert entry.value is None or entry.value == pytest.approx(other.value, rel=1e-6)
+    assert "|n:3x5|ref:train@0123456789ab/theirs|" in theirs.scores[0].signature
+    assert Scorecard.from_json(card.to_json()).by_source == card.by_source
 
 
 def test_synthesis_is_repeatable_and_pairs_by_position(
