@@ -2,8 +2,13 @@
 
 import hashlib
 import io
+import math
 import os
+import struct
+import zlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import PIL.Image
@@ -12,10 +17,38 @@ import PIL.ImageOps
 from ccbench.errors import DataError, UsageError
 from ccbench.types import Image, Mask, check_image, check_mask
 
+if TYPE_CHECKING:
+    from tifffile import TiffPage
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 64_000_000  # above any endoscope's frame, below what a decompression bomb needs
 MASK_THRESHOLD = 127  # Kvasir-SEG masks are JPEGs with 0..8 and 247..255: `> 0` would grow every polyp
+LOSSY_FORMATS = ("JPEG", "WEBP")  # their decoders may differ in the last bit
 _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
+_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_ORIENTATION = 0x0112
+_TELLING_TAGS = frozenset((0x010F, 0x0110, 0x0132, 0x8769, 0x8825))  # make, model, date, EXIF block, place
+_DAMAGE = (  # what the decoders raise on files that are cut or changed
+    *(OSError, SyntaxError, ValueError, EOFError, LookupError, ArithmeticError, TypeError, MemoryError),
+    *(struct.error, zlib.error, PIL.Image.DecompressionBombError),
+)
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """A decoded file.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB, EXIF orientation applied.
+        format: of the content, such as `JPEG`, whatever the name says.
+        mode: Pillow's name of the stored channels, such as `L`.
+        has_exif: the file tells of a device, a date or a place.
+    """
+
+    pixels: Image
+    format: str
+    mode: str
+    has_exif: bool
 
 
 def read_image(path: Path) -> Image:
@@ -24,7 +57,7 @@ def read_image(path: Path) -> Image:
     Raises:
         DataError: the file is missing, unreadable, truncated, not 8 bits a channel, or above `MAX_PIXELS`.
     """
-    return np.array(_decode(path), dtype=np.uint8)
+    return open_image(path).pixels
 
 
 def read_mask(path: Path) -> Mask:
@@ -35,7 +68,12 @@ def read_mask(path: Path) -> Mask:
     Raises:
         DataError: as `read_image`.
     """
-    mask: Mask = np.asarray(_decode(path)).max(axis=2) > MASK_THRESHOLD
+    return threshold_mask(read_image(path))
+
+
+def threshold_mask(pixels: Image) -> Mask:
+    """Return a decoded mask file as (H, W) bool; see `read_mask`."""
+    mask: Mask = pixels.max(axis=2) > MASK_THRESHOLD
     return mask
 
 
@@ -56,15 +94,25 @@ def resize_mask(mask: Mask, size: int) -> Mask:
     return np.asarray(grey.resize((size, size), PIL.Image.Resampling.NEAREST)) > 0
 
 
-def write_png(path: Path, image: Image) -> str:
+def write_png(path: Path, image: Image, compress_level: int = 6) -> str:
     """Write `image` as a lossless PNG without metadata, whole or not at all; return the file's sha256 in hex.
 
     Raises:
         UsageError: the folder cannot be written to.
     """
     check_image(image, str(path))
+    return _write_png(path, PIL.Image.fromarray(image), compress_level)
+
+
+def write_mask(path: Path, mask: Mask) -> str:
+    """Write `mask` as a PNG of one channel, 0 and 255; otherwise as `write_png`."""
+    check_mask(mask, str(path))
+    return _write_png(path, PIL.Image.fromarray(mask.astype(np.uint8) * np.uint8(255)), compress_level=6)
+
+
+def _write_png(path: Path, picture: PIL.Image.Image, compress_level: int) -> str:
     buffer = io.BytesIO()
-    PIL.Image.fromarray(image).save(buffer, format="PNG")
+    picture.save(buffer, format="PNG", compress_level=compress_level)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         temporary.write_bytes(buffer.getvalue())
@@ -81,6 +129,31 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def content_sha256(path: Path, decoded: ImageFile | None = None) -> str:
+    """Return a hash of what an image file shows, in hex; `decoded` saves decoding it again.
+
+    Of the decoded pixels (`sha256_pixels`) where the format is lossless, so that a TIFF and its PNG conversion are
+    equal; of the file's bytes where it is not, since decoders of JPEG differ in the last bit.
+
+    Raises:
+        DataError: as `read_image`.
+    """
+    file = decoded or open_image(path)
+    return sha256_file(path) if file.format in LOSSY_FORMATS else sha256_pixels(file.pixels)
+
+
+def sha256_pixels(pixels: Image) -> str:
+    """Return the sha256 of height, width and RGB bytes in hex."""
+    digest = hashlib.sha256(f"{pixels.shape[0]} {pixels.shape[1]}\n".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
+
+
+def is_image_name(path: Path) -> bool:
+    """Return whether a file of this name would be read as an image; hidden files are not."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
 def list_images(folder: Path) -> list[Path]:
     """Return the image files lying directly in `folder`, sorted by name; hidden files are left out.
 
@@ -89,30 +162,86 @@ def list_images(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: not a folder; give a folder of images")
-    files = [
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    ]
+    files = [path for path in folder.iterdir() if is_image_name(path) and path.is_file()]
     if not files:
         raise DataError(f"{folder}: holds no image; wanted files ending in {', '.join(IMAGE_SUFFIXES)}")
     return sorted(files, key=lambda path: path.name)
 
 
-def _decode(path: Path) -> PIL.Image.Image:
+def open_image(path: Path) -> ImageFile:
+    """Decode an image file, with what is known of it besides its pixels.
+
+    Raises:
+        DataError: as `read_image`.
+    """
     try:
-        with PIL.Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(
-                    f"{path}: {image.width} x {image.height} pixels, at most {MAX_PIXELS:,} are read; scale it down"
-                )
-            if image.mode not in _EIGHT_BIT_MODES:
-                raise DataError(f"{path}: pixel mode {image.mode}, wanted 8 bits a channel; convert it to 8-bit PNG")
-            image.load()
-            return PIL.ImageOps.exif_transpose(image).convert("RGB")
+        with path.open("rb") as file:
+            is_tiff = file.read(4) in _TIFF_STARTS
+        samples = _read_tiff_samples(path) if is_tiff else None
+        return samples or _read_with_pillow(path)
     except FileNotFoundError as error:
         raise DataError(f"{path}: no such file") from error
     except PIL.UnidentifiedImageError as error:
         raise DataError(f"{path}: not an image that can be read; convert it to PNG or copy it again") from error
-    except (OSError, SyntaxError, ValueError, EOFError, PIL.Image.DecompressionBombError) as error:
-        raise DataError(f"{path}: cannot be decoded ({error}); copy the file again or remove it") from error
+    except _DAMAGE as error:
+        raise DataError(f"{path}: cannot be decoded ({_line(error)}); copy the file again or remove it") from error
+
+
+def _read_with_pillow(path: Path) -> ImageFile:
+    with PIL.Image.open(path) as picture:
+        _check_size(path, picture.width, picture.height)
+        if picture.mode not in _EIGHT_BIT_MODES:
+            raise DataError(f"{path}: pixel mode {picture.mode}, wanted 8 bits a channel; convert it to 8-bit PNG")
+        picture.load()
+        has_exif = not _TELLING_TAGS.isdisjoint(picture.getexif())
+        upright = PIL.ImageOps.exif_transpose(picture).convert("RGB")
+        name = "JPEG" if picture.format == "MPO" else str(picture.format)
+        return ImageFile(np.array(upright, dtype=np.uint8), name, picture.mode, has_exif)
+
+
+def _read_tiff_samples(path: Path) -> ImageFile | None:
+    """Decode a TIFF of three samples a pixel that calls itself grey, as CVC-ClinicDB's; None for any other TIFF.
+
+    Pillow refuses these files, and OpenCV returns their red channel without an error.
+    """
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        page = file.pages.first
+        if not isinstance(page, tifffile.TiffPage):
+            return None
+        _check_size(path, page.imagewidth, page.imagelength)
+        if page.bitspersample > 8:
+            raise DataError(f"{path}: {page.bitspersample} bits a channel, wanted 8; convert it to 8-bit PNG")
+        if page.photometric != tifffile.PHOTOMETRIC.MINISBLACK or page.samplesperpixel < 3:
+            return None
+        _check_strips(page, path.stat().st_size)
+        samples = page.asarray()
+        if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
+            samples = np.moveaxis(samples, 0, -1)
+        if samples.shape != (page.imagelength, page.imagewidth, page.samplesperpixel) or samples.dtype != np.uint8:
+            raise ValueError(f"found {samples.dtype} {samples.shape} samples")
+        picture = PIL.Image.fromarray(np.ascontiguousarray(samples[..., :3]))
+        tag = page.tags.get(_ORIENTATION)
+        picture.getexif()[_ORIENTATION] = tag.value if tag else 1
+        has_exif = any(code in page.tags for code in _TELLING_TAGS)
+    return ImageFile(np.array(PIL.ImageOps.exif_transpose(picture)), "TIFF", "RGB", has_exif)
+
+
+def _check_strips(page: "TiffPage", file_size: int) -> None:
+    """Refuse a TIFF whose data end before its pixels do: tifffile would fill the rest with zeros."""
+    ends = [offset + count for offset, count in zip(page.dataoffsets, page.databytecounts, strict=True)]
+    whole = len(ends) == math.prod(page.chunked)
+    if page.compression == 1:
+        whole = whole and sum(page.databytecounts) >= page.imagelength * page.imagewidth * page.samplesperpixel
+    if not whole or max(ends) > file_size:
+        raise ValueError("image file is truncated")
+
+
+def _check_size(path: Path, width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise DataError(f"{path}: {width} x {height} pixels, at most {MAX_PIXELS:,} are read; scale it down")
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())

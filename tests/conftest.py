@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import ccbench.data.splits
 import fake_methods
 from ccbench.plugin import TrainingSettings
 from ccbench.protocols import Protocol
@@ -60,6 +61,7 @@ def small_protocol(tmp_path: Path) -> Protocol:
 
 
 @pytest.fixture
-def polyp_files(tmp_path: Path) -> Path:
-    """Small images in the layout of Kvasir-SEG and CVC-ClinicDB; return the data root."""
-    return write_polyps(tmp_path / "data")
+def polyp_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Small images in the layout of Kvasir-SEG and CVC-ClinicDB, and splits of them; return the data root."""
+    monkeypatch.setattr(ccbench.data.splits, "FOLDER", tmp_path / "splits")
+    return write_polyps(tmp_path / "data", tmp_path / "splits")

@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
-from ccbench.cli import options
+from ccbench.cli import data_audit, data_caption, data_sets, options
 from ccbench.cli.output import Output
 
 SHEET_CELLS = 16
 
 app = typer.Typer(help="Look at the data of a protocol.")
+data_sets.register(app)
+data_caption.register(app)
+data_audit.register(app)
 
 
 @app.callback()

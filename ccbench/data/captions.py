@@ -1,85 +1,24 @@
-"""Captions of phantoms: varied wording, the polyp first, then the background.
+"""Captions from attributes: varied wording, the polyp first, then the background; for phantoms and real frames alike.
 
 Each value of an attribute has its own words, so a caption states all attributes and can be read back.
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
+from typing import NamedTuple
 
 import numpy as np
 
 from ccbench.data.phantom_attributes import PhantomAttributes
+from ccbench.data.words import ADJECTIVES, BACKGROUND, COLOUR_CLAUSES, COUNTS, NO_POLYP, PLACES, article, pick
 
-_ADJECTIVES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "size": {
-        "small": ("small", "tiny", "diminutive"),
-        "medium": ("medium", "medium-sized", "mid-sized"),
-        "large": ("large", "big", "bulky"),
-    },
-    "form": {
-        "pedunculated": ("pedunculated", "stalked"),
-        "sessile": ("sessile", "dome-shaped"),
-        "flat": ("flat", "slightly elevated"),
-    },
-    "outline": {
-        "round": ("round", "circular"),
-        "oval": ("oval", "elongated"),
-        "irregular": ("irregular", "uneven"),
-    },
-    "colour": {
-        "paler": ("paler", "whitish"),
-        "similar": ("similar-coloured", "mucosa-coloured"),
-        "redder": ("redder", "reddish"),
-        "darker": ("darker", "dark"),
-    },
-    "surface": {
-        "smooth": ("smooth",),
-        "granular": ("granular", "grainy"),
-        "lobulated": ("lobulated", "lobed"),
-    },
-    "demarcation": {
-        "sharp": ("sharp", "crisp", "well-defined"),
-        "soft": ("soft", "blurred", "ill-defined"),
-    },
-}
-_COLOUR_CLAUSES: Mapping[str, tuple[str, ...]] = {
-    "paler": ("paler than the mucosa", "whitish against the mucosa"),
-    "similar": ("similar in colour to the mucosa", "of the same colour as the mucosa"),
-    "redder": ("redder than the mucosa", "reddish against the mucosa"),
-    "darker": ("darker than the mucosa", "dark against the mucosa"),
-}
-_PLACES: Mapping[str, tuple[str, ...]] = {
-    "upper left": ("in the upper left", "at the top left"),
-    "upper": ("in the upper middle", "at the top center"),
-    "upper right": ("in the upper right", "at the top right"),
-    "left": ("on the left side", "at the middle left"),
-    "center": ("in the center", "in the middle of the image"),
-    "right": ("on the right side", "at the middle right"),
-    "lower left": ("in the lower left", "at the bottom left"),
-    "lower": ("in the lower middle", "at the bottom center"),
-    "lower right": ("in the lower right", "at the bottom right"),
-}
-_BACKGROUND: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "lumen": {
-        "visible": ("visible lumen", "open lumen"),
-        "hidden": ("no visible lumen", "lumen out of view"),
-    },
-    "folds": {
-        "none": ("no folds", "no haustral folds"),
-        "few": ("few folds", "a few haustral folds"),
-        "many": ("many folds", "several haustral folds"),
-    },
-    "vessels": {
-        "faint": ("faint vessels", "hardly seen vessels"),
-        "prominent": ("prominent vessels", "clearly seen vessels"),
-    },
-    "brightness": {"bright": ("bright", "brightly lit"), "dim": ("dim", "dimly lit")},
-    "tint": {
-        "pink": ("pink",),
-        "orange": ("orange",),
-        "red-brown": ("red-brown", "brownish"),
-        "pale": ("pale",),
-    },
-}
+
+class Clauses(NamedTuple):
+    """The clauses of a caption, and the caption: one sentence of at most 45 words."""
+
+    foreground: str
+    background: str
+    text: str
 
 
 def write_phantom_caption(attributes: PhantomAttributes, rng: np.random.Generator) -> str:
@@ -88,44 +27,62 @@ def write_phantom_caption(attributes: PhantomAttributes, rng: np.random.Generato
     Returns:
         One sentence of at most 45 words.
     """
-    return f"{_foreground(attributes, rng)}{_pick(rng, ('; ', ', with '))}{_background(attributes, rng)}."
+    return write_caption({"count": "one", **asdict(attributes)}, rng).text
 
 
-def _pick(rng: np.random.Generator, choices: tuple[str, ...]) -> str:
-    return choices[int(rng.integers(len(choices)))]
+def write_caption(words: Mapping[str, str], rng: np.random.Generator) -> Clauses:
+    """A caption that states every attribute it is given.
+
+    Args:
+        words: value of each attribute by name. `count` is `none`, `one`, `two` or `several`; of several polyps, size,
+            outline and position are those of the largest. `form`, `folds`, `vessels` and `highlights` may be left out.
+        rng: chooses among the wordings.
+    """
+    foreground = pick(rng, NO_POLYP) if words["count"] == "none" else _foreground(words, rng)
+    joint = pick(rng, ("; ", ", with "))
+    background = _background(words, rng)
+    return Clauses(foreground, background, f"{foreground}{joint}{background}.")
 
 
-def _article(words: str) -> str:
-    return f"an {words}" if words[0] in "aeiou" else f"a {words}"
-
-
-def _foreground(attributes: PhantomAttributes, rng: np.random.Generator) -> str:
-    size, form, outline, colour, surface, demarcation = (
-        _pick(rng, _ADJECTIVES[name][getattr(attributes, name)])
-        for name in ("size", "form", "outline", "colour", "surface", "demarcation")
-    )
-    place = _pick(rng, _PLACES[attributes.position])
-    colour_clause = _pick(rng, _COLOUR_CLAUSES[attributes.colour])
-    margin = f"{demarcation} {_pick(rng, ('margins', 'borders', 'edges'))}"
-    texture = _article(f"{surface} surface")
+def _foreground(words: Mapping[str, str], rng: np.random.Generator) -> str:
+    names = ("size", "form", "outline", "colour", "surface", "demarcation")
+    said = {name: pick(rng, ADJECTIVES[name][words[name]]) for name in names if name in words}
+    size, outline, colour, surface = (said[name] for name in ("size", "outline", "colour", "surface"))
+    polyp = f"{said['form']} polyp" if "form" in said else "polyp"
+    place = pick(rng, PLACES[words["position"]])
+    colour_clause = pick(rng, COLOUR_CLAUSES[words["colour"]])
+    margin = f"{said['demarcation']} {pick(rng, ('margins', 'borders', 'edges'))}"
+    texture = article(f"{surface} surface")
+    if words["count"] != "one":
+        count, largest = pick(rng, COUNTS[words["count"]]), "larger" if words["count"] == "two" else "largest"
+        return pick(
+            rng,
+            (
+                f"{count} {polyp}s, the {largest} one {size}, {outline} and {place}, {colour_clause}, with {texture}"
+                f" and {margin}",
+                f"{count} {colour}, {surface} {polyp}s with {margin}, the {largest} one {size}, {outline} and {place}",
+                f"{count} {polyp}s, {colour_clause}, the {largest} one {size} and {outline}, {place},"
+                f" {surface} surface, {margin}",
+            ),
+        )
     templates = (
-        f"{_article(f'{size} {outline} {form} polyp')} {place}, {colour_clause}, with {texture} and {margin}",
-        f"{_article(f'{size} {form} polyp')} {place} with {texture}, {_article(f'{outline} outline')} and {margin},"
+        f"{article(f'{size} {outline} {polyp}')} {place}, {colour_clause}, with {texture} and {margin}",
+        f"{article(f'{size} {polyp}')} {place} with {texture}, {article(f'{outline} outline')} and {margin},"
         f" {colour_clause}",
-        f"{_article(f'{size}, {colour}, {surface} {form} polyp')} {place} with {_article(f'{outline} outline')}"
-        f" and {margin}",
-        f"{_article(f'{size} {form} polyp')}, {outline} and {colour}, {place}, {surface} surface, {margin}",
-        f"{place}, {_article(f'{size} {outline} {form} polyp')} with {texture} and {margin}, {colour_clause}",
+        f"{article(f'{size}, {colour}, {surface} {polyp}')} {place} with {article(f'{outline} outline')} and {margin}",
+        f"{article(f'{size} {polyp}')}, {outline} and {colour}, {place}, {surface} surface, {margin}",
+        f"{place}, {article(f'{size} {outline} {polyp}')} with {texture} and {margin}, {colour_clause}",
     )
-    return _pick(rng, templates)
+    return pick(rng, templates)
 
 
-def _background(attributes: PhantomAttributes, rng: np.random.Generator) -> str:
-    lumen, folds, vessels, brightness, tint = (
-        _pick(rng, _BACKGROUND[name][getattr(attributes, name)])
-        for name in ("lumen", "folds", "vessels", "brightness", "tint")
-    )
-    details = [lumen, folds, vessels]
-    order = rng.permutation(3)
-    listed = f"{details[order[0]]}, {details[order[1]]} and {details[order[2]]}"
-    return _pick(rng, (f"{brightness} {tint} mucosa, {listed}", f"{brightness} {tint} colon wall, {listed}"))
+def _background(words: Mapping[str, str], rng: np.random.Generator) -> str:
+    details = [
+        pick(rng, BACKGROUND[name][words[name]])
+        for name in ("lumen", "folds", "vessels", "highlights")
+        if name in words
+    ]
+    brightness, tint = (pick(rng, BACKGROUND[name][words[name]]) for name in ("brightness", "tint"))
+    shuffled = [details[index] for index in rng.permutation(len(details))]
+    listed = f"{', '.join(shuffled[:-1])} and {shuffled[-1]}"
+    return pick(rng, (f"{brightness} {tint} mucosa, {listed}", f"{brightness} {tint} colon wall, {listed}"))

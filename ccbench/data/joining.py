@@ -1,71 +1,101 @@
-"""Joins images, masks and captions of an image folder on their id, and reads one pair."""
+"""Joins images, masks and captions on their id, never on sort order."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ccbench.errors import DataError
-from ccbench.images import list_images, read_image, read_mask, resize_image, resize_mask, sha256_file
-from ccbench.types import Condition, RealPair
-
-CAPTIONS_FILE = "captions_medvlsm.jsonl"
+from ccbench.images import content_sha256, is_image_name
 
 
 @dataclass(frozen=True)
 class PairFiles:
-    """One image with its mask and caption, before they are opened. `cluster`: video sequence, None where unknown."""
+    """One image with its mask, before they are opened.
+
+    Attributes:
+        id: unique within its data set, `<data set>-<part>-<name>`.
+        caption: None until there is one. cluster: video sequence or patient, None where unknown.
+        part: sub-collection of the data set, such as a centre; empty when there is only one.
+        split: as the package or the release splits the data set; None where neither does.
+    """
 
     id: str
     image: Path
     mask: Path
-    caption: str
+    caption: str | None = None
     cluster: str | None = None
+    part: str = ""
+    split: str | None = None
 
     def manifest_line(self) -> str:
-        """Return the id, the sha256 of both files and the caption, tab-separated."""
-        return "\t".join((self.id, sha256_file(self.image), sha256_file(self.mask), self.caption))
+        """Return the id and the content hash of both files, tab-separated."""
+        return "\t".join((self.id, content_sha256(self.image), content_sha256(self.mask)))
 
 
-def read_pair(files: PairFiles, size: int) -> RealPair:
-    """Decode one pair and squash it to size x size.
+@dataclass
+class Joined:
+    """The pairs of one or more folders, and the files that belong to none.
 
-    Raises:
-        DataError: a file cannot be read, or mask and image differ in size.
+    Attributes:
+        twins: two files that claim one id.
     """
-    image, mask = read_image(files.image), read_mask(files.mask)
-    if image.shape[:2] != mask.shape:
-        raise DataError(
-            f"{files.mask}: the mask is {_size(mask.shape)} pixels, its image {files.image.name} {_size(image.shape)}; "
-            "they must have one size, replace the wrong file"
-        )
-    return RealPair(
-        resize_image(image, size), Condition(files.id, resize_mask(mask, size), files.caption, cluster=files.cluster)
-    )
+
+    pairs: list[PairFiles] = field(default_factory=list)
+    images_alone: list[Path] = field(default_factory=list)
+    masks_alone: list[Path] = field(default_factory=list)
+    twins: list[tuple[Path, Path]] = field(default_factory=list)
+
+    def whole(self) -> list[PairFiles]:
+        """Return the pairs.
+
+        Raises:
+            DataError: two files claim one id, or an image or mask has no counterpart.
+        """
+        for one, other in self.twins:
+            raise DataError(f"{other}: {one.name} has the same name; keep one of the two")
+        for paths, kind in ((self.images_alone, "mask"), (self.masks_alone, "image")):
+            if paths:
+                raise DataError(f"{paths[0]}: found no {kind} of that name; add it, or remove {paths[0].name}")
+        return self.pairs
 
 
-def join_files(images: Path, masks: Path, captions: Path, prefix: str) -> dict[str, PairFiles]:
-    """Join the files of two folders and a caption list on the file stem.
+@dataclass(frozen=True)
+class NameRule:
+    """How file stems tell which image and which mask belong together: group 1 of both patterns is the shared name.
+
+    Attributes:
+        ignore: stems in the same folders that are neither, such as drawn contours.
+    """
+
+    image: str = r"(.+)"
+    mask: str = r"(.+)"
+    ignore: str = r"(?!)"  # matches nothing
+
+
+def join_folders(images: Path, masks: Path, rule: NameRule, prefix: str, part: str = "") -> Joined:
+    """Join the image files of two folders, which may be one, on the name that `rule` finds in their stems.
 
     Returns:
-        stem -> files; their id is `<prefix>-<stem>`.
-
-    Raises:
-        DataError: a folder or the caption file is missing or empty, or an image, mask or caption has no counterpart.
+        pairs sorted by id, ids `<prefix>-<name>`, or `<name>` where `prefix` is empty.
     """
-    image_of, mask_of = _by_stem(images), _by_stem(masks)
-    for stem, path in {**mask_of, **image_of}.items():
-        other, kind = (masks, "mask") if stem in image_of else (images, "image")
-        if not (stem in image_of and stem in mask_of):
-            raise DataError(f"{path}: found no {kind} named {stem!r} in {other}; add it, or remove {path.name}")
-    caption_of = read_captions(captions)
-    for stem, path in image_of.items():
-        if stem not in caption_of:
-            raise DataError(f'{path}: found no caption; add a line {{"id": "{stem}", "caption": ...}} to {captions}')
-    return {
-        stem: PairFiles(f"{prefix}-{stem}", path, mask_of[stem], caption_of[stem])
-        for stem, path in sorted(image_of.items())
-    }
+    joined = Joined()
+    if images == masks:
+        files = _files(images, rule)
+        mask_files = [path for path in files if re.fullmatch(rule.mask, path.stem)]
+        image_files = [path for path in files if not re.fullmatch(rule.mask, path.stem)]
+    else:
+        image_files, mask_files = _files(images, rule), _files(masks, rule)
+    image_of = _by_name(image_files, rule.image, joined.images_alone, joined.twins)
+    mask_of = _by_name(mask_files, rule.mask, joined.masks_alone, joined.twins)
+    for name in sorted(image_of.keys() & mask_of.keys()):
+        pair_id = f"{prefix}-{name}" if prefix else name
+        joined.pairs.append(PairFiles(pair_id, image_of[name], mask_of[name], part=part))
+    joined.images_alone += [path for name, path in sorted(image_of.items()) if name not in mask_of]
+    joined.masks_alone += [path for name, path in sorted(mask_of.items()) if name not in image_of]
+    return joined
 
 
 def read_captions(path: Path) -> dict[str, str]:
@@ -75,12 +105,8 @@ def read_captions(path: Path) -> dict[str, str]:
         DataError: the file is missing, a line is not such an object, or an id comes twice.
     """
     captions: dict[str, str] = {}
-    for number, line in enumerate(read_lines(path), start=1):
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path}:{number}: not JSON ({error.msg}); wanted one object a line") from error
-        if not (isinstance(entry, Mapping) and _text(entry, "id") and _text(entry, "caption")):
+    for number, entry in enumerate(read_objects(path), start=1):
+        if not (_text(entry, "id") and _text(entry, "caption")):
             raise DataError(
                 f'{path}:{number}: wanted {{"id": text, "caption": text}} with neither empty; correct the line'
             )
@@ -88,6 +114,24 @@ def read_captions(path: Path) -> dict[str, str]:
             raise DataError(f"{path}:{number}: a second caption for id {entry['id']!r}; keep one")
         captions[entry["id"]] = entry["caption"].strip()
     return captions
+
+
+def read_objects(path: Path) -> list[dict[str, Any]]:
+    """Read a JSONL file, one object a line; blank lines are left out.
+
+    Raises:
+        DataError: the file is missing, is not text, or a line is not an object.
+    """
+    objects: list[dict[str, Any]] = []
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            entry = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path}:{number}: not JSON ({error.msg}); wanted one object a line") from error
+        if not isinstance(entry, dict):
+            raise DataError(f"{path}:{number}: wanted one object a line, found {type(entry).__name__}; correct it")
+        objects.append(entry)
+    return objects
 
 
 def read_lines(path: Path) -> list[str]:
@@ -101,19 +145,24 @@ def read_lines(path: Path) -> list[str]:
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
-def _by_stem(folder: Path) -> dict[str, Path]:
+def _files(folder: Path, rule: NameRule) -> list[Path]:
+    names = (path for path in folder.iterdir() if is_image_name(path) and path.is_file())
+    return sorted(path for path in names if not re.fullmatch(rule.ignore, path.stem))
+
+
+def _by_name(paths: Sequence[Path], pattern: str, alone: list[Path], twins: list[tuple[Path, Path]]) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in list_images(folder):
-        if path.stem in found:
-            raise DataError(f"{path}: {found[path.stem].name} has the same name; keep one of the two")
-        found[path.stem] = path
+    for path in paths:
+        match = re.fullmatch(pattern, path.stem)
+        if match is None:
+            alone.append(path)
+        elif (name := match[1]) in found:
+            twins.append((found[name], path))
+        else:
+            found[name] = path
     return found
 
 
-def _text(entry: Mapping[object, object], key: str) -> bool:
+def _text(entry: Mapping[str, object], key: str) -> bool:
     value = entry.get(key)
     return isinstance(value, str) and bool(value.strip())
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]}x{shape[0]}"

@@ -3,21 +3,27 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from ccbench.data import cvc_clinicdb, kvasir_seg
-from ccbench.data.joining import PairFiles, read_pair
+from ccbench.data.captioners import Captioner, MeasuredCaptioner
+from ccbench.data.joining import PairFiles
 from ccbench.data.pairs import DataSplit, LazyPairs
+from ccbench.data.sets.cvc_clinicdb import CVC_CLINICDB
+from ccbench.data.sets.kvasir_seg import KVASIR_SEG
+from ccbench.data.splits import select_split
 from ccbench.errors import DataError
+from ccbench.images import read_image, read_mask, resize_image, resize_mask
 from ccbench.seeding import derive_seed
-from ccbench.types import RealPair
+from ccbench.types import Condition, RealPair
+
+_SETS = (KVASIR_SEG, CVC_CLINICDB)
 
 
 def open_polyps(data_root: Path, split: str, image_size: int, limit: int | None = None) -> DataSplit:
     """Open a split of both data sets in one order by hash, so that any first N pairs hold some of each.
 
-    1334 train, 116 validation, 162 test pairs.
+    1334 train, 116 validation, 162 test pairs, captioned by `MeasuredCaptioner`.
 
     Args:
-        data_root: holds `Kvasir-SEG/` and `CVC-ClinicDB/` as they are distributed, each with its caption file.
+        data_root: holds `Kvasir-SEG/` and `CVC-ClinicDB/` in any of their layouts.
         split: `train`, `validation` or `test`.
         image_size: side in pixels to which image (bicubic) and mask (nearest) are squashed.
         limit: keep the first `limit` pairs; None = all.
@@ -25,16 +31,44 @@ def open_polyps(data_root: Path, split: str, image_size: int, limit: int | None 
     Raises:
         DataError: a folder or file is missing, or files do not fit together.
     """
-    for folder in (kvasir_seg.FOLDER, cvc_clinicdb.FOLDER):
-        if not (data_root / folder).is_dir():
-            raise DataError(f"--data-root {data_root}: found no folder {folder}/ there; give the folder that holds it")
-    found = kvasir_seg.list_kvasir(data_root, split) + cvc_clinicdb.list_clinicdb(data_root, split)
-    files = sorted(found, key=lambda pair: derive_seed("polyp-128", "order", pair.id))[:limit]
+    found = [(pair, name) for pairs, name in _list_sets(data_root, split) for pair in pairs]
+    files = sorted(found, key=lambda item: derive_seed("polyp-128", "order", item[0].id))[:limit]
+    captioner = MeasuredCaptioner()
 
-    def load(pair: PairFiles) -> RealPair:
-        return read_pair(pair, image_size)
+    def load(item: tuple[PairFiles, str]) -> RealPair:
+        return _read_pair(item[0], image_size, captioner, item[1])
 
     def lines() -> Iterator[str]:
-        return (pair.manifest_line() for pair in files)
+        return (f"{pair.manifest_line()}\t{captioner.id}" for pair, _ in files)
 
-    return DataSplit(split, LazyPairs(files, load), lines, f"{kvasir_seg.LICENCE}; {cvc_clinicdb.LICENCE}")
+    licence = "; ".join(f"{data_set.title}: {data_set.licence}" for data_set in _SETS)
+    return DataSplit(split, LazyPairs(files, load), lines, licence)
+
+
+def _list_sets(data_root: Path, split: str) -> Iterator[tuple[list[PairFiles], str]]:
+    roots = {data_set.name: data_root / data_set.title for data_set in _SETS}
+    for root in roots.values():
+        if not root.is_dir():
+            raise DataError(
+                f"--data-root {data_root}: found no folder {root.name}/ there; give the folder that holds it"
+            )
+    for data_set in _SETS:
+        root = roots[data_set.name]
+        yield select_split(data_set.list_pairs(root), data_set.name, split, root), data_set.name
+
+
+def _read_pair(files: PairFiles, size: int, captioner: Captioner, source: str) -> RealPair:
+    """Decode one pair and squash it to size x size; the caption is of the squashed image."""
+    image, mask = read_image(files.image), read_mask(files.mask)
+    if image.shape[:2] != mask.shape:
+        raise DataError(
+            f"{files.mask}: the mask is {_size(mask.shape)} pixels, its image {files.image.name} {_size(image.shape)}; "
+            "they must have one size, replace the wrong file"
+        )
+    small, region = resize_image(image, size), resize_mask(mask, size)
+    caption = captioner.caption(small, region, files.id).text
+    return RealPair(small, Condition(files.id, region, caption, cluster=files.cluster), source)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]}"

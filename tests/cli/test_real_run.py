@@ -1,7 +1,6 @@
 """The main job with nothing faked: shipped weights, both protocols, a few images and steps."""
 
 import json
-import os
 from pathlib import Path
 
 import pandas as pd
@@ -9,16 +8,10 @@ import pytest
 
 from calling import Call
 from ccbench.images import list_images, read_image
+from real_files import real_data
 
 SMALL = ("--limit", "4", "--set", "training.max_steps=2", "--set", "num_inference_steps=2", "--json")
 METRICS = ["fd_lite0", "kid_lite0", "clip_score", "clip_image"]
-
-
-def real_data() -> Path | None:
-    """The data sets themselves, where `CCBENCH_TEST_DATA` or a folder beside the checkout holds them."""
-    beside = Path(__file__).parents[2].parent / "shared" / "data"
-    root = Path(os.environ.get("CCBENCH_TEST_DATA", beside))
-    return root if (root / "Kvasir-SEG").is_dir() and (root / "CVC-ClinicDB").is_dir() else None
 
 
 def check_run(output: Path, result: dict[str, object]) -> None:
@@ -46,8 +39,8 @@ def test_phantom_run_twice_is_equal_to_the_last_digit(call: Call, method: str, t
     assert one == two
 
 
-def test_polyp_run_on_real_or_drawn_images(call: Call, polyp_files: Path, tmp_path: Path) -> None:
-    root = real_data() or polyp_files
+def test_polyp_run_on_real_or_drawn_images(call: Call, request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    root = real_data() or request.getfixturevalue("polyp_files")
     output = tmp_path / "out"
     done = call(
         "run", "--method", "ccis-diff", "--protocol", "polyp-128", "--data-root", root, *SMALL, "--output", output

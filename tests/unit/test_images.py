@@ -10,6 +10,8 @@ import pytest
 from ccbench import images as io
 from ccbench.errors import DataError, UsageError
 from fake_encoders import random_images
+from fake_polyps import write_grey_tiff
+from real_files import real_data
 
 
 def test_png_keeps_pixels_and_digest(tmp_path: Path) -> None:
@@ -105,3 +107,93 @@ def test_list_images_is_sorted_and_needs_one(tmp_path: Path) -> None:
     for folder in (tmp_path / "empty", tmp_path / "gone"):
         with pytest.raises(DataError, match=folder.name):
             io.list_images(folder)
+
+
+def test_a_tiff_of_three_grey_samples_is_read_as_rgb(tmp_path: Path) -> None:
+    """CVC-ClinicDB's originals: Pillow refuses them, OpenCV returns the red channel."""
+    image = random_images(1, (13, 17))[0]
+    write_grey_tiff(tmp_path / "a.tif", image)
+    with pytest.raises(PIL.UnidentifiedImageError):
+        PIL.Image.open(tmp_path / "a.tif")
+    assert np.array_equal(io.read_image(tmp_path / "a.tif"), image)
+    write_grey_tiff(tmp_path / "named.png", image)  # the content decides, not the name
+    assert np.array_equal(io.read_image(tmp_path / "named.png"), image)
+    write_grey_tiff(tmp_path / "turned.tif", image, orientation=6)
+    assert np.array_equal(io.read_image(tmp_path / "turned.tif"), np.rot90(image, -1))
+
+
+def test_bad_tiffs_are_rejected_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = random_images(1, (20, 20))[0]
+    write_grey_tiff(tmp_path / "cut.tif", image)
+    data = (tmp_path / "cut.tif").read_bytes()
+    write_grey_tiff(tmp_path / "hole.tif", image, strips=4, listed=2)  # tifffile alone fills the rest with zeros
+    write_grey_tiff(tmp_path / "deep.tif", image, bits=16)
+    for name, words in (("cut", "truncated"), ("hole", "truncated"), ("deep", "16 bits a channel")):
+        if name == "cut":
+            (tmp_path / "cut.tif").write_bytes(data[:-10])
+        with pytest.raises(DataError, match=words) as caught:
+            io.read_image(tmp_path / f"{name}.tif")
+        assert f"{name}.tif" in str(caught.value) and "\n" not in str(caught.value)
+    (tmp_path / "head.tif").write_bytes(data[:60])
+    with pytest.raises(DataError, match=r"head\.tif"):
+        io.read_image(tmp_path / "head.tif")
+    write_grey_tiff(tmp_path / "big.tif", image)
+    monkeypatch.setattr(io, "MAX_PIXELS", 399)
+    with pytest.raises(DataError, match="20 x 20 pixels"):
+        io.read_image(tmp_path / "big.tif")
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+def test_other_tiffs_are_read_as_before(tmp_path: Path, compression: str) -> None:
+    image = random_images(1, (13, 17))[0]
+    for pixels in (image, image[..., 0]):
+        PIL.Image.fromarray(pixels).save(tmp_path / "a.tif", compression=compression)
+        wanted = image if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+        assert np.array_equal(io.read_image(tmp_path / "a.tif"), wanted)
+
+
+@pytest.mark.skipif(real_data() is None, reason="the real data sets are not here")
+def test_the_real_tiffs_equal_their_png_conversion() -> None:
+    root = real_data()
+    assert root is not None
+    files = sorted((root / "CVC-ClinicDB" / "TIF").rglob("*.tif"))
+    assert len(files) == 16
+    for file in files:
+        png = root / "CVC-ClinicDB" / "PNG" / file.parent.name / f"{file.stem}.png"
+        assert np.array_equal(io.read_image(file), io.read_image(png))
+        assert io.content_sha256(file) == io.content_sha256(png)
+
+
+def test_content_hash_is_of_pixels_or_of_jpeg_bytes(tmp_path: Path) -> None:
+    image = random_images(1, (8, 4))[0]
+    for name in ("a.png", "a.bmp", "a.tif"):
+        PIL.Image.fromarray(image).save(tmp_path / name)
+    write_grey_tiff(tmp_path / "grey.tif", image)
+    lossless = {io.content_sha256(tmp_path / name) for name in ("a.png", "a.bmp", "a.tif", "grey.tif")}
+    assert lossless == {hashlib.sha256(b"8 4\n" + image.tobytes()).hexdigest()}
+    assert io.sha256_pixels(image.reshape(4, 8, 3)) not in lossless  # the same bytes in another shape
+    PIL.Image.fromarray(image).save(tmp_path / "a.jpg")
+    assert io.content_sha256(tmp_path / "a.jpg") == io.sha256_file(tmp_path / "a.jpg")
+    (tmp_path / "a.jpg").rename(tmp_path / "jpeg.png")
+    assert io.content_sha256(tmp_path / "jpeg.png") == io.sha256_file(tmp_path / "jpeg.png")
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="not an image"):
+        io.content_sha256(tmp_path / "bad.png")
+
+
+def test_what_a_file_is_and_tells(tmp_path: Path) -> None:
+    exif = PIL.Image.Exif()
+    PIL.Image.new("L", (8, 4)).save(tmp_path / "a.png", format="JPEG", exif=exif)
+    found = io.open_image(tmp_path / "a.png")
+    assert (found.format, found.mode, found.has_exif, found.pixels.shape) == ("JPEG", "L", False, (4, 8, 3))
+    exif[0x0110], exif[0x0112] = "CV-190", 1  # the device
+    PIL.Image.new("L", (8, 4)).save(tmp_path / "b.jpg", exif=exif)
+    assert io.open_image(tmp_path / "b.jpg").has_exif
+
+
+def test_a_written_mask_has_one_channel_of_two_values(tmp_path: Path) -> None:
+    mask = np.arange(12).reshape(3, 4) % 3 == 0
+    digest = io.write_mask(tmp_path / "m.png", mask)
+    with PIL.Image.open(tmp_path / "m.png") as file:
+        assert file.mode == "L" and np.array_equal(np.asarray(file), mask * 255)
+    assert np.array_equal(io.read_mask(tmp_path / "m.png"), mask) and digest == io.sha256_file(tmp_path / "m.png")

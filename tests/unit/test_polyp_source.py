@@ -1,46 +1,37 @@
 """polyp-128: Kvasir-SEG and CVC-ClinicDB as they lie on disk; every way in which files do not fit is named."""
 
-import json
-import os
+import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Callable
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import pytest
 
-from ccbench.data.cvc_clinicdb import TEST_SEQUENCES, VALIDATION_SEQUENCES, read_sequences
+from ccbench.data.captioners import MeasuredCaptioner
 from ccbench.data.joining import PairFiles
 from ccbench.data.pairs import LazyPairs
 from ccbench.data.sources import DataSplit, Split, open_split
 from ccbench.errors import DataError
+from ccbench.images import list_images, read_image
 from ccbench.protocols import find_protocol
-from ccbench.seeding import derive_seed
-from fake_polyps import write_pair
+from fake_polyps import write_file, write_grey_tiff, write_pair
+from real_files import real_data
 
 POLYP = find_protocol("polyp-128")
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-
-CLINICDB_LENGTHS = (
-    *(25, 25, 17, 11, 25, 23, 25, 26, 22, 6, 22, 25, 25, 20, 20),
-    *(25, 21, 20, 25, 20, 19, 19, 12, 25, 25, 18, 25, 20, 21),
-)
-"""Frames of the 29 video sequences of CVC-ClinicDB, from the sequence table of its distribution."""
-
-
-def real_data() -> Path | None:
-    """The real data sets: where `CCBENCH_TEST_DATA` says, or `shared/data` beside the repository."""
-    named = os.environ.get("CCBENCH_TEST_DATA")
-    beside = Path(__file__).parents[3] / "shared" / "data"
-    return Path(named) if named else beside if (beside / "Kvasir-SEG").is_dir() else None
+IDS = {
+    "train": "1e53e7fc060951a63764ad0563170734eb937d3de2daddb89c384e7835ee41ab",
+    "validation": "7aff00de2ded59a4fc4149c254031c4db67c25ed1cb5b4f61a3f62e3858aa63e",
+    "test": "d94571ea27397cf716e4a1b2cd39684a14484dc394329f0e4bd0f7ac17be2186",
+}
 
 
 def files_of(split: DataSplit) -> list[PairFiles]:
     assert isinstance(split.pairs, LazyPairs)
-    return list(split.pairs.items)
+    return [files for files, _ in split.pairs.items]
 
 
 def test_the_splits_share_nothing_and_leave_nothing_out(polyp_files: Path) -> None:
@@ -49,7 +40,7 @@ def test_the_splits_share_nothing_and_leave_nothing_out(polyp_files: Path) -> No
     assert Counter(name.split("-")[0] for name in ids) == {"kvasir": 16, "clinicdb": 10}
 
 
-def test_kvasir_follows_its_lists_and_clinicdb_its_sequences(polyp_files: Path) -> None:
+def test_splits_and_clusters_are_those_of_the_packages_files(polyp_files: Path) -> None:
     clusters = {split: {f.cluster for f in files_of(open_split(POLYP, split, polyp_files))} for split in SPLITS}
     assert clusters == {
         "train": {None, "clinicdb-seq01"},
@@ -60,15 +51,19 @@ def test_kvasir_follows_its_lists_and_clinicdb_its_sequences(polyp_files: Path) 
     assert {name for name in test if name.startswith("kvasir")} == {f"kvasir-cju{i:04d}" for i in (13, 14, 15)}
 
 
-def test_the_sequence_table_follows_its_rule() -> None:
-    """The rule is the docstring's: the first combination in hash order that has the wanted number of frames."""
-    frames = dict(enumerate(CLINICDB_LENGTHS, start=1))
-    order = sorted(frames, key=lambda sequence: derive_seed("cvc-clinicdb", "split", sequence))
-    test = next(c for c in combinations(order, 4) if sum(frames[s] for s in c) == 62)
-    rest = [sequence for sequence in order if sequence not in test]
-    validation = next(c for c in combinations(rest, 2) if sum(frames[s] for s in c) == 44)
-    assert tuple(sorted(test)) == TEST_SEQUENCES
-    assert tuple(sorted(validation)) == VALIDATION_SEQUENCES
+def test_tiff_originals_and_png_conversion_are_one_data_set(polyp_files: Path) -> None:
+    before = [open_split(POLYP, split, polyp_files) for split in SPLITS]
+    ids, manifests = [[pair.id for pair in files_of(s)] for s in before], [s.manifest_sha256 for s in before]
+    png, tif = (polyp_files / "CVC-ClinicDB" / name for name in ("PNG", "TIF"))
+    for file in list_images(png / "Original"):
+        write_grey_tiff(tif / "Original" / f"{file.stem}.tif", read_image(file))
+    for file in list_images(png / "Ground Truth"):
+        write_file(tif / "Ground Truth" / f"{file.stem}.tif", read_image(file)[..., 0])
+    shutil.rmtree(png)
+    after = [open_split(POLYP, split, polyp_files) for split in SPLITS]
+    assert [[pair.id for pair in files_of(split)] for split in after] == ids
+    assert [split.manifest_sha256 for split in after] == manifests
+    assert any(file.image.suffix == ".tif" for file in files_of(after[0]))
 
 
 def test_a_pair_is_squashed_and_its_mask_thresholded(polyp_files: Path) -> None:
@@ -80,7 +75,9 @@ def test_a_pair_is_squashed_and_its_mask_thresholded(polyp_files: Path) -> None:
         mask = np.asarray(file) > 127
     rows, columns = ((np.arange(128) + 0.5) * 40 / 128).astype(int), ((np.arange(128) + 0.5) * 52 / 128).astype(int)
     assert np.array_equal(pair.condition.mask, mask[np.ix_(rows, columns)])
-    assert pair.condition.prompt == "one small pink round polyp (cju0013)"
+    wanted = MeasuredCaptioner().caption(pair.image, pair.condition.mask, "kvasir-cju0013")
+    assert pair.condition.prompt == wanted.text
+    assert pair.source == "kvasir-seg"
     assert pair.image[pair.condition.mask].mean() > pair.image[~pair.condition.mask].mean()  # drawn brighter there
 
 
@@ -91,7 +88,7 @@ def test_a_limit_keeps_the_first_of_one_stable_order_with_both_data_sets(polyp_f
     assert {name.split("-")[0] for name in few} == {"kvasir", "clinicdb"}
 
 
-def test_the_manifest_sees_pixels_masks_and_captions(polyp_files: Path) -> None:
+def test_the_manifest_sees_pixels_masks_and_captioner(polyp_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = [open_split(POLYP, "test", polyp_files).manifest_sha256]
     assert open_split(POLYP, "test", polyp_files).manifest_sha256 == seen[0]
     kvasir = polyp_files / "Kvasir-SEG"
@@ -99,8 +96,7 @@ def test_the_manifest_sees_pixels_masks_and_captions(polyp_files: Path) -> None:
         with (kvasir / folder / "cju0013.jpg").open("ab") as file:
             file.write(b"\0")
         seen.append(open_split(POLYP, "test", polyp_files).manifest_sha256)
-    captions = kvasir / "captions_medvlsm.jsonl"
-    captions.write_text(captions.read_text().replace("pink round polyp (cju0013)", "red round polyp (cju0013)"))
+    monkeypatch.setattr(MeasuredCaptioner, "id", "measured-0")
     seen.append(open_split(POLYP, "test", polyp_files).manifest_sha256)
     assert len(set(seen)) == 4
 
@@ -157,13 +153,6 @@ def test_a_bad_file_is_named_when_its_pair_is_read(
         split.pairs[[f.id for f in files_of(split)].index("clinicdb-6")]
 
 
-def edit(path: str, change: Callable[[str], str]) -> Callable[[Path], None]:
-    def apply(root: Path) -> None:
-        (root / path).write_text(change((root / path).read_text()))
-
-    return apply
-
-
 def remove(path: str) -> Callable[[Path], None]:
     def apply(root: Path) -> None:
         target = root / path
@@ -187,45 +176,38 @@ def copy(source: str, target: str) -> Callable[[Path], None]:
     return apply
 
 
-KVASIR, CLINIC, CAPTIONS = "Kvasir-SEG", "CVC-ClinicDB", "captions_medvlsm.jsonl"
-UNCAPTIONED = json.dumps({"id": "cju0003", "caption": " "}) + "\n"
+def drop(folder: str, name: str) -> Callable[[Path], None]:
+    """Remove a pair, image and mask."""
+
+    def apply(root: Path) -> None:
+        for file in (root / folder).rglob(name):
+            file.unlink()
+
+    return apply
+
+
+def add_pair(image: str) -> Callable[[Path], None]:
+    def apply(root: Path) -> None:
+        write_pair(root / image, root / image.replace("images", "masks"), 5)
+
+    return apply
+
+
+KVASIR, CLINIC = "Kvasir-SEG", "CVC-ClinicDB"
 
 
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (remove(f"{KVASIR}/masks/cju0003.jpg"), r"images/cju0003\.jpg: found no mask named 'cju0003' in .*masks"),
-        (remove(f"{CLINIC}/PNG/Original/3.png"), r"Ground Truth/3\.png: found no image named '3' in .*Original"),
+        (remove(f"{KVASIR}/masks/cju0003.jpg"), r"images/cju0003\.jpg: found no mask of that name; add it"),
+        (remove(f"{CLINIC}/PNG/Original/3.png"), r"Ground Truth/3\.png: found no image of that name; add it"),
         (copy(f"{KVASIR}/images/cju0003.jpg", f"{KVASIR}/images/cju0003.png"), r"cju0003\.\w+ has the same name"),
-        (empty(f"{KVASIR}/images"), r"Kvasir-SEG/images: holds no image"),
-        (remove(f"{KVASIR}/masks"), r"Kvasir-SEG/masks: not a folder"),
-        (remove(f"{CLINIC}/PNG"), r"CVC-ClinicDB/PNG/Original: not a folder"),
+        (empty(f"{KVASIR}/images"), r"masks/cju0000\.jpg: found no image of that name"),
+        (remove(f"{KVASIR}/masks"), r"Kvasir-SEG: found no Kvasir-SEG there; wanted images/ \+ masks/"),
+        (remove(f"{CLINIC}/PNG"), r"CVC-ClinicDB: found no CVC-ClinicDB there; wanted PNG/Original/ \+ PNG/Ground"),
         (remove(CLINIC), r"found no folder CVC-ClinicDB/ there"),
-        (remove(f"{KVASIR}/{CAPTIONS}"), r"Kvasir-SEG/captions_medvlsm\.jsonl: not found"),
-        (
-            edit(f"{KVASIR}/{CAPTIONS}", lambda t: "\n".join(t.splitlines()[1:])),
-            r'cju0000\.jpg: found no caption; .*"id"',
-        ),
-        (edit(f"{KVASIR}/{CAPTIONS}", lambda t: "{broken\n" + t), r"captions_medvlsm\.jsonl:1: not JSON"),
-        (edit(f"{KVASIR}/{CAPTIONS}", lambda t: "[1]\n" + t), r"captions_medvlsm\.jsonl:1: wanted"),
-        (
-            edit(f"{KVASIR}/{CAPTIONS}", lambda t: UNCAPTIONED + t),
-            r"captions_medvlsm\.jsonl:1: wanted .* neither empty",
-        ),
-        (
-            edit(f"{KVASIR}/{CAPTIONS}", lambda t: t + t),
-            r"captions_medvlsm\.jsonl:17: a second caption for id 'cju0000'",
-        ),
-        (remove(f"{KVASIR}/split_eval.txt"), r"split_eval\.txt: not found"),
-        (edit(f"{KVASIR}/split_eval.txt", lambda t: t + "cju9999.jpg\n"), r"lists 'cju9999', which is not in"),
-        (edit(f"{KVASIR}/split_eval.txt", lambda t: t + "cju0000.jpg\n"), r"'cju0000' stands in both"),
-        (edit(f"{KVASIR}/split_train.txt", lambda t: t.replace("cju0005.jpg\n", "")), r"'cju0005' stands in neither"),
-        (remove(f"{CLINIC}/sequences.csv"), r"sequences\.csv: not found"),
-        (edit(f"{CLINIC}/sequences.csv", lambda t: t.replace("sequence,", "video,")), r"wanted the header"),
-        (edit(f"{CLINIC}/sequences.csv", lambda t: t + "30,a,b\n"), r"row '30,a,b' is not three integers"),
-        (edit(f"{CLINIC}/sequences.csv", lambda t: t + "30,10,10\n"), r"frame 10 is in two sequences"),
-        (edit(f"{CLINIC}/sequences.csv", lambda t: t + "30,11,11\n"), r"frame '11' is not in"),
-        (edit(f"{CLINIC}/sequences.csv", lambda t: t.replace("24,9,10\n", "")), r"frame '10' is in no sequence"),
+        (drop(f"{CLINIC}/PNG", "3.png"), r"CVC-ClinicDB: 1 of the 10 pairs of cvc-clinicdb are missing, such as 'clin"),
+        (add_pair(f"{KVASIR}/images/cju9999.jpg"), r"cju9999\.jpg: kvasir-seg has no pair 'kvasir-cju9999'; remove it"),
     ],
 )
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -239,22 +221,20 @@ def test_files_that_do_not_fit_are_named(
 
 
 def test_an_empty_split_is_a_data_error(polyp_files: Path) -> None:
-    kvasir = polyp_files / KVASIR
-    lists = kvasir / "split_train.txt", kvasir / "split_eval.txt"
-    lists[1].write_text(lists[0].read_text() + lists[1].read_text())
-    lists[0].write_text("")
-    edit(f"{CLINIC}/sequences.csv", lambda text: text.replace("\n13,", "\n1,"))(polyp_files)
+    for table in (polyp_files.parent / "splits").iterdir():
+        table.write_text(table.read_text().replace(",validation,", ",train,"))
     with pytest.raises(DataError, match="the validation split of protocol 'polyp-128' is empty"):
         open_split(POLYP, "validation", polyp_files)
 
 
 @pytest.mark.skipif(real_data() is None, reason="the real data sets are not here")
 def test_the_real_data_sets_open() -> None:
-    """Counts: 900 / 100 by the published Kvasir-SEG lists, 550 / 62 frames of ClinicDB, 8 % of each side validated."""
+    """Counts: 900 / 100 by the published Kvasir-SEG lists, 550 / 62 frames of ClinicDB, 8 % of each side validated.
+
+    The digests are of the order and the ids that polyp-128 had before its splits became files.
+    """
     root = real_data()
     assert root is not None
-    lengths = Counter(read_sequences(root / CLINIC / "sequences.csv").values())
-    assert tuple(lengths[sequence] for sequence in range(1, 30)) == CLINICDB_LENGTHS
     found = {split: files_of(open_split(POLYP, split, root)) for split in SPLITS}
     counts = {split: Counter(pair.id.split("-")[0] for pair in files) for split, files in found.items()}
     assert counts == {
@@ -262,6 +242,8 @@ def test_the_real_data_sets_open() -> None:
         "validation": {"kvasir": 72, "clinicdb": 44},
         "test": {"kvasir": 100, "clinicdb": 62},
     }
+    ids = {split: hashlib.sha256("\n".join(f.id for f in files).encode()).hexdigest() for split, files in found.items()}
+    assert ids == IDS
     for split in SPLITS:
         first = open_split(POLYP, split, root, 2).pairs
         assert all(pair.image.shape == (128, 128, 3) and pair.condition.mask.any() for pair in first)

@@ -1,0 +1,143 @@
+"""`ccbench data caption | attributes`: captions for a folder of images, and how right what they say is."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ccbench.cli import options
+from ccbench.cli.output import Output
+from ccbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from ccbench.data.attribute_accuracy import AttributeAccuracy
+    from ccbench.data.captioners import Captioner
+    from ccbench.data.joining import PairFiles
+
+FINISHED_WITH_FAILURES = 1
+SAVE_EVERY = 10.0  # seconds, since an agent's answer may take many
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `ccbench data`."""
+    app.command("caption")(caption)
+    app.command("attributes")(attributes)
+
+
+def caption(
+    images: Annotated[Path, typer.Option("--images", help="Folder of images.", metavar="DIR")],
+    masks: Annotated[Path, typer.Option("--masks", help="Folder of masks, STEM or STEM_mask.", metavar="DIR")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="JSON Lines file to write.", metavar="FILE")],
+    captioner: Annotated[
+        str, typer.Option("--captioner", help="measured, or agent: a model is asked.", metavar="NAME")
+    ] = "measured",
+    model: Annotated[
+        str | None, typer.Option("--model", help="The agent's model: a local folder or a hub id.", metavar="MODEL")
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option("--revision", help="Branch, tag or commit of a hub id.", metavar="REVISION")
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="First N images only.", metavar="N")] = None,
+    device: options.Device = "auto",
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Caption each image of a folder from its pixels and its mask. The same command again keeps what is written."""
+    from ccbench.data.captioners.folder import list_pairs
+
+    out = Output(as_json, quiet)
+    pairs = list_pairs(images, masks)
+    chosen = _open_captioner(captioner, model, revision, device)
+    written, failed = _write_captions(chosen, pairs, limit, output, out)
+    out.json({"captioner": chosen.id, "output": str(output), "captions": written, "failed": failed})
+    out.line(f"wrote {written} captions of {chosen.id} to {output}")
+    for reason in failed:
+        typer.echo(f"no caption: {reason}", err=True)
+    if failed:
+        raise typer.Exit(FINISHED_WITH_FAILURES)
+
+
+def _write_captions(
+    captioner: "Captioner", pairs: "Sequence[PairFiles]", limit: int | None, output: Path, out: Output
+) -> tuple[int, list[str]]:
+    """Caption the first `limit` pairs; return how many have a caption, and why the others have none.
+
+    Lines of later pairs are kept as they are.
+    """
+    from ccbench.data.captioners import NoCaption
+    from ccbench.data.captioners.folder import Line, caption_pairs, read_lines_of
+    from ccbench.store import write_atomic
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    done = read_lines_of(captioner, output)
+    waiting = {pair.id: done[pair.id] for pair in pairs if pair.id in done}
+    selected, lines, failed = pairs[:limit], list[Line](), list[str]()
+
+    def save() -> None:
+        kept = (*lines, *waiting.values())
+        write_atomic(output, "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in kept).encode())
+
+    saved = time.monotonic()
+    with out.progress().step("caption images", len(selected)) as step:
+        try:
+            for pair, result in zip(selected, caption_pairs(captioner, selected, done), strict=True):
+                waiting.pop(pair.id, None)
+                if isinstance(result, NoCaption):
+                    failed.append(str(result))
+                else:
+                    lines.append(result)
+                if time.monotonic() - saved > SAVE_EVERY:
+                    save()
+                    saved = time.monotonic()
+                step.advance(note=f"{len(failed)} without" if failed else "")
+        finally:
+            if lines or done:
+                save()
+    return len(lines), failed
+
+
+def _open_captioner(name: str, model: str | None, revision: str | None, device: str) -> "Captioner":
+    from ccbench.data.captioners import AgentCaptioner, MeasuredCaptioner, open_chat_model
+
+    if name == "measured":
+        if model is not None or revision is not None:
+            raise UsageError("--model and --revision are for --captioner agent; leave them out or add it")
+        return MeasuredCaptioner()
+    if name != "agent":
+        raise UsageError(f"--captioner: found {name!r}, wanted measured or agent")
+    if model is None:
+        raise UsageError("--captioner agent: needs --model, a local folder or a hub id of a Hugging Face model")
+    return AgentCaptioner(open_chat_model(model, revision, options.pick_device(device)))
+
+
+def attributes(
+    n: Annotated[int, typer.Option("--n", min=1, max=100_000, help="How many phantoms to measure.")] = 500,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The phantoms follow from it.")] = 0,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Tell how often the attributes that captions state are measured right, on phantoms, whose attributes are known."""
+    from ccbench.data.attribute_accuracy import check_attributes
+
+    out = Output(as_json, quiet)
+    results = check_attributes(n, seed, out.progress())
+    out.json({"n": n, "seed": seed, "attributes": {result.name: _facts(result) for result in results}})
+    rows = [(r.name, f"{r.accuracy:.1%}", _recall(r), _mistakes(r)) for r in results]
+    out.table(("attribute", "right", "right of each value", "mistaken most often"), rows, right=(1,), wrap=(2, 3))
+    out.line(f"{n} phantoms, seed {seed}; size and position are read off the mask alone")
+
+
+def _facts(result: "AttributeAccuracy") -> dict[str, object]:
+    mistakes = [{"true": true, "measured": measured, "n": n} for true, measured, n in result.mistakes()]
+    return {"n": result.n, "accuracy": result.accuracy, "recall": result.recall(), "mistakes": mistakes}
+
+
+def _recall(result: "AttributeAccuracy") -> str:
+    return ", ".join(f"{value} {share:.0%}" for value, share in result.recall().items())
+
+
+def _mistakes(result: "AttributeAccuracy") -> str:
+    return ", ".join(f"{true} as {measured} {n}" for true, measured, n in result.mistakes()[:3]) or "none"

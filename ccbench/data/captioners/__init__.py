@@ -1,0 +1,8 @@
+"""Captioners: what writes the text of an image from its pixels and its mask."""
+
+from ccbench.data.captioners.agent import AgentCaptioner
+from ccbench.data.captioners.base import Caption, Captioner, NoCaption
+from ccbench.data.captioners.chat_models import open_chat_model
+from ccbench.data.captioners.measured import MeasuredCaptioner
+
+__all__ = ["AgentCaptioner", "Caption", "Captioner", "MeasuredCaptioner", "NoCaption", "open_chat_model"]

@@ -1,0 +1,128 @@
+"""Archives that must not be trusted: what leads out of the folder, is no plain file, or grows too large is refused."""
+
+import io
+import stat
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ccbench.data.archives import extract
+from ccbench.errors import DataError
+
+FILES = {"set/images/a b.png": b"one", "set/masks/a b.png": b"two"}
+JUNK = {"__MACOSX/set/images/a b.png": b"x", "set/images/._a b.png": b"x"}
+
+
+def write_zip(path: Path, files: dict[str, bytes]) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("set/", b"")
+        for name, data in files.items():
+            archive.writestr(name, data)
+
+
+def write_tar(path: Path, files: dict[str, bytes]) -> None:
+    mode = {".gz": "w:gz", ".xz": "w:xz", ".bz2": "w:bz2"}.get(path.suffix, "w")
+    with tarfile.open(path, mode) as archive:  # type: ignore[call-overload]
+        folder = tarfile.TarInfo("set")
+        folder.type = tarfile.DIRTYPE
+        archive.addfile(folder)
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+
+
+WRITERS = [("a.zip", write_zip), ("a.tar", write_tar), ("a.tar.gz", write_tar), ("a.tar.xz", write_tar)]
+Write = Callable[[Path, dict[str, bytes]], None]
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize(("name", "write"), WRITERS)
+def test_files_come_out_as_they_went_in(tmp_path: Path, name: str, write: Write) -> None:
+    write(tmp_path / name, FILES | JUNK)
+    (tmp_path / name).rename(tmp_path / "archive")  # the content decides, not the name
+    extract(tmp_path / "archive", tmp_path / "out")
+    assert tree(tmp_path / "out") == FILES
+
+
+@pytest.mark.parametrize("member", ["../evil", "set/../../evil", "/evil", "C:/evil", "C:evil", "..\\evil", "\\evil"])
+@pytest.mark.parametrize(("name", "write"), WRITERS[:2])
+def test_nothing_leads_out(tmp_path: Path, name: str, write: Write, member: str) -> None:
+    write(tmp_path / name, {**FILES, member: b"x"})
+    with pytest.raises(DataError, match="leads out of the archive"):
+        extract(tmp_path / name, tmp_path / "in" / "out")
+    assert tree(tmp_path).keys() == {name}  # nothing was written, neither inside nor outside
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
+def test_links_and_devices_in_a_tar_are_refused(tmp_path: Path, kind: bytes) -> None:
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        info = tarfile.TarInfo("set/images")
+        info.type, info.linkname = kind, "/etc"
+        archive.addfile(info)
+    with pytest.raises(DataError, match="is a link or a device"):
+        extract(tmp_path / "a.tar", tmp_path / "out")
+
+
+def test_links_in_a_zip_are_refused(tmp_path: Path) -> None:
+    info = zipfile.ZipInfo("set/images")
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(info, "/etc")
+    with pytest.raises(DataError, match="'set/images' is a link or a device"):
+        extract(tmp_path / "a.zip", tmp_path / "out")
+
+
+@pytest.mark.parametrize(("name", "write"), WRITERS)
+def test_size_and_number_have_a_cap(tmp_path: Path, name: str, write: Write) -> None:
+    write(tmp_path / name, {"a": bytes(3_000_000), "b": bytes(3_000_000)})
+    with pytest.raises(DataError, match="holds more than 5,000,000 bytes"):
+        extract(tmp_path / name, tmp_path / "out", max_bytes=5_000_000)
+    extract(tmp_path / name, tmp_path / "fits", max_bytes=6_000_000, max_members=3)
+    with pytest.raises(DataError, match="holds more than 2 files"):
+        extract(tmp_path / name, tmp_path / "more", max_members=2)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_path_twice_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.png", b"one")
+        archive.writestr("a.png", b"two")
+    with pytest.raises(DataError, match=r"holds 'a\.png' twice"):
+        extract(tmp_path / "a.zip", tmp_path / "out")
+    write_tar(tmp_path / "b.tar", {"a": b"file", "a/b": b"in it"})
+    with pytest.raises(DataError, match="holds 'a/b' twice"):
+        extract(tmp_path / "b.tar", tmp_path / "out2")
+
+
+@pytest.mark.parametrize(("name", "write"), WRITERS)
+def test_damaged_archives_are_named(tmp_path: Path, name: str, write: Write) -> None:
+    write(tmp_path / name, {"a": bytes(range(256)) * 400})
+    data = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(data[: len(data) // 2])
+    with pytest.raises(DataError, match=rf"{name}: (cannot be unpacked|neither zip nor tar)") as caught:
+        extract(tmp_path / name, tmp_path / "out")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_changed_zip_fails_its_checksum(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("a.png", b"content")
+    data = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "a.zip").write_bytes(data.replace(b"content", b"CONTENT"))
+    with pytest.raises(DataError, match="Bad CRC-32"):
+        extract(tmp_path / "a.zip", tmp_path / "out")
+
+
+def test_other_files_are_no_archives(tmp_path: Path) -> None:
+    (tmp_path / "a.rar").write_bytes(b"Rar!\x1a\x07\x01\x00" + bytes(100))
+    with pytest.raises(DataError, match="neither zip nor tar; unpack it with its own program"):
+        extract(tmp_path / "a.rar", tmp_path / "out")
+    with pytest.raises(DataError, match="no such file"):
+        extract(tmp_path / "none.zip", tmp_path / "out")
