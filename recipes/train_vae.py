@@ -208,11 +208,12 @@ def main() -> None:
 def save(vae: AutoencoderKL, batches: Batches, output: Path, figures: dict[str, float]) -> None:
     """Set the scaling factor to one over the latents' standard deviation and save in diffusers format, fp16."""
     latents = torch.cat([vae.encode(batches.take(10**9 + i, 16, 128)).latent_dist.mode() for i in range(16)])
-    vae.register_to_config(scaling_factor=round(1 / latents.std().item(), 5))
-    copy = AutoencoderKL.from_config(vae.config)
+    scaling_factor = round(1 / latents.std().item(), 5)
+    settings = ARCHITECTURE | {"latent_channels": vae.config.latent_channels, "scaling_factor": scaling_factor}
+    copy = AutoencoderKL(**settings)
     copy.load_state_dict(vae.state_dict())
     copy.half().save_pretrained(output / "vae")
-    (output / "figures.json").write_text(json.dumps(figures | {"scaling_factor": vae.config.scaling_factor}))
+    (output / "figures.json").write_text(json.dumps(figures | {"scaling_factor": scaling_factor}))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.color import rgb2lab
 
-from ccbench.data import captions
+from ccbench.data import captions, words
 from ccbench.data.phantom import ATTRIBUTE_VALUES, SIZE, Phantom, render_phantom
 from ccbench.data.phantom_attributes import BACKGROUND_ATTRIBUTES, FOREGROUND_ATTRIBUTES, position_of, size_of
 
@@ -189,9 +189,9 @@ def test_bright_and_dim_do_not_overlap() -> None:
 def phrases_of(name: str, value: str) -> tuple[str, ...]:
     """Wordings of an attribute's value."""
     if name == "position":
-        return captions._PLACES[value]
-    table = captions._ADJECTIVES if name in FOREGROUND_ATTRIBUTES else captions._BACKGROUND
-    extra = captions._COLOUR_CLAUSES[value] if name == "colour" else ()
+        return words.PLACES[value]
+    table = words.ADJECTIVES if name in FOREGROUND_ATTRIBUTES else words.BACKGROUND
+    extra = words.COLOUR_CLAUSES[value] if name == "colour" else ()
     return (*table[name][value], *extra)
 
 
@@ -226,8 +226,7 @@ def test_captions_state_no_other_value(name: str) -> None:
 def test_captions_are_short() -> None:
     vocabulary: set[str] = set()
     for item in map(phantom, SEEDS):
-        words = item.caption.split()
-        assert len(words) <= 45
+        assert len(item.caption.split()) <= 45
         # Each word or punctuation mark is a token; the tokenizer splits only uncommon, long words, into at most four.
         pieces = re.findall(r"\w+|[^\w\s]", item.caption)
         uncommon = {"pedunculated": 4, "sessile": 3, "lobulated": 4, "diminutive": 3, "haustral": 3, "lumen": 2}
