@@ -24,8 +24,8 @@ DATA = [
 CARDS: dict[str, dict[str, Any]] = {
     "sd-mini": {
         "title": "A small Stable Diffusion of phantoms and colonoscopy frames, SD 1.5's topology, 128 px",
-        "recipe": ["recipes/train_vae.py", "recipes/train_unet.py"],
-        "figures": ["vae/figures.json", "unet/figures.json"],
+        "recipe": ["recipes/train_vae.py", "recipes/train_unet.py", "recipes/measure_weights.py"],
+        "figures": ["vae/figures.json", "unet/figures.json", "unet/measured.json"],
         "source": "unet/sd-mini",
     },
     "mini-clip": {
@@ -46,7 +46,9 @@ def main() -> None:
     target = WEIGHTS / name
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(WORK / card.pop("source"), target)
-    figures = {Path(file).parent.name: json.loads((WORK / file).read_text()) for file in card.pop("figures")}
+    figures: dict[str, Any] = {}
+    for file in map(Path, card.pop("figures")):
+        figures.setdefault(file.parent.name, {}).update(json.loads((WORK / file).read_text()))
     files = sorted(path for path in target.rglob("*") if path.is_file())
     card |= {
         "data": DATA,

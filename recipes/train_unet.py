@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from ccbench.errors import DataError
 from frame_views import load_views
 from phantom_pool import load_pool
 from text_vocabulary import tokenise, train_vocabulary
@@ -89,6 +90,9 @@ def encode(vae: AutoencoderKL, images: NDArray[np.uint8], tokens: torch.Tensor, 
         if file is not None:
             torch.save(latents, file)
     mean, std = latents if file is None else torch.load(file, weights_only=True)
+    spread = mean.std().item() * vae.config.scaling_factor
+    if not 0.7 < spread < 1.4:  # seen: at 0.3 the noise schedule drowns every detail, and images stay bumpy
+        raise DataError(f"scaled latents have a standard deviation of {spread:.2f}; mend the VAE's scaling_factor")
     return Samples(mean * vae.config.scaling_factor, std * vae.config.scaling_factor, tokens)
 
 
