@@ -1,14 +1,28 @@
 """Boards: run records kept side by side under one protocol, and the pages rendered from them.
 
-A board is a folder `<boards>/<protocol>/`: `board.toml`, `results/<method>/<run_id>.json`, and a generated `README.md`.
+A board is a folder `<boards>/<protocol>/`: `board.toml`, `results/<method>/<run_id>.json`, the leak audit of its
+protocol in `audit.json`, and a generated `README.md`.
 """
 
 import json
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from ccbench.audit_record import Audit
 from ccbench.board_page import COMMAND, render_index, render_page
-from ccbench.board_store import Board, BoardResult, BoardRules, check_fits, list_boards, read_board, rules_toml
+from ccbench.board_store import (
+    Board,
+    BoardResult,
+    BoardRules,
+    audit_file,
+    check_audit,
+    check_fits,
+    list_boards,
+    read_audit,
+    read_board,
+    read_rules,
+    rules_toml,
+)
 from ccbench.config import RunConfig, resolve_config
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.gallery import shrink_picture
@@ -24,13 +38,19 @@ def add_run(run: Path, boards: Path) -> Path:
 
     Raises:
         UsageError: the run is not complete, not scored, not comparable, of a seed the board does not ask for, or of
-            another protocol version. DataError: conditions, counts or signatures differ from the board's.
+            another protocol version. DataError: conditions, counts or signatures differ from the board's, or the
+            stored audit of the protocol found a leak.
     """
     folder = RunFolder.read(run)
     result = _make_result(folder)
     record = result.record
     path = boards / record.protocol
     board = read_board(path) if (path / "board.toml").is_file() else _new_board(path, result)
+    if board.audit and board.audit.leaks:
+        raise DataError(
+            f"{audit_file(path)}: the protocol's data leak, {'; '.join(board.audit.leaks)}; no run is accepted until "
+            "the splits are mended and audited again"
+        )
     check_fits(board, result, run)
     file = path / "results" / str(record.config["method"]) / f"{record.run_id}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -40,6 +60,23 @@ def add_run(run: Path, boards: Path) -> Path:
     write_atomic(file, f"{text}\n".encode())
     if record.seed == board.rules.seeds[0] and not result.variant and folder.gallery.is_file():
         shrink_picture(folder.gallery, path / f"gallery-{record.config['method']}.png")
+    return file
+
+
+def store_audit(audit: Audit, boards: Path) -> Path:
+    """Keep the leak audit of a protocol with its board, and return the file; a board without results may come later.
+
+    Raises:
+        UsageError: the audit is of folders. VerificationError: it is not of the images that the board scores on.
+    """
+    if audit.protocol is None:
+        raise UsageError("--store: only the audit of a protocol belongs to a board; give --protocol, without --images")
+    path = boards / audit.protocol
+    file = audit_file(path)
+    if (path / "board.toml").is_file():
+        check_audit(audit, read_rules(path), file)
+    path.mkdir(parents=True, exist_ok=True)
+    write_atomic(file, audit.to_text().encode())
     return file
 
 
@@ -118,7 +155,7 @@ def _new_board(path: Path, result: BoardResult) -> Board:
     if conditions is None:
         raise DataError(f"{path}: run {result.record.run_id} does not say its test conditions; synthesise it again")
     rules = BoardRules(protocol=protocol.name, protocol_hash=protocol.hash, seeds=protocol.seeds, conditions=conditions)
-    return Board(path, rules, [])
+    return Board(path, rules, [], read_audit(path, rules))
 
 
 def _strings(value: object, place: str) -> Iterator[tuple[str, str]]:

@@ -6,6 +6,7 @@ from itertools import groupby
 
 import pandas as pd
 
+from ccbench.audit_tables import audit_section
 from ccbench.board_store import Board, FiledResult
 from ccbench.errors import VerificationError
 from ccbench.metrics import metric_info
@@ -27,9 +28,11 @@ def render_page(board: Board) -> str:
     protocol = find_protocol(board.rules.protocol)
     parts = [f"# {protocol.name}\n\n{_NOTICE}\n{protocol.title}.\n", _facts(board)]
     if not board.results:
-        return "\n".join([*parts, "No results yet: `ccbench leaderboard add RUN` puts a complete run here.\n"])
+        none_yet = "No results yet: `ccbench leaderboard add RUN` puts a complete run here.\n"
+        return "\n".join([*parts, none_yet, _leak_audit(board)])
     metrics = _metrics(board)
-    parts += ["## Scores\n", _scores(board, metrics), _galleries(board), _signatures(board, metrics), _records(board)]
+    parts += ["## Scores\n", _scores(board, metrics), _galleries(board), _leak_audit(board)]
+    parts += [_signatures(board, metrics), _records(board)]
     return "\n".join(part for part in parts if part)
 
 
@@ -179,6 +182,17 @@ def _galleries(board: Board) -> str:
     files = [(method, f"gallery-{method}.png") for method in methods]
     shown = [f"![{method}: mask, real, synthetic]({file})\n" for method, file in files if (board.path / file).is_file()]
     return "\n".join(["## Galleries\n\nThe first 8 test conditions, not picked.\n", *shown]) if shown else ""
+
+
+def _leak_audit(board: Board) -> str:
+    audit = board.audit
+    if audit is None:
+        protocol = find_protocol(board.rules.protocol)
+        command = (
+            f"ccbench data audit --protocol {protocol.name}{' --data-root DIR' * protocol.needs_data_root} --store"
+        )
+        return f"## Leak audit\n\nNo audit stored: run `{command}`.\n"
+    return f"## Leak audit\n\n{audit_section(audit)}"
 
 
 def _signatures(board: Board, metrics: Sequence[str]) -> str:

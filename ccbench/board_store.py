@@ -1,4 +1,4 @@
-"""Boards on disk: `board.toml` and `results/<method>/<run_id>.json`, read and checked against each other."""
+"""Boards on disk: `board.toml`, `audit.json` and `results/<method>/<run_id>.json`, checked against each other."""
 
 import json
 import tomllib
@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError
 
+from ccbench.audit_record import Audit, Thresholds
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.plugin import Settings
 from ccbench.protocols import PROTOCOLS
@@ -59,11 +60,12 @@ class FiledResult(NamedTuple):
 
 
 class Board(NamedTuple):
-    """A board as it lies on disk."""
+    """A board as it lies on disk. `audit`: the leak audit of its protocol, None where none is stored."""
 
     path: Path
     rules: BoardRules
     results: list[FiledResult]
+    audit: Audit | None
 
 
 def list_boards(boards: Path) -> list[Path]:
@@ -77,20 +79,74 @@ def read_board(path: Path) -> Board:
     Raises:
         DataError: a file cannot be read. VerificationError: the results do not belong on one board.
     """
-    try:
-        rules = BoardRules.model_validate(tomllib.loads((path / "board.toml").read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path / 'board.toml'}: not a board's rules ({_first_line(error)}); restore it") from error
+    rules = read_rules(path)
     current = PROTOCOLS.get(rules.protocol)
     if current is None or current.hash != rules.protocol_hash:
         raise VerificationError(
             f"{path / 'board.toml'}: protocol {rules.protocol} {rules.protocol_hash} is not the one in the code "
             f"({current.hash if current else 'none'}); its results cannot be compared with new runs, start a new board"
         )
-    board = Board(path, rules, [_read_result(file, path) for file in sorted((path / "results").glob("*/*.json"))])
+    results = [_read_result(file, path) for file in sorted((path / "results").glob("*/*.json"))]
+    board = Board(path, rules, results, read_audit(path, rules))
     for filed in board.results:
         check_fits(board, filed.result, path / filed.file)
     return board
+
+
+def read_rules(path: Path) -> BoardRules:
+    """Return what is written in a board's `board.toml`.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return BoardRules.model_validate(tomllib.loads((path / "board.toml").read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path / 'board.toml'}: not a board's rules ({_first_line(error)}); restore it") from error
+
+
+def audit_file(board: Path) -> Path:
+    """Return where the leak audit of a board's protocol is stored."""
+    return board / "audit.json"
+
+
+def read_audit(board: Path, rules: BoardRules) -> Audit | None:
+    """Return the stored leak audit of a board's protocol; None when there is none.
+
+    Raises:
+        DataError: it cannot be read. VerificationError: it is not of the images that the board scores on.
+    """
+    file = audit_file(board)
+    if not file.is_file():
+        return None
+    try:
+        audit = Audit.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise DataError(f"{file}: not a leak audit ({_first_line(error)}); {_audit_again(rules)}") from error
+    check_audit(audit, rules, file)
+    return audit
+
+
+def check_audit(audit: Audit, rules: BoardRules, where: Path) -> None:
+    """Refuse an audit that says nothing about a board.
+
+    Raises:
+        VerificationError: it is of another protocol, of other test images, or made with other thresholds.
+    """
+    test = audit.find_set(rules.conditions.split)
+    found = f"{test.n} ({test.manifest_sha256[:12]})" if test else "none"
+    wanted = f"{rules.conditions.n} ({rules.conditions.manifest_sha256[:12]})"
+    if audit.protocol != rules.protocol or found != wanted:
+        raise VerificationError(
+            f"{where}: audited {audit.protocol or 'folders'} with test images {found}, the board's are "
+            f"{rules.protocol} with {wanted}; {_audit_again(rules)}"
+        )
+    if audit.thresholds != Thresholds():
+        raise VerificationError(f"{where}: made with other thresholds than this version has; {_audit_again(rules)}")
+
+
+def _audit_again(rules: BoardRules) -> str:
+    return f"audit the data that it scores on: ccbench data audit --protocol {rules.protocol} --store"
 
 
 def _read_result(file: Path, board: Path) -> FiledResult:
@@ -107,7 +163,7 @@ def check_fits(board: Board, result: BoardResult, where: Path) -> None:
 
     Raises:
         UsageError: another protocol version, or a seed the board does not ask for.
-        DataError: other test conditions, another n, or other signatures.
+        DataError: other test conditions, other training pairs than were audited, another n, or other signatures.
     """
     rules, record = board.rules, result.record
     if (record.protocol, record.protocol_hash) != (rules.protocol, rules.protocol_hash):
@@ -123,6 +179,7 @@ def check_fits(board: Board, result: BoardResult, where: Path) -> None:
             f"{where}: scored on other test conditions: {found}, wanted {rules.conditions.n} "
             f"({rules.conditions.manifest_sha256[:12]}); run it again on the protocol's data"
         )
+    _check_training(board, record, where)
     card = Scorecard.from_json(result.scorecard)
     for score in card.scores:
         if score.n != rules.conditions.n:
@@ -134,6 +191,16 @@ def check_fits(board: Board, result: BoardResult, where: Path) -> None:
                 f"{where}: {score.metric} has signature {score.signature}, the board has {known[score.metric]}; "
                 "numbers of different signatures are never compared, score every run again with one version"
             )
+
+
+def _check_training(board: Board, record: RunRecord, where: Path) -> None:
+    audited = board.audit.find_set("train") if board.audit else None
+    pairs = record.training.pairs if record.training else None
+    if audited and pairs and (pairs.n, pairs.manifest_sha256) != (audited.n, audited.manifest_sha256):
+        raise DataError(
+            f"{where}: trained on {pairs.n} pairs ({pairs.manifest_sha256[:12]}), the leak audit looked at "
+            f"{audited.n} ({audited.manifest_sha256[:12]}); {_audit_again(board.rules)}"
+        )
 
 
 def rules_toml(rules: BoardRules) -> str:

@@ -40,6 +40,15 @@ class SheetCell:
     caption: str
 
 
+@dataclass(frozen=True, eq=False)
+class PairCell:
+    """Two images to be compared by eye, (H, W, 3) uint8 each, and what is known of them."""
+
+    first: Image
+    second: Image
+    caption: str
+
+
 def draw_gallery(rows: Sequence[GalleryRow], path: Path, title: str) -> None:
     """Write the gallery PNG: mask, real and synthetic side by side, the prompt under them.
 
@@ -53,6 +62,21 @@ def draw_gallery(rows: Sequence[GalleryRow], path: Path, title: str) -> None:
     """
     cells = [((draw_mask(row.mask), row.real, row.synthetic), row.prompt) for row in rows]
     _draw_sheet(cells, ("mask", "real", "synthetic"), 2 if len(rows) > 3 else 1, 256, path, title)
+
+
+def draw_pairs(cells: Sequence[PairCell], path: Path, title: str) -> None:
+    """Write a PNG of pairs of images side by side, what is known of each pair under it.
+
+    Args:
+        cells: the pairs, in their order, read line by line.
+        path: PNG to write, replaced in one step.
+        title: one line at the top.
+
+    Raises:
+        UsageError: there is no pair.
+    """
+    tiles = [((cell.first, cell.second), cell.caption) for cell in cells]
+    _draw_sheet(tiles, ("first", "second"), min(3, len(cells)), 224, path, title)
 
 
 def shrink_picture(picture: Path, target: Path, width: int = 844) -> None:

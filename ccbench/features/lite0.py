@@ -1,6 +1,7 @@
 """EfficientNet-Lite0 with ImageNet weights: the embedded encoder of the set distances."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ MEAN = STD = (0.5, 0.5, 0.5)  # as the weights were trained: TensorFlow's (x - 1
 
 
 class Lite0Encoder:
-    """Globally pooled features (N, 1280) of timm's `tf_efficientnet_lite0` at 224 x 224.
+    """Globally pooled features (N, 1280) of timm's `tf_efficientnet_lite0` at 224 x 224 unless told otherwise.
 
     Images of other sizes are squashed to it by PIL's bicubic filter with antialias, on 8-bit channels.
     """
@@ -28,19 +29,23 @@ class Lite0Encoder:
     id = "lite0"
     dim = 1280
 
-    def __init__(self, weights: Path, device: str) -> None:
-        self.signature = f"enc:lite0|w:{sha256_file(weights)[:8]}|resize:clean-bicubic{SIZE}"
-        self._device = device
+    def __init__(self, weights: Path, device: str, size: int = SIZE) -> None:
+        self.signature = f"enc:lite0|w:{sha256_file(weights)[:8]}|resize:clean-bicubic{size}"
+        self._device, self._size = device, size
         self._network = load_lite0(weights).to(device).to(memory_format=torch.channels_last)
 
     def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """Return (N, 1280) features, in order."""
-        return run_batches(check_images(images, self.id), _prepare, self._network, self.dim, self._device)
+        prepare = partial(_prepare, size=self._size)
+        return run_batches(check_images(images, self.id), prepare, self._network, self.dim, self._device)
 
 
-def open(weights: Path, device: str) -> Lite0Encoder:
-    """Return the encoder with the weights of the pip package, or another file of the same network."""
-    return Lite0Encoder(weights, device)
+def open(weights: Path, device: str, size: int = SIZE) -> Lite0Encoder:
+    """Return the encoder with the weights of the pip package, or another file of the same network.
+
+    At another `size` its features are other ones, with another signature.
+    """
+    return Lite0Encoder(weights, device, size)
 
 
 def load_lite0(weights: Path | None = None) -> torch.nn.Module:
@@ -61,7 +66,7 @@ def load_lite0(weights: Path | None = None) -> torch.nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def _prepare(images: Sequence[Image]) -> torch.Tensor:
-    pixels = torch.from_numpy(np.stack([resize_image(image, SIZE) for image in images]))  # (B, S, S, 3)
+def _prepare(images: Sequence[Image], size: int) -> torch.Tensor:
+    pixels = torch.from_numpy(np.stack([resize_image(image, size) for image in images]))  # (B, S, S, 3)
     mean, std = torch.tensor(MEAN).view(1, 3, 1, 1), torch.tensor(STD).view(1, 3, 1, 1)
     return (pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std  # (B, 3, S, S), channels last
