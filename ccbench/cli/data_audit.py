@@ -61,6 +61,8 @@ def audit(
         raise UsageError("data audit: give either --protocol NAME or --images NAME=DIR, once for each folder")
     if store and (protocol is None or limit is not None):
         raise UsageError("--store: a board keeps the audit of a whole protocol; give --protocol, without --limit")
+    if images and (data_root or limit):
+        raise UsageError("data audit: --data-root and --limit belong to --protocol; --images takes whole folders")
     out = Output(as_json, quiet)
     sets = _open_folders(images) if images else _open_splits(str(protocol), data_root, limit, out)
     folder = output or Path("runs", "audits", protocol or "-".join(part.name for part in sets))

@@ -36,7 +36,9 @@ class EncodedSet:
         """Return the set of some of the images."""
         return EncodedSet(
             {name: features[list(numbers)] for name, features in self.features.items()},
-            *([values[number] for number in numbers] for values in (self.digests, self.sizes, self.flat)),
+            [self.digests[number] for number in numbers],
+            [self.sizes[number] for number in numbers],
+            [self.flat[number] for number in numbers],
         )
 
     @property

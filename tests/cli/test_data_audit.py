@@ -111,6 +111,7 @@ def test_a_part_of_a_protocol_is_not_kept(
         ((), "give either --protocol NAME or --images NAME=DIR"),
         (("--protocol", "phantom-128", "--images", "a=b"), "give either --protocol NAME or --images NAME=DIR"),
         (("--images", "b"), "found 'b', wanted NAME=DIR"),
+        (("--images", "a=b", "--limit", "2"), "--data-root and --limit belong to --protocol"),
         (("--images", "=b"), "found '=b', wanted NAME=DIR"),
         (("--images", "../a=b"), "found '../a=b', wanted NAME=DIR"),
         (("--images", "a=b", "--store"), "--store: a board keeps the audit of a whole protocol"),

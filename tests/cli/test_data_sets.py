@@ -69,7 +69,9 @@ def test_check_takes_a_name_and_knows_the_split(call: Call, polyp_files: Path) -
 def test_prepare_writes_and_says_what(call: Call, folder: Path, tmp_path: Path) -> None:
     done = call("data", "prepare", "folder", "--source", folder, "--output", "out")
     assert done.code == 0, done.err
-    assert "wrote 3 pairs of a plain folder to out, each with a caption" in done.out and "licence: not stated" in done.out
+    assert (
+        "wrote 3 pairs of a plain folder to out, each with a caption" in done.out and "licence: not stated" in done.out
+    )
     assert "do not publish this folder" in done.err
     assert len((tmp_path / "out" / "metadata.jsonl").read_text().splitlines()) == 3
     again = call("data", "prepare", "folder", "--source", folder, "--output", "out")
