@@ -34,7 +34,7 @@ from ccbench.types import ProgressStep, SilentProgress
 from small_segmenter import SmallSegmenter, dice, train_segmenter
 
 MISSED_BELOW = 0.1  # Dice
-EVERY = 250
+EVERY = 500
 
 
 class CheckpointKeeper(SilentProgress):

@@ -13,7 +13,9 @@ import pytest
 from ccbench.data.captioners import MeasuredCaptioner
 from ccbench.data.joining import PairFiles
 from ccbench.data.pairs import LazyPairs
+from ccbench.data.polyp_source import LEAKING
 from ccbench.data.sources import DataSplit, Split, open_split
+from ccbench.data.splits import read_split
 from ccbench.errors import DataError
 from ccbench.images import list_images, read_image
 from ccbench.protocols import find_protocol
@@ -23,7 +25,7 @@ from real_files import real_data
 POLYP = find_protocol("polyp-128")
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 IDS = {
-    "train": "1e53e7fc060951a63764ad0563170734eb937d3de2daddb89c384e7835ee41ab",
+    "train": "3257fbe790fc5cfd0d036c0742e02b635a29ea2b2f32eccd30082196e877fe0f",
     "validation": "7aff00de2ded59a4fc4149c254031c4db67c25ed1cb5b4f61a3f62e3858aa63e",
     "test": "d94571ea27397cf716e4a1b2cd39684a14484dc394329f0e4bd0f7ac17be2186",
 }
@@ -38,6 +40,18 @@ def test_the_splits_share_nothing_and_leave_nothing_out(polyp_files: Path) -> No
     ids = [pair.id for split in SPLITS for pair in files_of(open_split(POLYP, split, polyp_files))]
     assert len(ids) == len(set(ids)) == 26
     assert Counter(name.split("-")[0] for name in ids) == {"kvasir": 16, "clinicdb": 10}
+
+
+def test_leaking_training_images_are_left_out(polyp_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = [pair.id for pair in files_of(open_split(POLYP, "train", polyp_files))]
+    monkeypatch.setattr("ccbench.data.polyp_source.LEAKING", {before[1]: "kvasir-cju0001"})
+    assert [pair.id for pair in files_of(open_split(POLYP, "train", polyp_files))] == before[:1] + before[2:]
+
+
+def test_each_leaking_image_is_for_training_and_what_it_shows_is_not() -> None:
+    rows = read_split("kvasir-seg")
+    assert {rows[leaking].split for leaking in LEAKING} == {"train"}
+    assert Counter(rows[shown].split for shown in LEAKING.values()) == {"test": 4, "validation": 4}
 
 
 def test_splits_and_clusters_are_those_of_the_packages_files(polyp_files: Path) -> None:
@@ -231,14 +245,14 @@ def test_an_empty_split_is_a_data_error(polyp_files: Path) -> None:
 def test_the_real_data_sets_open() -> None:
     """Counts: 900 / 100 by the published Kvasir-SEG lists, 550 / 62 frames of ClinicDB, 8 % of each side validated.
 
-    The digests are of the order and the ids that polyp-128 had before its splits became files.
+    Eight leaking training images are left out. The digests are of the order and the ids.
     """
     root = real_data()
     assert root is not None
     found = {split: files_of(open_split(POLYP, split, root)) for split in SPLITS}
     counts = {split: Counter(pair.id.split("-")[0] for pair in files) for split, files in found.items()}
     assert counts == {
-        "train": {"kvasir": 828, "clinicdb": 506},
+        "train": {"kvasir": 820, "clinicdb": 506},
         "validation": {"kvasir": 72, "clinicdb": 44},
         "test": {"kvasir": 100, "clinicdb": 62},
     }
