@@ -34,6 +34,7 @@ from train_vae import psnr, to_tensor
 Images = NDArray[np.uint8]
 Encode = Callable[[Images], NDArray[np.floating]]
 N_KVASIR, DRAWS, N_SAMPLES = 150, 5, 200
+GUIDANCE = (1.5, 3.0, 4.0)
 
 
 def open_encoders() -> dict[str, Encode]:
@@ -113,13 +114,15 @@ def sample(backbone: Backbone, prompts: Sequence[str], guidance: float) -> Image
 
 
 def measure_unet(folder: Path, polypgen: Path, pools: Path, encoders: dict[str, Encode]) -> dict[str, float]:
-    """Distances of samples of held-out captions, at guidance 1.5 and 3."""
+    """Distances of samples of held-out captions at each of `GUIDANCE`, and of phantoms through the VAE."""
     backbone = load_backbone(str(folder))
     phantoms = load_pool("held-out", 2 * N_SAMPLES, pools)
     frames, known = load_views("held-out", polypgen, pools), load_frames("train", polypgen, 128, pools).images
     n = len(frames.images) // 4  # whole frames; the other views are of the same
+    reconstruct = open_reconstruction(str(folder))
+    back = np.stack([reconstruct(image) for image in phantoms.images[:N_SAMPLES]])
     figures: dict[str, float] = {}
-    for guidance in (1.5, 3.0):
+    for guidance in GUIDANCE:
         made = sample(backbone, phantoms.captions[:N_SAMPLES], guidance)
         made_frames = sample(backbone, frames.captions[:n], guidance)
         draw_grid([made[:8], made[8:16], made_frames[:8], made_frames[8:16]], folder.parent / f"grid-{guidance:g}.png")
@@ -127,6 +130,7 @@ def measure_unet(folder: Path, polypgen: Path, pools: Path, encoders: dict[str, 
             real = encode(phantoms.images)
             floor = frechet_distance(real[:N_SAMPLES], real[N_SAMPLES:]).value
             figures[f"fd_{name}_phantom_floor"] = floor
+            figures[f"fd_{name}_phantom_reconstructed"] = frechet_distance(encode(back), real[N_SAMPLES:]).value
             figures[f"fd_{name}_phantom_guidance_{guidance:g}"] = frechet_distance(encode(made), real[N_SAMPLES:]).value
             target = encode(known)
             figures[f"fd_{name}_polypgen_floor"] = frechet_distance(encode(frames.images[:n]), target).value

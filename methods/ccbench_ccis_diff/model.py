@@ -7,7 +7,14 @@ from torch.nn import functional as F
 from torchvision.transforms.functional import gaussian_blur
 
 from ccbench.diffusion.backbone import Backbone, EncodedPrompts
-from ccbench.diffusion.branch import ControlBranch, Hint, Residuals, transformers_of
+from ccbench.diffusion.branch import (
+    ControlBranch,
+    Hint,
+    Residuals,
+    hint_features,
+    start_hint_encoder,
+    transformers_of,
+)
 from ccbench_ccis_diff.config import BmwsSettings, CcisDiffConfig
 from ccbench_ccis_diff.text_aware_attention import install
 
@@ -66,6 +73,7 @@ class BlurMaskWeighting(nn.Module):
         widths = [mask_encoder.conv_in.out_channels, *(block.out_channels for block in mask_encoder.blocks[1::2])]
         out, features = mask_encoder.conv_out.out_channels, widths[-1]
         self.encoder = ControlNetConditioningEmbedding(out, 3, tuple(widths))
+        start_hint_encoder(self.encoder)
         self.weight: nn.Module | None = None
         if settings.weight == "mlp":
             self.weight = nn.Sequential(
@@ -88,14 +96,6 @@ class BlurMaskWeighting(nn.Module):
         weight = torch.ones_like(f_soft) if self.weight is None else self.weight(torch.cat([sharp, soft], 1))
         f_b = weight * f_soft
         return (f_m + f_b if self.settings.combine == "add" else (1 - weight) * f_m + f_b), f_b
-
-
-def hint_features(encoder: ControlNetConditioningEmbedding, masks: torch.Tensor) -> torch.Tensor:
-    """Run a ControlNet hint encoder up to its zero-init projection: (B, 3, H, W) -> (B, C, h, w)."""
-    x: torch.Tensor = F.silu(encoder.conv_in(masks))
-    for block in encoder.blocks:
-        x = F.silu(block(x))
-    return x
 
 
 def blur_masks(masks: torch.Tensor, sigma: float) -> torch.Tensor:

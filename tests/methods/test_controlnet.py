@@ -1,10 +1,14 @@
 """ControlNet against diffusers' own: same weights, same noise, same settings."""
 
+import copy
+
+import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionControlNetPipeline
+from diffusers.models.controlnets.controlnet import ControlNetConditioningEmbedding
 
 from ccbench.diffusion.backbone import Backbone, encode_prompts
-from ccbench.diffusion.branch import predict_noise, scaled_hint_channels
+from ccbench.diffusion.branch import hint_features, predict_noise, scaled_hint_channels, start_hint_encoder
 from ccbench.diffusion.sampler import sample_latents
 from ccbench_controlnet.config import ControlNetConfig
 from ccbench_controlnet.model import ControlNetBranch, build
@@ -76,6 +80,24 @@ def test_hint_channels_are_sd15s_at_sd15s_width() -> None:
         config = Config()
 
     assert scaled_hint_channels(Unet()) == (16, 32, 96, 256)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_mask_shows_behind_a_narrow_hint_encoder(backbone: Backbone, masks: torch.Tensor, seed: int) -> None:
+    torch.manual_seed(seed)
+    encoder = build(backbone, ControlNetConfig()).control.controlnet_cond_embedding
+    inside = masks[:, :1, ::8, ::8] > 0
+    features = hint_features(encoder, masks)
+    apart = [(f[:, i[0]].mean(1) - f[:, ~i[0]].mean(1)).abs().mean() for f, i in zip(features, inside, strict=True)]
+    assert min(apart) > 0.03  # as drawn by PyTorch: below 0.001
+
+
+def test_a_hint_encoder_of_sd15s_width_stays_as_drawn() -> None:
+    torch.manual_seed(0)
+    drawn = ControlNetConditioningEmbedding(320, 3, (16, 32, 96, 256))
+    started = copy.deepcopy(drawn)
+    start_hint_encoder(started)
+    assert all(torch.equal(a, b) for a, b in zip(drawn.parameters(), started.parameters(), strict=True))
 
 
 def test_prompt_tokens(backbone: Backbone) -> None:
