@@ -125,21 +125,12 @@ def score_step(run: "RunFolder", data_root: Path | None, device: str, out: Outpu
 
 
 def show_scores(card: dict[str, Any], out: Output) -> None:
-    """Print the scores, each beside the values that the controls reach, with their own n where that differs."""
-    controls = {
-        name: {item["metric"]: item for item in items if item["value"] is not None}
-        for name, items in card["controls"].items()
-    }
-    rows = []
-    for item in card["scores"]:
-        metric, low_high = item["metric"], item["interval"]
-        span = "" if low_high is None else " to ".join(format_value(metric, low_high[end]) for end in ("low", "high"))
-        shown = [_control_cell(item, found.get(metric)) for found in controls.values()]
-        rows.append((metric_heading(metric), format_value(metric, item["value"]), span, *shown, _counts(item)))
-    level = next((f"{item['interval']['level']:.0%} " for item in card["scores"] if item["interval"]), "")
-    header = ("metric", "value", f"{level}interval", *controls, "n x real n")
-    out.table(header, rows, right=range(1, len(header)))
-    for name in controls:
+    """Print the scores, each beside the values that the controls reach; of a mixed split also each data set's alone."""
+    _show_table(card, out)
+    for name, part in card.get("by_source", {}).items():
+        out.line(f"{name} alone:")
+        _show_table(part, out)
+    for name in card["controls"]:
         out.line(f"{name}: {_CONTROLS[name]}")
     out.line("distances compare only at equal n")
     for item in card["scores"]:
@@ -148,6 +139,23 @@ def show_scores(card: dict[str, Any], out: Output) -> None:
     failed = {kind: count for kind, count in card["failures"].items() if count}
     if failed:
         out.line("failures: " + ", ".join(f"{count} {kind}" for kind, count in failed.items()))
+
+
+def _show_table(part: dict[str, Any], out: Output) -> None:
+    """Print the scores of one set of images, with the controls' own n where that differs."""
+    controls = {
+        name: {item["metric"]: item for item in items if item["value"] is not None}
+        for name, items in part["controls"].items()
+    }
+    rows = []
+    for item in part["scores"]:
+        metric, low_high = item["metric"], item["interval"]
+        span = "" if low_high is None else " to ".join(format_value(metric, low_high[end]) for end in ("low", "high"))
+        shown = [_control_cell(item, found.get(metric)) for found in controls.values()]
+        rows.append((metric_heading(metric), format_value(metric, item["value"]), span, *shown, _counts(item)))
+    level = next((f"{item['interval']['level']:.0%} " for item in part["scores"] if item["interval"]), "")
+    header = ("metric", "value", f"{level}interval", *controls, "n x real n")
+    out.table(header, rows, right=range(1, len(header)))
 
 
 def _control_cell(item: dict[str, Any], control: dict[str, Any] | None) -> str:

@@ -49,3 +49,5 @@ def test_polyp_run_on_real_or_drawn_images(call: Call, request: pytest.FixtureRe
     check_run(output, done.json)
     record = json.loads((output / "run.json").read_text())
     assert record["conditions"]["split"] == "test" and record["not_comparable"]
+    shown = call("score", output, "--data-root", root)
+    assert all(f"\n{name} alone:\n" in shown.out for name in ("kvasir-seg", "cvc-clinicdb"))
