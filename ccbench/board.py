@@ -34,7 +34,8 @@ from ccbench.store import RunFolder, write_atomic
 def add_run(run: Path, boards: Path) -> Path:
     """Put a complete run on its protocol's board and return the result file; a run added before is replaced.
 
-    The gallery of the board's first seed, at the method's defaults, comes with it, made smaller.
+    The gallery of the board's first seed, at the method's defaults, comes with it, made smaller, and without real
+    images where users bring the data: their licence may keep them there.
 
     Raises:
         UsageError: the run is not complete, not scored, not comparable, of a seed the board does not ask for, or of
@@ -58,8 +59,9 @@ def add_run(run: Path, boards: Path) -> Path:
         write_atomic(path / "board.toml", rules_toml(board.rules).encode())
     text = json.dumps(result.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
     write_atomic(file, f"{text}\n".encode())
-    if record.seed == board.rules.seeds[0] and not result.variant and folder.gallery.is_file():
-        shrink_picture(folder.gallery, path / f"gallery-{record.config['method']}.png")
+    picture = folder.public_gallery if find_protocol(record.protocol).needs_data_root else folder.gallery
+    if record.seed == board.rules.seeds[0] and not result.variant and picture.is_file():
+        shrink_picture(picture, path / f"gallery-{record.config['method']}.png")
     return file
 
 

@@ -180,7 +180,10 @@ def _costs(runs: Sequence[FiledResult]) -> tuple[str, str, str]:
 def _galleries(board: Board) -> str:
     methods = dict.fromkeys(str(filed.result.record.config["method"]) for filed in board.results)
     files = [(method, f"gallery-{method}.png") for method in methods]
-    shown = [f"![{method}: mask, real, synthetic]({file})\n" for method, file in files if (board.path / file).is_file()]
+    columns = "the mask's outline, synthetic"
+    if not find_protocol(board.rules.protocol).needs_data_root:
+        columns = "mask, real, synthetic"
+    shown = [f"![{method}: {columns}]({file})\n" for method, file in files if (board.path / file).is_file()]
     return "\n".join(["## Galleries\n\nThe first 8 test conditions, not picked.\n", *shown]) if shown else ""
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
+from scipy.ndimage import binary_erosion
 
 from ccbench.errors import UsageError
 from ccbench.images import write_png
@@ -16,6 +17,7 @@ GALLERY_ROWS = 8
 """The gallery shows the first this many test conditions: a rule, so that nobody picks."""
 
 _PAPER, _INK, _FAINT, _EDGE = (255, 255, 255), (32, 32, 36), (112, 112, 120), (224, 224, 228)
+_OUTLINE = (0, 255, 120)
 _MARGIN, _GAP, _CELL_GAP = 36, 10, 40  # around the sheet, between tiles, between cells; all in pixels
 _TITLE, _HEAD, _TEXT, _LINE = 26, 17, 16, 22  # font sizes and the height of a caption line, in pixels
 _MAX_LINES = 6
@@ -49,19 +51,26 @@ class PairCell:
     caption: str
 
 
-def draw_gallery(rows: Sequence[GalleryRow], path: Path, title: str) -> None:
+def draw_gallery(rows: Sequence[GalleryRow], path: Path, title: str, show_real: bool = True) -> None:
     """Write the gallery PNG: mask, real and synthetic side by side, the prompt under them.
 
     Args:
         rows: the first `GALLERY_ROWS` test conditions, in their order, read line by line.
         path: PNG to write, replaced in one step.
         title: one line at the top.
+        show_real: False leaves out what a licence may keep on the user's disk: the real image, and the mask but for its
+            outline on the synthetic image.
 
     Raises:
         UsageError: there is no row.
     """
-    cells = [((draw_mask(row.mask), row.real, row.synthetic), row.prompt) for row in rows]
-    _draw_sheet(cells, ("mask", "real", "synthetic"), 2 if len(rows) > 3 else 1, 256, path, title)
+    columns = 2 if len(rows) > 3 else 1
+    if show_real:
+        cells = [((draw_mask(row.mask), row.real, row.synthetic), row.prompt) for row in rows]
+        _draw_sheet(cells, ("mask", "real", "synthetic"), columns, 256, path, title)
+        return
+    public = [((draw_outline(row.synthetic, row.mask), row.synthetic), row.prompt) for row in rows]
+    _draw_sheet(public, ("the mask's outline", "synthetic"), columns, 256, path, title)
 
 
 def draw_pairs(cells: Sequence[PairCell], path: Path, title: str) -> None:
@@ -148,6 +157,13 @@ def _paste(sheet: PilImage.Image, draw: ImageDraw.ImageDraw, image: Image, left:
 def draw_mask(mask: Mask) -> Image:
     """Return a mask as an (H, W, 3) picture, white = polyp."""
     return np.repeat(mask[:, :, None].astype(np.uint8) * np.uint8(255), 3, axis=2)
+
+
+def draw_outline(image: Image, mask: Mask) -> Image:
+    """Return a copy of an image (H, W, 3) with the outermost pixels of its mask (H, W) in green."""
+    out = image.copy()
+    out[mask & ~binary_erosion(mask)] = _OUTLINE
+    return out
 
 
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:

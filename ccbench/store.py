@@ -33,12 +33,14 @@ class RunFolder:
 
     Attributes:
         path: the folder. checkpoint: what training left. gallery: PNG. log: text.
+        public_gallery: PNG without real images, drawn where the user brings the data: a board shows no other.
     """
 
     def __init__(self, path: Path, record: RunRecord, lock: IO[str] | None) -> None:
         self.path = path
         self.checkpoint = path / "checkpoint"
         self.gallery = path / "gallery.png"
+        self.public_gallery = path / "gallery-public.png"
         self.log = path / "log.txt"
         self._record = record
         self._lock = lock

@@ -25,7 +25,7 @@ from frame_views import load_views
 from phantom_pool import load_pool
 from text_vocabulary import tokenise, train_vocabulary
 from train_vae import to_tensor
-from training_run import TrainingRun, set_rate
+from training_run import TrainingRun, pick_device, set_rate
 
 MEAN = STD = (0.5, 0.5, 0.5)
 FROZEN_STAGES = 5
@@ -50,10 +50,10 @@ def model_config(vocabulary: int) -> dict[str, Any]:
 def evaluate(model: Any, images: NDArray[np.uint8], tokens: torch.Tensor) -> dict[str, float]:
     """Caption-to-image recall@1, and the share of pairs whose right caption beats the next image's."""
     model.eval()
-    seen = torch.cat(
-        [model.encode_image(to_tensor(images[i : i + 32]), normalize=True) for i in range(0, len(images), 32)]
-    )
-    scores = model.encode_text(tokens, normalize=True) @ seen.T  # (captions, images)
+    device = model.logit_scale.device
+    batches = (to_tensor(images[i : i + 32]).to(device) for i in range(0, len(images), 32))
+    seen = torch.cat([model.encode_image(batch, normalize=True) for batch in batches])
+    scores = (model.encode_text(tokens.to(device), normalize=True) @ seen.T).cpu()  # (captions, images)
     right = scores.diagonal()
     return {
         "recall_at_1": (scores.argmax(1) == torch.arange(len(images))).float().mean().item(),
@@ -66,8 +66,8 @@ def frozen_features(trunk: Any, images: NDArray[np.uint8]) -> torch.Tensor:
     """Return the output of the frozen stages, (N, 112, 8, 8) in half precision."""
     parts = []
     for start in range(0, len(images), 32):
-        x = trunk.bn1(trunk.conv_stem(to_tensor(images[start : start + 32])))
-        parts.append(trunk.blocks[:FROZEN_STAGES](x).half().contiguous())
+        x = trunk.bn1(trunk.conv_stem(to_tensor(images[start : start + 32]).to(trunk.conv_stem.weight.device)))
+        parts.append(trunk.blocks[:FROZEN_STAGES](x).half().contiguous().cpu())
     return torch.cat(parts)
 
 
@@ -112,7 +112,8 @@ def main() -> None:
     tokens = {name: tokenise(tokenizer, pool.captions) for name, pool in kinds.items()}
 
     torch.manual_seed(0)
-    model = build(len(tokenizer))
+    device = pick_device()
+    model = build(len(tokenizer)).to(device)
     trunk = {id(p) for p in model.visual.trunk.parameters()}
     trained = [p for p in model.parameters() if p.requires_grad]
     groups = [
@@ -120,7 +121,7 @@ def main() -> None:
         {"params": [p for p in trained if id(p) not in trunk], "share": 1.0},
     ]
     optimiser = torch.optim.AdamW(groups, args.learning_rate, betas=(0.9, 0.98), weight_decay=0.05)
-    run = TrainingRun(args.output, args.steps, 100, {"model": model, "optimiser": optimiser})
+    run = TrainingRun(args.output, args.steps, 100, {"model": model, "optimiser": optimiser}, device)
     loss_of = open_clip.ClipLoss()
 
     model.eval()
@@ -132,8 +133,9 @@ def main() -> None:
         # One kind a batch: a phantom among frames would be too easy to tell.
         name = ("phantom", "frame")[run.step % 2]
         chosen = torch.from_numpy(rng.choice(len(tokens[name]), args.batch_size, replace=False))
-        text = model.encode_text(tokens[name][chosen], normalize=True)
-        loss = loss_of(encode_rest(model.visual, features[name][chosen]), text, model.logit_scale.exp())
+        text = model.encode_text(tokens[name][chosen].to(device), normalize=True)
+        image = encode_rest(model.visual, features[name][chosen].to(device))
+        loss = loss_of(image, text, model.logit_scale.exp())
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, 1.0)

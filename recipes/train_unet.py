@@ -28,7 +28,14 @@ from frame_views import load_views
 from phantom_pool import load_pool
 from text_vocabulary import tokenise, train_vocabulary
 from train_vae import to_image, to_tensor
-from training_run import TrainingRun, average_gradients, set_rate, start_processes, wait_for_processes
+from training_run import (
+    TrainingRun,
+    average_gradients,
+    pick_device,
+    set_rate,
+    start_processes,
+    wait_for_processes,
+)
 
 UNET: dict[str, Any] = {
     "sample_size": 16,
@@ -85,8 +92,10 @@ class Samples(NamedTuple):
 def encode(vae: AutoencoderKL, images: NDArray[np.uint8], tokens: torch.Tensor, file: Path | None = None) -> Samples:
     """Encode images once; `file` keeps their latents."""
     if file is None or not file.exists():
-        parts = [vae.encode(to_tensor(images[i : i + 32])).latent_dist for i in range(0, len(images), 32)]
-        latents = torch.cat([p.mean for p in parts]), torch.cat([p.std for p in parts])
+        parts = [
+            vae.encode(to_tensor(images[i : i + 32]).to(vae.device)).latent_dist for i in range(0, len(images), 32)
+        ]
+        latents = torch.cat([p.mean for p in parts]).cpu(), torch.cat([p.std for p in parts]).cpu()
         if file is not None:
             torch.save(latents, file)
     mean, std = latents if file is None else torch.load(file, weights_only=True)
@@ -100,8 +109,8 @@ def loss_of(
     model: Model, scheduler: DDIMScheduler, z: torch.Tensor, tokens: torch.Tensor, generator: torch.Generator
 ) -> torch.Tensor:
     """Squared error of the noise, (B,), weighted by min(SNR, cap) / SNR."""
-    noise = torch.randn(z.shape, generator=generator)
-    timesteps = torch.randint(0, 1000, (len(z),), generator=generator)
+    noise = torch.randn(z.shape, generator=generator).to(z.device)
+    timesteps = torch.randint(0, 1000, (len(z),), generator=generator).to(z.device)
     snr = compute_snr(scheduler, timesteps)
     error = (model(scheduler.add_noise(z, noise, timesteps), timesteps, tokens) - noise).pow(2).mean((1, 2, 3))
     return error * snr.clamp(max=SNR_CAP) / snr
@@ -113,9 +122,9 @@ def sample(
 ) -> NDArray[np.uint8]:
     """Sample one image a row of `tokens` with DDIM, 20 steps."""
     scheduler, n = DDIMScheduler(**SCHEDULE), len(tokens)
-    scheduler.set_timesteps(20)
-    x = torch.randn(n, vae.config.latent_channels, 16, 16, generator=torch.Generator().manual_seed(1))
-    both = torch.cat([empty.expand(n, -1), tokens])
+    scheduler.set_timesteps(20, vae.device)
+    x = torch.randn(n, vae.config.latent_channels, 16, 16, generator=torch.Generator().manual_seed(1)).to(vae.device)
+    both = torch.cat([empty.expand(n, -1), tokens]).to(vae.device)
     for t in scheduler.timesteps:
         free, told = model(torch.cat([x, x]), t.expand(2 * n), both).chunk(2)
         x = scheduler.step(free + guidance * (told - free), t, x).prev_sample
@@ -147,12 +156,13 @@ def main() -> None:
     parser.add_argument("--vae", type=Path, default=Path("work/vae/vae"))
     parser.add_argument("--output", type=Path, default=Path("work/unet"))
     args = parser.parse_args()
-    rank, processes = start_processes(), int(os.environ.get("WORLD_SIZE", 1))
+    rank, processes, device = start_processes(), int(os.environ.get("WORLD_SIZE", 1)), pick_device()
     pools = args.output.parent / "pool"
     args.output.mkdir(parents=True, exist_ok=True)
     phantoms, views = load_pool("train", 8000, pools), load_views("train", args.polypgen, pools)
     held_phantoms, held_views = load_pool("held-out", 64, pools), load_views("held-out", args.polypgen, pools)
-    vae = AutoencoderKL.from_pretrained(args.vae, torch_dtype=torch.float32).eval().requires_grad_(False)
+    vae = AutoencoderKL.from_pretrained(args.vae, torch_dtype=torch.float32)
+    vae = vae.to(device).eval().requires_grad_(False)
     tokenizer = train_vocabulary(phantoms.captions + views.captions)
     empty = tokenise(tokenizer, [""])
     pools_by_kind = {"phantom": phantoms, "frame": views}
@@ -173,13 +183,15 @@ def main() -> None:
     model = Model(len(tokenizer), vae.config.latent_channels)
     if args.initial:
         start_from(model, tokenizer, args.initial)
+    model.to(device)
     print({name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()})
     ema = EMAModel(model.parameters(), decay=0.999)
     optimiser = torch.optim.AdamW(
         model.parameters(), args.learning_rate, betas=(0.9, 0.99), weight_decay=1e-2, fused=True
     )
     scheduler = DDIMScheduler(**SCHEDULE)
-    run = TrainingRun(args.output, args.steps, 250, {"model": model, "ema": ema, "optimiser": optimiser}, rank == 0)
+    parts = {"model": model, "ema": ema, "optimiser": optimiser}
+    run = TrainingRun(args.output, args.steps, 250, parts, device, rank == 0)
     share = args.batch_size // processes
     counts = (share - round(FRAME_SHARE * share), round(FRAME_SHARE * share))
 
@@ -189,7 +201,8 @@ def main() -> None:
         z, tokens = (torch.cat(parts) for parts in zip(*drawn, strict=True))
         dropped = torch.rand(len(z), 1, generator=generator) < PROMPT_DROP
         set_rate(optimiser, run.rate(args.learning_rate, 100))
-        loss = loss_of(model, scheduler, z, torch.where(dropped, empty, tokens), generator).mean()
+        tokens = torch.where(dropped, empty, tokens)
+        loss = loss_of(model, scheduler, z.to(device), tokens.to(device), generator).mean()
         optimiser.zero_grad()
         loss.backward()
         average_gradients(model)
@@ -214,7 +227,8 @@ def look(
     for name, samples in held_out.items():
         generator = torch.Generator().manual_seed(5)
         with torch.inference_mode():
-            losses = loss_of(model, DDIMScheduler(**SCHEDULE), samples.mean, samples.tokens, generator)
+            z, tokens = samples.mean.to(vae.device), samples.tokens.to(vae.device)
+            losses = loss_of(model, DDIMScheduler(**SCHEDULE), z, tokens, generator)
         figures[f"held_out_loss_{name}"] = losses.mean().item()
         rows.append(np.concatenate(list(sample(model, vae, samples.tokens[:8], empty)), 1))
     Image.fromarray(np.concatenate(rows)).save(output / "samples.png")

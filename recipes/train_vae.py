@@ -23,7 +23,7 @@ from PIL import Image
 from ccbench.images import resize_image
 from frame_pool import load_frames
 from phantom_pool import load_pool
-from training_run import TrainingRun, average_gradients, set_rate, start_processes
+from training_run import TrainingRun, average_gradients, pick_device, set_rate, start_processes
 from vae_losses import LastLayer, PatchDiscriminator, Perceptual, discriminator_loss
 
 ARCHITECTURE: dict[str, Any] = {
@@ -71,7 +71,9 @@ def to_tensor(images: NDArray[np.uint8]) -> torch.Tensor:
 
 def to_image(decoded: torch.Tensor) -> NDArray[np.uint8]:
     """(N, 3, H, W) in [-1, 1], or beyond -> (N, H, W, 3) uint8."""
-    images: NDArray[np.uint8] = ((decoded.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).to(torch.uint8).numpy()
+    images: NDArray[np.uint8] = (
+        ((decoded.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).to(torch.uint8).cpu().numpy()
+    )
     return images
 
 
@@ -101,7 +103,7 @@ def start_from(vae: AutoencoderKL, folder: Path) -> None:
 def reconstruct(vae: AutoencoderKL, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Decode the posterior's mode of images (N, H, W, 3)."""
     parts = [
-        vae.decode(vae.encode(to_tensor(images[i : i + 16])).latent_dist.mode()).sample
+        vae.decode(vae.encode(to_tensor(images[i : i + 16]).to(vae.device)).latent_dist.mode()).sample
         for i in range(0, len(images), 16)
     ]
     return to_image(torch.cat(parts))
@@ -140,7 +142,7 @@ def main() -> None:
     args = parser.parse_args()
     pools = args.output.parent / "pool"
     frames = load_frames("train", args.polypgen, 192, pools)
-    rank = start_processes()
+    rank, device = start_processes(), pick_device()
     batches = Batches(load_pool("train", 8000, pools).images, frames.images, rank)
     held_out = {
         "phantom": load_pool("held-out", 64, pools).images,
@@ -151,22 +153,23 @@ def main() -> None:
     vae = AutoencoderKL(**ARCHITECTURE | {"latent_channels": args.latent_channels})
     if args.initial:
         start_from(vae, args.initial)
-    vae = vae.to(memory_format=torch.channels_last)
-    discriminator = PatchDiscriminator().to(memory_format=torch.channels_last)
-    perceptual = Perceptual().to(memory_format=torch.channels_last)
+    vae = vae.to(device, memory_format=torch.channels_last)
+    discriminator = PatchDiscriminator().to(device, memory_format=torch.channels_last)
+    perceptual = Perceptual().to(device, memory_format=torch.channels_last)
     ema = EMAModel(vae.parameters(), decay=0.998)
     optimiser = torch.optim.AdamW(
         vae.parameters(), args.learning_rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True
     )
     critic = torch.optim.Adam(discriminator.parameters(), 2e-4, betas=(0.5, 0.9), fused=True)
     parts = {"vae": vae, "ema": ema, "optimiser": optimiser, "discriminator": discriminator, "critic": critic}
-    run = TrainingRun(args.output, args.steps, 250, parts, rank == 0)
+    run = TrainingRun(args.output, args.steps, 250, parts, device, rank == 0)
     last = LastLayer(vae.decoder.conv_out)
 
     while run.step < run.steps:
         torch.manual_seed(2 * run.step + rank)
         whole = run.step >= args.steps * (1 - WHOLE_SHARE)
-        x = batches.take(run.step, args.batch_size // 4, 128) if whole else batches.take(run.step, args.batch_size, 64)
+        count, size = (args.batch_size // 4, 128) if whole else (args.batch_size, 64)
+        x = batches.take(run.step, count, size).to(device)
         set_rate(optimiser, run.rate(args.learning_rate, 50))
         frozen = args.decoder_from is not None and run.step >= args.decoder_from
         with torch.set_grad_enabled(not frozen):
@@ -182,7 +185,9 @@ def main() -> None:
             weight = args.adversarial * ramp * last.norm(gradient) / (last.norm(towards_real) + 1e-8)
             gradient = gradient + weight * towards_real
         kl = KL * posterior.kl().mean()
-        torch.autograd.backward([out] if frozen else [out, kl], [gradient] if frozen else [gradient, torch.ones(())])
+        torch.autograd.backward(
+            [out] if frozen else [out, kl], [gradient] if frozen else [gradient, torch.ones_like(kl)]
+        )
         average_gradients(vae)
         torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
         optimiser.step()
@@ -207,7 +212,9 @@ def main() -> None:
 @torch.inference_mode()
 def save(vae: AutoencoderKL, batches: Batches, output: Path, figures: dict[str, float]) -> None:
     """Set the scaling factor to one over the latents' standard deviation and save in diffusers format, fp16."""
-    latents = torch.cat([vae.encode(batches.take(10**9 + i, 16, 128)).latent_dist.mode() for i in range(16)])
+    latents = torch.cat(
+        [vae.encode(batches.take(10**9 + i, 16, 128).to(vae.device)).latent_dist.mode() for i in range(16)]
+    )
     scaling_factor = round(1 / latents.std().item(), 5)
     settings = ARCHITECTURE | {"latent_channels": vae.config.latent_channels, "scaling_factor": scaling_factor}
     copy = AutoencoderKL(**settings)

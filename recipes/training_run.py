@@ -23,17 +23,25 @@ class TrainingRun:
 
     Args:
         folder: gets `state.pt`, written every `save_every` steps and at the end by way of a temporary file.
-        parts: everything whose state a step changes, by name.
+        parts: everything whose state a step changes, by name. device: where they live.
         writes: False in all but the first of several processes.
     """
 
-    def __init__(self, folder: Path, steps: int, save_every: int, parts: dict[str, Part], writes: bool = True) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        steps: int,
+        save_every: int,
+        parts: dict[str, Part],
+        device: torch.device,
+        writes: bool = True,
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._file, self._parts, self._save_every, self._writes = folder / "state.pt", parts, save_every, writes
         self.steps, self.step = steps, 0
         self._started, self._sums, self._since = time.time(), dict[str, float](), 0
         if self._file.exists():
-            state = torch.load(self._file, weights_only=True)
+            state = torch.load(self._file, weights_only=True, map_location=device)
             for name, part in parts.items():
                 part.load_state_dict(state[name])
             self.step = state["step"]
@@ -67,6 +75,13 @@ def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     """Set the learning rate of every parameter group, times the group's own `share`."""
     for group in optimiser.param_groups:
         group["lr"] = rate * group.get("share", 1.0)
+
+
+def pick_device() -> torch.device:
+    """Return this process's GPU where there is one, the CPU otherwise."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+    return torch.device("cpu")
 
 
 def start_processes() -> int:

@@ -48,21 +48,23 @@ def run(
 
 def gallery_step(run: "RunFolder", data_root: Path | None, fresh: bool, out: Output) -> None:
     """Draw the first test conditions unless the picture of these images is there."""
-    if run.gallery.is_file() and not fresh:
+    config = run.config
+    pictures = [run.gallery, run.public_gallery] if config.protocol.needs_data_root else [run.gallery]
+    if all(picture.is_file() for picture in pictures) and not fresh:
         out.note("gallery: skipped, the picture is there")
         return
     from ccbench.data.sources import open_split
     from ccbench.gallery import GALLERY_ROWS, GalleryRow, draw_gallery
     from ccbench.images import read_image
 
-    config = run.config
     pairs = open_split(config.protocol, "test", data_root, config.limit).pairs
     rows = [
         GalleryRow(pair.condition.mask, pair.image, read_image(file), pair.condition.prompt)
         for pair, file in zip(pairs[:GALLERY_ROWS], run.image_files(), strict=False)
     ]
     title = f"{config.method} on {config.protocol.name}, seed {config.seed}: the first {len(rows)} test conditions"
-    draw_gallery(rows, run.gallery, title)
+    for picture in pictures:
+        draw_gallery(rows, picture, title, show_real=picture == run.gallery)
     out.note("gallery: done")
 
 

@@ -34,6 +34,7 @@ def test_phantom_run_twice_is_equal_to_the_last_digit(call: Call, method: str, t
         call("run", "--method", method, *SMALL, "--output", tmp_path / name).json for name in ("first", "again")
     )
     check_run(tmp_path / "first", first)
+    assert not (tmp_path / "first" / "gallery-public.png").exists()
     assert first["scores"] == again["scores"] and first["controls"] == again["controls"]
     one, two = ([file.read_bytes() for file in list_images(tmp_path / name / "images")] for name in ("first", "again"))
     assert one == two
@@ -47,6 +48,7 @@ def test_polyp_run_on_real_or_drawn_images(call: Call, request: pytest.FixtureRe
     )
     assert done.code == 0, done.err
     check_run(output, done.json)
+    assert (output / "gallery-public.png").stat().st_size > 10_000
     record = json.loads((output / "run.json").read_text())
     assert record["conditions"]["split"] == "test" and record["not_comparable"]
     shown = call("score", output, "--data-root", root)

@@ -204,5 +204,22 @@ def test_the_first_seeds_gallery_comes_along_and_is_small(tmp_path: Path, protoc
     assert "![fake: mask, real, synthetic](gallery-fake.png)" in page(tmp_path / "boards")
 
 
+def test_where_users_bring_the_data_only_the_public_gallery_comes_along(
+    tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    brought = PROTOCOLS[protocol].model_copy(update={"needs_data_root": True})
+    monkeypatch.setitem(PROTOCOLS, protocol, brought)
+    run = make_run(tmp_path / "run", protocol, make_card(50.0, 25.0))
+    noise = np.random.default_rng(0).integers(0, 255, (300, 1600, 3), dtype=np.uint8)
+    write_png(RunFolder.read(run).gallery, noise)
+    add_run(run, tmp_path / "boards")
+    kept = tmp_path / "boards" / "small" / "gallery-fake.png"
+    assert not kept.exists()
+    write_png(RunFolder.read(run).public_gallery, noise)
+    add_run(run, tmp_path / "boards")
+    render_boards(tmp_path / "boards")
+    assert kept.is_file() and "![fake: the mask's outline, synthetic](gallery-fake.png)" in page(tmp_path / "boards")
+
+
 def test_what_rounds_to_nothing_has_no_sign() -> None:
     assert (format_value("kid_lite0", -0.00004), format_value("kid_lite0", -0.00006)) == ("0.0000", "-0.0001")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ccbench.errors import UsageError
-from ccbench.gallery import GalleryRow, SheetCell, _wrap, draw_contact_sheet, draw_gallery, draw_mask
+from ccbench.gallery import GalleryRow, SheetCell, _wrap, draw_contact_sheet, draw_gallery, draw_mask, draw_outline
 from ccbench.images import read_image
 
 RED, GREEN = (200, 30, 30), (30, 200, 30)
@@ -31,6 +31,23 @@ def test_every_row_has_its_three_tiles_at_twice_the_size(tmp_path: Path) -> None
     inner = 254 * 254  # a 256 px tile less its one-pixel frame
     assert share(picture, RED) == 8 * inner
     assert share(picture, GREEN) == 8 * inner
+
+
+def test_a_public_gallery_shows_no_real_image_and_of_the_mask_its_outline(tmp_path: Path) -> None:
+    draw_gallery(rows(2), tmp_path / "g.png", "t", show_real=False)
+    picture = read_image(tmp_path / "g.png")
+    assert share(picture, RED) == 0
+    # Two tiles of each row; at twice the size the outline of the full mask, softened, takes up to seven pixels a side.
+    assert 4 * 254 * 254 > share(picture, GREEN) >= 2 * (254 * 254 + 240 * 240)
+
+
+def test_an_outline_is_of_the_masks_outermost_pixels() -> None:
+    mask = np.zeros((8, 8), dtype=np.bool_)
+    mask[2:6, 2:7] = True
+    drawn = (draw_outline(plain(RED, 8), mask) != RED).any(axis=2)
+    inside = np.zeros_like(mask)
+    inside[3:5, 3:6] = True
+    assert np.array_equal(drawn, mask & ~inside)
 
 
 def test_real_stands_left_of_synthetic_and_margins_are_even(tmp_path: Path) -> None:
