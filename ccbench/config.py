@@ -58,8 +58,8 @@ class RunConfig(Settings):
         reasons += [
             f"training.{key}={used[key]} (protocol: {frozen[key]})" for key in frozen if used[key] != frozen[key]
         ]
-        for key, value in self.protocol.sampling.items():
-            found = getattr(self.settings, key, value)
+        for key, value in self.protocol.frozen_settings(self.method, type(self.settings).model_fields).items():
+            found = self.settings.model_dump(mode="json")[key]
             if found != value:
                 reasons.append(f"method.{key}={found} (protocol: {value})")
         return tuple(reasons)
@@ -101,8 +101,8 @@ def resolve_config(
             raise UsageError(f"--set {text}: wanted key=value, such as guidance_scale=3")
         name, value = _switch(key.strip(), _parse_value(value_text.strip()), known)
         given[_full_key(name, known, "--set")] = (value, f"--set {text}")
-    sampling = {key: value for key, value in protocol.sampling.items() if key in method.config.model_fields}
-    settings = _build(method.config, "method", sampling, given)
+    frozen = protocol.frozen_settings(method.info.name, method.config.model_fields)
+    settings = _build(method.config, "method", frozen, given)
     training = _build(TrainingSettings, "training", protocol.training.model_dump(), given)
     try:
         return RunConfig(

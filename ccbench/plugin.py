@@ -60,6 +60,7 @@ class MethodInfo:
         name: kebab-case, unique. needs: parts of a `Condition` that must be present.
         guidance: whether classifier-free guidance applies. native_size: pixels, None = the protocol's.
         reported: numbers printed in the paper, metric name -> value; shown apart from ours, never mixed.
+        control: a row for scale and no method: it may look at real images, and boards show it apart.
     """
 
     name: str
@@ -73,6 +74,7 @@ class MethodInfo:
     native_size: int | None = None
     geometry: Literal["squash", "letterbox"] = "squash"
     reported: dict[str, float] = field(default_factory=dict)
+    control: bool = False
 
 
 class Generator(Protocol):
@@ -115,8 +117,21 @@ class TrainContext(Generic[C]):
 
 
 @dataclass(frozen=True)
+class RealData:
+    """Real images that a control is made of; no method is given any. `seed`: the run's."""
+
+    train: PairSequence
+    test: PairSequence
+    seed: int
+
+
+@dataclass(frozen=True)
 class LoadContext(Generic[C]):
-    """All that a method is given to sample from a trained checkpoint. `batch_size` changes speed only."""
+    """All that a method is given to sample from a trained checkpoint. `batch_size` changes speed only.
+
+    Attributes:
+        real: for a control only, None for a method.
+    """
 
     config: C
     backbone: str
@@ -124,6 +139,7 @@ class LoadContext(Generic[C]):
     checkpoint: Path
     device: str = "cpu"
     batch_size: int = 16
+    real: RealData | None = None
 
 
 @dataclass(frozen=True)
@@ -145,17 +161,19 @@ class TrainReport:
 class Method(Generic[C]):
     """A plugin: its card, its settings and where its two functions live (`package.module:function`).
 
-    `train_ref` names `train(context: TrainContext[C]) -> TrainReport`, which fills the checkpoint folder;
-    `load_ref` names `load(context: LoadContext[C]) -> Generator`.
+    `train_ref` names `train(context: TrainContext[C]) -> TrainReport`, which fills the checkpoint folder, None where
+    there is nothing to train; `load_ref` names `load(context: LoadContext[C]) -> Generator`.
     """
 
     info: MethodInfo
     config: type[C]
-    train_ref: str
+    train_ref: str | None
     load_ref: str
 
     def train(self, context: TrainContext[C]) -> TrainReport:
-        """Train the method; see `TrainContext`."""
+        """Train the method; see `TrainContext`. Nothing is done where there is nothing to train."""
+        if self.train_ref is None:
+            return TrainReport(steps=0, seconds=0.0, parameters_trained=0, loss=[])
         return cast(Callable[[TrainContext[C]], TrainReport], _resolve(self.train_ref))(context)
 
     def load(self, context: LoadContext[C]) -> Generator:

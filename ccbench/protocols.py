@@ -3,7 +3,8 @@
 import difflib
 import hashlib
 import json
-from typing import Literal
+from collections.abc import Collection
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -19,6 +20,8 @@ class Protocol(Settings):
         image_size: side in pixels at which images are trained, sampled and scored (squash).
         backbone: name of a shipped backbone, a folder in diffusers format, or a hub id.
         sampling: overrides of the fields of every `MethodConfig` that has them.
+        method_settings: method -> further overrides, for a method that cannot run at the others' settings. They are
+            frozen too, and not in `hash`: they change that method's row alone, whose configuration holds them.
         set_encoder: encoder of the Frechet and kernel distances. text_encoder: of CLIP-score and CLIP-image.
         seeds: run seeds that a complete board row needs.
     """
@@ -32,6 +35,7 @@ class Protocol(Settings):
     backbone: str
     training: TrainingSettings
     sampling: dict[str, float | int] = Field(default_factory=dict)
+    method_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     set_encoder: str
     text_encoder: str
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -39,9 +43,14 @@ class Protocol(Settings):
 
     @property
     def hash(self) -> str:
-        """Sixteen hex digits over every field."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        """Sixteen hex digits over every field that all rows share."""
+        text = json.dumps(self.model_dump(mode="json", exclude={"method_settings"}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def frozen_settings(self, method: str, fields: Collection[str]) -> dict[str, Any]:
+        """Return the settings that the protocol freezes for a method whose configuration has these fields."""
+        shared = {key: value for key, value in self.sampling.items() if key in fields}
+        return {**shared, **self.method_settings.get(method, {})}
 
 
 _MINI_TRAINING = TrainingSettings(max_steps=1500, batch_size=4, learning_rate=2e-3, checkpoint_every=250)

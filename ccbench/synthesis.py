@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ccbench.assets import find_backbone
-from ccbench.data.sources import open_split
+from ccbench.data.sources import DataSplit, open_split
 from ccbench.errors import DataError, UsageError, VerificationError
-from ccbench.plugin import Generator, LoadContext
+from ccbench.plugin import Generator, LoadContext, RealData
 from ccbench.records import Failure
 from ccbench.registry import find_method
 from ccbench.seeding import sample_seed
@@ -80,7 +80,7 @@ def _sample_missing(run: RunFolder, data_root: Path | None, device: str, batch_s
     run.update(status="started", error=None, finished=None, conditions=conditions)
     done = {sample.index for sample in run.samples()}
     chunks = [range(i, min(i + batch_size, conditions.n)) for i in range(0, conditions.n, batch_size)]
-    generator = _load(run, device, batch_size)
+    generator = _load(run, split, data_root, device, batch_size)
     with progress.step("sampling", conditions.n) as step:
         step.advance(len(done))
         for chunk in chunks:
@@ -90,19 +90,24 @@ def _sample_missing(run: RunFolder, data_root: Path | None, device: str, batch_s
     run.update(cost=run.record.cost.model_copy(update={"peak_memory_mb": peak}))
 
 
-def _load(run: RunFolder, device: str, batch_size: int) -> Generator:
+def _load(run: RunFolder, test: DataSplit, data_root: Path | None, device: str, batch_size: int) -> Generator:
     trained = run.record.method
     if trained is None or trained.weights_sha256 != run.checkpoint_sha256():
         raise VerificationError(f"{run.checkpoint}: not the weights that training left; start a new run")
+    config, method, real = run.config, find_method(run.config.method), None
+    if method.info.control:
+        train = open_split(config.protocol, "train", data_root, config.limit)
+        real = RealData(train.pairs, test.pairs, config.seed)
     context: LoadContext[Any] = LoadContext(
-        config=run.config.settings,
-        backbone=find_backbone(run.config.protocol.backbone),
-        image_size=run.config.protocol.image_size,
+        config=config.settings,
+        backbone=find_backbone(config.protocol.backbone),
+        image_size=config.protocol.image_size,
         checkpoint=run.checkpoint,
         device=device,
         batch_size=batch_size,
+        real=real,
     )
-    return find_method(run.config.method).load(context)
+    return method.load(context)
 
 
 def _sample_chunk(

@@ -59,7 +59,7 @@ def train(
             seconds = cost.train_seconds + time.perf_counter() - begin
             peak = max(cost.peak_memory_mb or 0.0, peak_memory_mb(device))
             run.update(cost=cost.model_copy(update={"train_seconds": seconds, "peak_memory_mb": peak}))
-        if run.record.method is None or not any(run.checkpoint.iterdir()):
+        if run.record.method is None or (method.train_ref is not None and not any(run.checkpoint.iterdir())):
             raise UsageError(f"method {config.method!r}: training left nothing in {run.checkpoint}; repair the plugin")
         run.update(
             method=run.record.method.model_copy(update={"weights_sha256": run.checkpoint_sha256()}),

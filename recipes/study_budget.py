@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from ccbench.assets import find_backbone
 from ccbench.config import resolve_config
 from ccbench.data.sources import open_split
-from ccbench.diffusion.trainer import STATE, WEIGHTS
+from ccbench.diffusion.loop import STATE, WEIGHTS
 from ccbench.features import open_encoder
 from ccbench.gallery import SheetCell, draw_contact_sheet
 from ccbench.metrics.frechet import frechet_distance

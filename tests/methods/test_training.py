@@ -9,9 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ccbench.diffusion import trainer
+from ccbench.diffusion import loop
 from ccbench.diffusion.backbone import decode_latents, encode_images, load_backbone, open_reconstruction
-from ccbench.diffusion.trainer import batch_order
+from ccbench.diffusion.loop import batch_order
+from ccbench.diffusion.trainer import NoiseObjective
 from ccbench.errors import DataError, MissingError
 from ccbench.plugin import LoadContext, Method, TrainContext, TrainingSettings, TrainReport
 from ccbench.types import RealPair
@@ -38,32 +39,32 @@ def test_interrupted_training_ends_equal(
     method: Method[Any], train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = train(method, tmp_path / "whole")
-    real_loss, calls = trainer._loss, []
+    real_loss, calls = NoiseObjective.forward, []
 
-    def stop_at_the_sixth(*args: Any) -> torch.Tensor:
-        calls.append(args[-1])
+    def stop_at_the_sixth(self: NoiseObjective, step: int, share: loop.Share) -> torch.Tensor:
+        calls.append(step)
         if len(calls) == 6:
             raise KeyboardInterrupt
-        return real_loss(*args)
+        return real_loss(self, step, share)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "_loss", stop_at_the_sixth)
+        patch.setattr(NoiseObjective, "forward", stop_at_the_sixth)
         with pytest.raises(KeyboardInterrupt):
             train(method, tmp_path / "cut")
-    assert not (tmp_path / "cut" / trainer.WEIGHTS).exists()
+    assert not (tmp_path / "cut" / loop.WEIGHTS).exists()
     resumed = train(method, tmp_path / "cut")
     assert calls == [0, 1, 2, 3, 4, 5]  # and the resumed call went on from the checkpoint of step 4
-    a, b = (load_file(tmp_path / name / trainer.WEIGHTS) for name in ("whole", "cut"))
+    a, b = (load_file(tmp_path / name / loop.WEIGHTS) for name in ("whole", "cut"))
     assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
     assert resumed.loss[-1][0] == whole.loss[-1][0] == 6
-    assert not (tmp_path / "cut" / trainer.STATE).exists()
+    assert not (tmp_path / "cut" / loop.STATE).exists()
 
 
 @METHODS
 def test_training_lowers_the_loss_of_its_own_images(method: Method[Any], train: Train, tmp_path: Path) -> None:
     report = train(method, tmp_path / "c", steps=40)
     assert report.loss[-1][1] < report.loss[0][1]
-    assert report.parameters_trained == sum(t.numel() for t in load_file(tmp_path / "c" / trainer.WEIGHTS).values())
+    assert report.parameters_trained == sum(t.numel() for t in load_file(tmp_path / "c" / loop.WEIGHTS).values())
 
 
 @METHODS
