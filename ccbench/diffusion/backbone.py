@@ -54,6 +54,12 @@ class EncodedPrompts:
     def __getitem__(self, index: Any) -> "EncodedPrompts":
         return EncodedPrompts(self.context[index], self.words[index], self.ends[index])
 
+    def extended(self, tokens: torch.Tensor) -> "EncodedPrompts":
+        """Return the prompts with (N, T, D) tokens behind the 77, which are no words."""
+        none = torch.zeros(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        context = torch.cat([self.context, tokens], 1)
+        return EncodedPrompts(context, torch.cat([self.words, none], 1), torch.cat([self.ends, none], 1))
+
 
 def load_backbone(reference: str, device: str = "cpu") -> Backbone:
     """Load a backbone by shipped name, local folder or hub id, as float32.

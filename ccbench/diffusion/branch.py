@@ -22,14 +22,16 @@ class Hint:
     """What the branch needs of the masks at every denoising step, encoded once per image.
 
     Attributes:
-        stem: (B, C, h, w), added after the branch's first convolution.
-        sites: (B, C_l, h_l, w_l) tensors added after the branch's transformers, in walking order; None = nothing.
         masks: (B, 1, H, W) in {0, 1}.
+        stem: (B, C, h, w), added after the branch's first convolution; None = nothing.
+        sites: (B, C_l, h_l, w_l) tensors added after the branch's transformers, in walking order; None = nothing.
+        levels: (B, C_l, h_l, w_l), one per level, handed to the first ResNet of that level; empty = nothing.
     """
 
-    stem: torch.Tensor
-    sites: tuple[torch.Tensor | None, ...]
     masks: torch.Tensor
+    stem: torch.Tensor | None = None
+    sites: tuple[torch.Tensor | None, ...] = ()
+    levels: tuple[torch.Tensor, ...] = ()
 
     def repeat(self, times: int) -> "Hint":
         """Return the hint of the same images stacked `times` times along the batch."""
@@ -37,7 +39,12 @@ class Hint:
         def stack(value: torch.Tensor) -> torch.Tensor:
             return torch.cat([value] * times)
 
-        return Hint(stack(self.stem), tuple(s if s is None else stack(s) for s in self.sites), stack(self.masks))
+        return Hint(
+            masks=stack(self.masks),
+            stem=None if self.stem is None else stack(self.stem),
+            sites=tuple(site if site is None else stack(site) for site in self.sites),
+            levels=tuple(map(stack, self.levels)),
+        )
 
 
 @dataclass(frozen=True)
@@ -52,8 +59,13 @@ class ControlBranch(nn.Module):
     """Base of the branches: diffusers' `ControlNetModel` holds the copy, `walk` runs it.
 
     The walk is our own because diffusers' forward encodes the hint at every step and leaves no place to add a
-    feature after a transformer. With no sites it equals diffusers' forward.
+    feature after a transformer or into a ResNet. With a stem alone it equals diffusers' forward.
+
+    Attributes:
+        mask_drop: share of the training samples whose mask is replaced by an empty one.
     """
+
+    mask_drop = 0.0
 
     def __init__(self, unet: UNet2DConditionModel, hint_channels: Sequence[int] | None) -> None:
         super().__init__()
@@ -88,12 +100,13 @@ class ControlBranch(nn.Module):
             added = next(sites, None)
             return x if added is None else x + added
 
-        x = net.conv_in(latents) + hint.stem
+        x = net.conv_in(latents)
+        x = x if hint.stem is None else x + hint.stem
         skips = [x]
-        for block in net.down_blocks:
+        for level, block in enumerate(net.down_blocks):
             transformers = getattr(block, "attentions", [None] * len(block.resnets))
-            for resnet, transformer in zip(block.resnets, transformers, strict=True):
-                x = resnet(x, time)
+            for index, (resnet, transformer) in enumerate(zip(block.resnets, transformers, strict=True)):
+                x = resnet(x, time, hint.levels[level]) if hint.levels and index == 0 else resnet(x, time)
                 x = x if transformer is None else attend(transformer, x)
                 skips.append(x)
             for downsampler in block.downsamplers or ():
@@ -113,25 +126,32 @@ BranchBuilder = Callable[[Backbone, Any], ControlBranch]
 """Makes an untrained branch from a backbone and a method's configuration."""
 
 
-def scaled_hint_channels(unet: UNet2DConditionModel) -> tuple[int, ...]:
-    """SD 1.5's hint encoder widths, narrowed with the backbone in multiples of eight."""
+def scaled_hint_channels(unet: UNet2DConditionModel, channels: Sequence[int] = SD15_HINT_CHANNELS) -> tuple[int, ...]:
+    """Widths stated for SD 1.5, its hint encoder's unless given, narrowed with the backbone in multiples of eight."""
     width = unet.config.block_out_channels[0]
-    return tuple(max(8, round(c * width / SD15_WIDTH / 8) * 8) for c in SD15_HINT_CHANNELS)
+    return tuple(max(8, round(c * width / SD15_WIDTH / 8) * 8) for c in channels)
+
+
+def start_hint_encoder(encoder: ControlNetConditioningEmbedding) -> None:
+    """Start a hint encoder narrower than SD 1.5's as `start_convolutions` does; SD 1.5's stays as drawn."""
+    if encoder.conv_out.out_channels < SD15_WIDTH:
+        start_convolutions((encoder.conv_in, *encoder.blocks))
 
 
 @torch.no_grad()
-def start_hint_encoder(encoder: ControlNetConditioningEmbedding) -> None:
-    """Scale the convolutions of a narrow hint encoder so that a mask still shows behind them; SD 1.5's stay as drawn.
+def start_convolutions(layers: Sequence[Any], size: int = 64) -> None:
+    """Scale narrow convolutions on the way of a mask, with SiLU between them, so that it still shows behind them.
 
     In PyTorch's default draw each convolution of 8 channels halves what tells the polyp from the mucosa: behind the
     seventh 2e-4 is left of 1, and after 2,000 steps a branch still ignored its masks. Layer-sequential unit variance
-    (Mishkin and Matas 2016) over a disc as the mask, biases zero; the projection behind them stays zero.
+    (Mishkin and Matas 2016) over a disc as the mask, biases zero; what follows them starts at zero and stays so.
+
+    Args:
+        layers: in the order in which the mask passes them. size: of the disc's image, more than their strides shrink.
     """
-    if encoder.conv_out.out_channels >= SD15_WIDTH:
-        return
-    rows, columns = torch.meshgrid(torch.linspace(-1, 1, 64), torch.linspace(-1, 1, 64), indexing="ij")
+    rows, columns = torch.meshgrid(torch.linspace(-1, 1, size), torch.linspace(-1, 1, size), indexing="ij")
     x = (rows**2 + columns**2 < 0.25).float().expand(1, 3, -1, -1)
-    for layer in (encoder.conv_in, *encoder.blocks):
+    for layer in layers:
         layer.bias.zero_()
         layer.weight /= layer(x).std((2, 3)).mean()
         x = F.silu(layer(x))

@@ -1,7 +1,7 @@
 """Samples a control branch: DDIM with classifier-free guidance, both halves in one batch, the hint encoded once."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from diffusers import DDIMScheduler
@@ -14,6 +14,13 @@ from ccbench.plugin import LoadContext, MethodInfo, require_parts
 from ccbench.types import Condition, Image
 
 
+class ExtraTokens(NamedTuple):
+    """(B, T, D) tokens behind the prompts' own, in the unconditional (`free`) and the conditional half (`told`)."""
+
+    free: torch.Tensor
+    told: torch.Tensor
+
+
 @torch.inference_mode()
 def sample_latents(
     backbone: Backbone,
@@ -24,6 +31,7 @@ def sample_latents(
     num_inference_steps: int,
     guidance_scale: float,
     conditioning_scale: float = 1.0,
+    extra: ExtraTokens | None = None,
 ) -> torch.Tensor:
     """Denoise `noise` (B, 4, h, w) under (B, 3, H, W) masks and B prompts; return clean scaled latents.
 
@@ -32,6 +40,8 @@ def sample_latents(
     """
     guided = guidance_scale > 1
     texts = encode_prompts(backbone, [""] * len(prompts) + list(prompts) if guided else prompts)
+    if extra is not None:
+        texts = texts.extended(torch.cat(extra) if guided else extra.told)
     hint = branch.encode_hint(masks)
     hint = hint.repeat(2) if guided else hint
     scheduler = DDIMScheduler.from_config(backbone.scheduler.config)
@@ -50,13 +60,21 @@ def sample_latents(
 
 
 class LatentGenerator:
-    """A `Generator` made of a frozen backbone and a trained branch."""
+    """A `Generator` made of a frozen backbone and a trained branch; `extra` makes further tokens of conditions."""
 
-    def __init__(self, info: MethodInfo, context: LoadContext[Any], backbone: Backbone, branch: ControlBranch) -> None:
+    def __init__(
+        self,
+        info: MethodInfo,
+        context: LoadContext[Any],
+        backbone: Backbone,
+        branch: ControlBranch,
+        extra: Callable[[Sequence[Condition]], ExtraTokens] | None = None,
+    ) -> None:
         self._info = info
         self._context = context
         self._backbone = backbone
         self._branch = branch
+        self._extra = extra
 
     def generate(self, conditions: Sequence[Condition], seeds: Sequence[int]) -> list[Image]:
         """Return one (image_size, image_size, 3) uint8 image per condition; see `Generator.generate`."""
@@ -93,12 +111,18 @@ class LatentGenerator:
             config.num_inference_steps,
             config.guidance_scale,
             config.conditioning_scale,
+            None if self._extra is None else self._extra(conditions),
         )
         return decode_latents(backbone, latents)
 
 
-def load_generator(info: MethodInfo, context: LoadContext[Any], build: BranchBuilder) -> LatentGenerator:
+def load_generator(
+    info: MethodInfo,
+    context: LoadContext[Any],
+    build: BranchBuilder,
+    extra: Callable[[Sequence[Condition]], ExtraTokens] | None = None,
+) -> LatentGenerator:
     """Return the generator of a checkpoint that `train_branch` left with the same `build`."""
     backbone = load_backbone(context.backbone, context.device)
     branch = load_branch(context.checkpoint, backbone, context.config, build)
-    return LatentGenerator(info, context, backbone, branch)
+    return LatentGenerator(info, context, backbone, branch, extra)

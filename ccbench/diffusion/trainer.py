@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ ENCODE_BATCH = 16
 
 
 @dataclass(frozen=True)
-class _Cache:
-    """Everything of the training set that does not change between steps; N images."""
+class TrainingSet:
+    """Everything of the training images that does not change between steps; N of them."""
 
     mean: torch.Tensor  # (N, 4, h, w)
     std: torch.Tensor  # (N, 4, h, w)
@@ -39,7 +40,7 @@ def train_branch(context: TrainContext[Any], build: BranchBuilder) -> TrainRepor
     backbone = load_backbone(context.backbone, str(accelerator.device))
     torch.manual_seed(derive_seed("weights", context.seed))  # layers that do not come from the backbone
     branch = build(backbone, context.config).to(accelerator.device).train()
-    objective = NoiseObjective(context, backbone, branch, _encode_set(context, backbone))
+    objective = BranchObjective(context, backbone, branch, encode_set(context, backbone))
     report = run_steps(context, objective, accelerator)
     return dataclasses.replace(report, seconds=time.perf_counter() - started)
 
@@ -51,32 +52,66 @@ def load_branch(checkpoint: Path, backbone: Backbone, config: Any, build: Branch
     return branch.to(backbone.device).eval().requires_grad_(False)
 
 
-class NoiseObjective(Objective):
-    """Mean squared error on epsilon of a branch beside its frozen backbone."""
+@dataclass(frozen=True)
+class NoisyBatch:
+    """This process's share of a step's batch; B images.
 
-    def __init__(self, context: TrainContext[Any], backbone: Backbone, branch: ControlBranch, cache: _Cache) -> None:
+    Attributes:
+        picked: (B,) indices into the training set. noisy: (B, 4, h, w) latents at the (B,) `timesteps`.
+        prompts: some replaced by the empty one. uniform: (B,) in [0, 1), to drop conditions by.
+    """
+
+    picked: torch.Tensor
+    noisy: torch.Tensor
+    timesteps: torch.Tensor
+    prompts: EncodedPrompts
+    uniform: torch.Tensor
+
+
+class NoiseObjective(Objective):
+    """Mean squared error on epsilon; `predict` says whose."""
+
+    def __init__(
+        self, context: TrainContext[Any], backbone: Backbone, network: torch.nn.Module, cache: TrainingSet
+    ) -> None:
         super().__init__()
-        self.network: ControlBranch = branch
+        self.network = network
         self._context, self._backbone, self._cache = context, backbone, cache
+
+    @abstractmethod
+    def predict(self, batch: NoisyBatch) -> torch.Tensor:
+        """Return the (B, 4, h, w) epsilon that the trained network and the frozen backbone give."""
 
     def forward(self, step: int, share: Share) -> torch.Tensor:
         """Return the loss of a step; see `Objective.forward`."""
-        cache, training, seed = self._cache, self._context.training, self._context.seed
-        unet, scheduler = self._backbone.unet, self._backbone.scheduler
-        generator = torch.Generator().manual_seed(derive_seed("train", seed, step))
-        whole = batch_order(len(cache.masks), training.batch_size, seed, step)
-        shape, device = (len(whole), *cache.mean.shape[1:]), cache.mean.device
+        cache, training, scheduler = self._cache, self._context.training, self._backbone.scheduler
+        generator = torch.Generator().manual_seed(derive_seed("train", self._context.seed, step))
+        whole = batch_order(len(cache.masks), training.batch_size, self._context.seed, step)
+        count, device = len(whole), cache.mean.device
+        shape = (count, *cache.mean.shape[1:])
         sampled, noise = (share.of(torch.randn(shape, generator=generator)).to(device) for _ in range(2))
-        timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (len(whole),), generator=generator)
+        timesteps = torch.randint(0, scheduler.config.num_train_timesteps, (count,), generator=generator)
         timesteps = share.of(timesteps).to(device)
-        dropped = share.of(torch.rand(len(whole), generator=generator) < training.prompt_drop).to(device)
+        dropped = share.of(torch.rand(count, generator=generator) < training.prompt_drop).to(device)
+        uniform = share.of(torch.rand(count, generator=generator)).to(device)
         picked = share.of(whole)
         noisy = scheduler.add_noise(cache.mean[picked] + cache.std[picked] * sampled, noise, timesteps)
         prompts = _drop(cache.prompts[picked], cache.empty, dropped)
-        hint = self.network.encode_hint(cache.masks[picked][:, None].float().expand(-1, 3, -1, -1))
-        residuals = self.network(noisy, timesteps, prompts, hint)
-        predicted = predict_noise(unet, noisy, timesteps, prompts.context, residuals)
+        predicted = self.predict(NoisyBatch(picked, noisy, timesteps, prompts, uniform))
         return torch.nn.functional.mse_loss(predicted, noise)
+
+
+class BranchObjective(NoiseObjective):
+    """The loss of a control branch beside its frozen backbone."""
+
+    network: ControlBranch
+
+    def predict(self, batch: NoisyBatch) -> torch.Tensor:
+        """Return epsilon with the branch's residuals; see `NoiseObjective.predict`."""
+        kept = (batch.uniform >= self.network.mask_drop)[:, None, None]
+        masks = (self._cache.masks[batch.picked] & kept)[:, None].float().expand(-1, 3, -1, -1)
+        residuals = self.network(batch.noisy, batch.timesteps, batch.prompts, self.network.encode_hint(masks))
+        return predict_noise(self._backbone.unet, batch.noisy, batch.timesteps, batch.prompts.context, residuals)
 
 
 def _drop(prompts: EncodedPrompts, empty: EncodedPrompts, dropped: torch.Tensor) -> EncodedPrompts:
@@ -87,7 +122,8 @@ def _drop(prompts: EncodedPrompts, empty: EncodedPrompts, dropped: torch.Tensor)
     )
 
 
-def _encode_set(context: TrainContext[Any], backbone: Backbone) -> _Cache:
+def encode_set(context: TrainContext[Any], backbone: Backbone) -> TrainingSet:
+    """Encode every training image and prompt once."""
     means, stds, masks, prompts = [], [], [], []
     with context.progress.step("encoding training images", len(context.pairs)) as progress:
         for start in range(0, len(context.pairs), ENCODE_BATCH):
@@ -102,4 +138,4 @@ def _encode_set(context: TrainContext[Any], backbone: Backbone) -> _Cache:
         *(torch.cat([getattr(part, name) for part in prompts]) for name in ("context", "words", "ends"))
     )
     masks_on_device = torch.cat(masks).to(backbone.device)
-    return _Cache(torch.cat(means), torch.cat(stds), masks_on_device, joined, encode_prompts(backbone, [""]))
+    return TrainingSet(torch.cat(means), torch.cat(stds), masks_on_device, joined, encode_prompts(backbone, [""]))

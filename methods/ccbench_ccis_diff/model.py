@@ -46,14 +46,14 @@ class CcisDiffBranch(ControlBranch):
         """Encode (B, 3, H, W) masks in {0, 1}: Eq. 1, and the re-injected features of every site."""
         embedding = self.control.controlnet_cond_embedding
         if self.blur_weighting is None or self.reinjection is None:
-            return Hint(stem=embedding(masks), sites=(), masks=masks[:, :1])
+            return Hint(masks[:, :1], stem=embedding(masks))
         stem, blurred = self.blur_weighting(embedding, masks)
         levels = [level for level, _ in transformers_of(self.control)]
         added = tuple(
             None if isinstance(layer, nn.Identity) else layer(F.avg_pool2d(blurred, 2**level))
             for level, layer in zip(levels, self.reinjection, strict=True)
         )
-        return Hint(stem=stem, sites=added, masks=masks[:, :1])
+        return Hint(masks[:, :1], stem=stem, sites=added)
 
     def forward(self, latents: torch.Tensor, timesteps: torch.Tensor, prompts: EncodedPrompts, hint: Hint) -> Residuals:
         """Return 12 skip residuals and the middle one."""

@@ -12,7 +12,7 @@ class ControlNetBranch(ControlBranch):
 
     def encode_hint(self, masks: torch.Tensor) -> Hint:
         """Encode (B, 3, H, W) masks in {0, 1}."""
-        return Hint(stem=self.control.controlnet_cond_embedding(masks), sites=(), masks=masks[:, :1])
+        return Hint(masks[:, :1], stem=self.control.controlnet_cond_embedding(masks))
 
     def forward(self, latents: torch.Tensor, timesteps: torch.Tensor, prompts: EncodedPrompts, hint: Hint) -> Residuals:
         """Return 12 skip residuals and the middle one."""

@@ -1,4 +1,4 @@
-"""Training and sampling of both methods on a tiny random backbone, end to end through the plugin contract."""
+"""Training and sampling of every latent method on a tiny random backbone, end to end through the plugin contract."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -18,9 +18,10 @@ from ccbench.plugin import LoadContext, Method, TrainContext, TrainingSettings, 
 from ccbench.types import RealPair
 from ccbench_ccis_diff import METHOD as CCIS_DIFF
 from ccbench_controlnet import METHOD as CONTROLNET
+from ccbench_uni_controlnet import METHOD as UNI_CONTROLNET
 from tiny_backbone import SIDE
 
-METHODS = pytest.mark.parametrize("method", [CONTROLNET, CCIS_DIFF], ids=lambda m: m.info.name)
+METHODS = pytest.mark.parametrize("method", [CONTROLNET, CCIS_DIFF, UNI_CONTROLNET], ids=lambda m: m.info.name)
 Train = Callable[..., TrainReport]
 
 
