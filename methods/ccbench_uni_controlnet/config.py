@@ -27,11 +27,11 @@ class UniControlNetConfig(LatentMethodConfig):
 
     hint_channels: None = Field(None, description="not used: the mask has a feature extractor of its own")
     mask_drop: float = Field(
-        0.5,
+        0.1,
         ge=0,
         le=1,
-        description="share of training samples without mask; the published rule (all kept 0.1, none 0.1, else each "
-        "with 0.5) drops an only condition in half of them",
+        description="share of training samples without mask; the published rule for several conditions (all kept 0.1, "
+        "none 0.1, else each dropped with 0.5) drops an only one in half of them: 0.5",
     )
     global_adapter: GlobalAdapterSettings = GlobalAdapterSettings()
 

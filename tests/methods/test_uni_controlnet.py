@@ -138,7 +138,7 @@ def test_mask_drop_hides_the_mask_from_the_loss(
 
     assert loss(pairs, 1.0) == loss(empty, 0.0) != loss(pairs, 0.0)
     assert loss(pairs, 0.5) not in (loss(pairs, 0.0), loss(pairs, 1.0))
-    assert METHOD.config().mask_drop == build(backbone, METHOD.config()).mask_drop == 0.5
+    assert METHOD.config().mask_drop == build(backbone, METHOD.config()).mask_drop == 0.1
 
 
 def test_the_global_adapter_has_its_own_stage_and_steers_by_the_background(
