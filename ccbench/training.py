@@ -9,7 +9,7 @@ from ccbench.assets import BackboneSource, backbone_kind, find_backbone
 from ccbench.data.sources import DataSplit, open_split
 from ccbench.errors import UsageError
 from ccbench.plugin import TrainContext
-from ccbench.provenance import collect_environment, source_state
+from ccbench.provenance import collect_environment, process_count, source_state
 from ccbench.records import BackboneRecord, ConditionsRecord, MethodRecord, TrainingRecord
 from ccbench.registry import find_entry, find_method
 from ccbench.store import RunFolder
@@ -74,6 +74,16 @@ def train(
             backbone=report.backbone_sha256
             and BackboneRecord(kind=backbone_kind(reference), weights_sha256=report.backbone_sha256),
         )
+    if process_count() > 1:
+        _part_company()
+
+
+def _part_company() -> None:
+    """End what bound several training processes together: the first goes on alone, the others leave."""
+    import torch.distributed
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def describe_method(name: str) -> MethodRecord:

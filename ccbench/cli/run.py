@@ -41,6 +41,8 @@ def run(
     with chosen.open_run() as folder:
         out.note(f"run: {folder.record.run_id} in {folder.path}")
         train_step(folder, data_root, device, source, out)
+        if folder.following:
+            return  # sampling and scoring are the first process's
         fresh = synthesize_step(folder, data_root, device, source, out)
         card = score_step(folder, data_root, device, source, out)
         gallery_step(folder, data_root, fresh, out)

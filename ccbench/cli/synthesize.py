@@ -33,6 +33,8 @@ def synthesize(
     source = BackboneSource(backbone, allow_pickle)
     chosen = options.RunOptions(method, protocol, data_root, seed, sets, config, output, limit)
     with chosen.open_run() as run:
+        if run.following:
+            return  # sampling is the first process's
         if run.record.training is None:
             raise UsageError(f"{run.path}: holds no trained {method}; run `ccbench train` with the same options first")
         synthesize_step(run, data_root, device, source, out)
