@@ -3,8 +3,10 @@
 import functools
 import json
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ccbench.errors import DataError, MissingError, VerificationError
 from ccbench.images import sha256_file
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
 WEIGHTS_ROOT = Path(__file__).parent / "weights"
 CARD = "card.json"
+BackboneKind = Literal["shipped", "folder", "file", "hub"]
 _LOOKS_LIKE = {  # first bytes -> what such a file is
     b"<": "an HTML or XML page, such as a download's error page",
     b"version https://git-lfs": "a Git LFS pointer, not the file it points to",
@@ -71,15 +74,62 @@ def _verified(folder: Path) -> Path:
     return folder
 
 
-def find_backbone(name: str) -> str:
-    """Return the folder of a shipped backbone, checked; a folder or a hub id (`owner/name`) is returned as it is.
+class BackboneSource(NamedTuple):
+    """Where a user has the protocol's backbone lie; None = where the protocol says. The weights must be the same.
+
+    Attributes:
+        allow_pickle: whether a file may be a PyTorch pickle, of which only tensors are read.
+    """
+
+    reference: str | None = None
+    allow_pickle: bool = False
+
+
+def backbone_kind(name: str) -> BackboneKind:
+    """Return what the name of a backbone is.
 
     Raises:
-        MissingError: it is none of these. VerificationError: shipped weights differ from their card.
+        MissingError: neither a shipped name, a folder, a file nor a hub id (`owner/name`).
     """
-    if "/" in name or (Path(name).is_dir() and not (WEIGHTS_ROOT / name).is_dir()):
-        return name
-    return str(shipped_weights(name))
+    if (WEIGHTS_ROOT / name).is_dir() and "/" not in name:
+        return "shipped"
+    if Path(name).exists():
+        return "folder" if Path(name).is_dir() else "file"
+    if re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
+        return "hub"
+    shipped = sorted(path.parent.name for path in WEIGHTS_ROOT.glob("*/model_index.json"))
+    raise MissingError(
+        f"backbone {name!r}: no such file or folder; wanted a shipped one ({', '.join(shipped)}), a folder in "
+        "diffusers format, a single-file checkpoint, or a hub id (owner/name)"
+    )
+
+
+def find_backbone(name: str) -> str:
+    """Return the folder of a shipped backbone, checked; any other backbone is returned as it is.
+
+    Raises:
+        MissingError: see `backbone_kind`. VerificationError: shipped weights differ from their card.
+    """
+    return str(shipped_weights(name)) if backbone_kind(name) == "shipped" else name
+
+
+def locate_backbone(name: str) -> Path:
+    """Return where a backbone lies on this machine; nothing is fetched.
+
+    Raises:
+        MissingError: see `backbone_kind`, or a hub id that the hub's cache does not hold.
+    """
+    if backbone_kind(name) != "hub":
+        return Path(find_backbone(name))
+    import huggingface_hub
+
+    cached = huggingface_hub.try_to_load_from_cache(name, "unet/config.json")
+    if not isinstance(cached, str):
+        raise MissingError(
+            f"backbone {name}: not in the hub's cache; the first run fetches it, or give a copy with --backbone "
+            "(a diffusers folder or a .safetensors checkpoint)"
+        )
+    return Path(cached).parent.parent
 
 
 def load_safetensors(path: Path) -> "dict[str, torch.Tensor]":
@@ -113,11 +163,11 @@ def load_state(path: Path) -> "dict[str, torch.Tensor]":
 
     import torch
 
-    kind = _kind(_first_bytes(path))
-    if kind not in (_LOOKS_LIKE[b"PK\x03\x04"], _LOOKS_LIKE[b"\x80"]):
+    if not is_pickle(path):
         return load_safetensors(path)
+    archive = _first_bytes(path).startswith(b"PK")  # the older kind cannot be mapped
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        state: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
         reason = str(error).strip().splitlines()[0][:120]
         raise DataError(f"{path}: not a checkpoint of plain tensors ({reason}); wanted safetensors") from error
@@ -125,6 +175,23 @@ def load_state(path: Path) -> "dict[str, torch.Tensor]":
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise DataError(f"{path}: holds {type(state).__name__}, wanted a table of tensors (a state_dict)")
     return state
+
+
+def is_pickle(path: Path) -> bool:
+    """Return whether a weights file is a PyTorch checkpoint, told by content.
+
+    Raises:
+        MissingError: no such file.
+    """
+    return _kind(_first_bytes(path)) in (_LOOKS_LIKE[b"PK\x03\x04"], _LOOKS_LIKE[b"\x80"])
+
+
+def key_misfits(found: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Say what is wrong with a file's tensors, name -> shape, one line a tensor; nothing when they fit."""
+    wrong = [f"missing {key}, wanted {wanted[key]}" for key in wanted.keys() - found.keys()]
+    wrong += [f"unknown {key} {found[key]}" for key in found.keys() - wanted.keys()]
+    shared = wanted.keys() & found.keys()
+    return wrong + [f"{key} of shape {found[key]}, wanted {wanted[key]}" for key in shared if found[key] != wanted[key]]
 
 
 def _first_bytes(path: Path) -> bytes:

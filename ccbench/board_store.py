@@ -180,6 +180,7 @@ def check_fits(board: Board, result: BoardResult, where: Path) -> None:
             f"({rules.conditions.manifest_sha256[:12]}); run it again on the protocol's data"
         )
     _check_training(board, record, where)
+    _check_backbone(board, record, where)
     card = Scorecard.from_json(result.scorecard)
     for score in card.scores:
         if score.n != rules.conditions.n:
@@ -200,6 +201,15 @@ def _check_training(board: Board, record: RunRecord, where: Path) -> None:
         raise DataError(
             f"{where}: trained on {pairs.n} pairs ({pairs.manifest_sha256[:12]}), the leak audit looked at "
             f"{audited.n} ({audited.manifest_sha256[:12]}); {_audit_again(board.rules)}"
+        )
+
+
+def _check_backbone(board: Board, record: RunRecord, where: Path) -> None:
+    known = {filed.result.record.backbone.weights_sha256 for filed in board.results if filed.result.record.backbone}
+    if record.backbone and known and record.backbone.weights_sha256 not in known:
+        raise DataError(
+            f"{where}: on a backbone with sha256 {record.backbone.weights_sha256[:12]}, the board's is "
+            f"{min(known)[:12]}; run it again on the protocol's weights"
         )
 
 

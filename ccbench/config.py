@@ -144,6 +144,8 @@ def _image_fields(settings: BaseModel) -> dict[str, Any]:
         if isinstance(extra, dict) and extra.get("affects_image") is False:
             continue
         value = getattr(settings, name)
+        if isinstance(extra, dict) and extra.get("added_later") and value == field.default:
+            continue
         kept[name] = _image_fields(value) if isinstance(value, BaseModel) else settings.model_dump(mode="json")[name]
     return kept
 

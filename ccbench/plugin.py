@@ -28,7 +28,8 @@ class MethodConfig(Settings):
     """Base of a method's own settings; a method adds its fields. Defaults are the paper's.
 
     A field whose `json_schema_extra` holds `affects_image=False` changes speed or memory only and stays out of the
-    configuration's hash.
+    configuration's hash. One that holds `added_later=True` stays out while it has its default, so that runs made before
+    the field was there keep their hash.
     """
 
     num_inference_steps: int = Field(20, ge=1, le=1000, description="denoising steps of the sampler")
@@ -101,8 +102,10 @@ class TrainContext(Generic[C]):
 
     Attributes:
         pairs: training images with their conditions, all of one size (image_size x image_size).
-        backbone: folder in diffusers format, or a hub id. checkpoint: folder to write; training resumes from what an
-            earlier call of the same configuration left there. seed: decides initial weights, order, noise and drops.
+        backbone: folder in diffusers format, single-file checkpoint, or a hub id. checkpoint: folder to write; training
+            resumes from what an earlier call of the same configuration left there. seed: decides initial weights,
+            order, noise and drops. allow_pickle: whether the user's weights files may be PyTorch pickles, of which
+            only tensors are read.
     """
 
     pairs: PairSequence
@@ -114,6 +117,7 @@ class TrainContext(Generic[C]):
     seed: int
     device: str = "cpu"
     progress: Progress = field(default_factory=SilentProgress)
+    allow_pickle: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,6 +135,8 @@ class LoadContext(Generic[C]):
 
     Attributes:
         real: for a control only, None for a method.
+        backbone_sha256: of the backbone that the checkpoint was trained on; None = not known, and not checked.
+        allow_pickle: as in `TrainContext`.
     """
 
     config: C
@@ -140,6 +146,8 @@ class LoadContext(Generic[C]):
     device: str = "cpu"
     batch_size: int = 16
     real: RealData | None = None
+    backbone_sha256: str | None = None
+    allow_pickle: bool = False
 
 
 @dataclass(frozen=True)
@@ -148,13 +156,14 @@ class TrainReport:
 
     Attributes:
         loss: (step, training loss) pairs, averaged between log points. seconds: of this call, data caching included.
-        parameters_trained: numbers in the trained part.
+        parameters_trained: numbers in the trained part. backbone_sha256: of the frozen backbone, where there is one.
     """
 
     steps: int
     seconds: float
     parameters_trained: int
     loss: list[tuple[int, float]]
+    backbone_sha256: str | None = None
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,16 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
+def process_count() -> int:
+    """Return how many processes `accelerate launch` or torchrun started for this command; 1 without them."""
+    return int(os.environ.get("WORLD_SIZE") or 1)
+
+
+def process_rank() -> int:
+    """Return this process's number among them; process 0 alone writes and prints."""
+    return int(os.environ.get("RANK") or 0) if process_count() > 1 else 0
+
+
 def package_version(name: str) -> str | None:
     """Return the installed version of a distribution, None when it is not installed."""
     try:
@@ -51,6 +61,7 @@ def collect_environment(device: str) -> dict[str, Any]:
         "platform": " ".join((platform.system(), platform.machine(), *platform.libc_ver())),
         "cpu_count": os.cpu_count(),
         "omp_num_threads": os.environ.get("OMP_NUM_THREADS"),  # rounding of sums depends on it
+        "processes": process_count(),
         "device": device,
         "device_name": _device_name(device),
         "packages": {name: package_version(name) for name in PACKAGES},

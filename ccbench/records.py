@@ -4,6 +4,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ccbench.assets import BackboneKind
+
 Failure = Literal["black", "constant"]
 
 
@@ -24,6 +26,13 @@ class MethodRecord(Record):
     commit: str | None = None
     dirty: bool | None = None
     weights_sha256: str | None = None
+
+
+class BackboneRecord(Record):
+    """The frozen weights of a latent method, equal for every layout of one set, and in which layout they were read."""
+
+    kind: BackboneKind
+    weights_sha256: str
 
 
 class ConditionsRecord(Record):
@@ -63,6 +72,7 @@ class RunRecord(Record):
     started: str
     finished: str | None = None
     method: MethodRecord | None = None
+    backbone: BackboneRecord | None = None
     protocol: str
     protocol_hash: str
     config: dict[str, Any]

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 from ccbench.config import RunConfig, restore_config
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.images import sha256_file, write_png
-from ccbench.provenance import now
+from ccbench.provenance import now, process_rank
 from ccbench.records import ConditionsRecord, Failure, RunRecord, Sample
 from ccbench.scorecard import Scorecard
 from ccbench.types import Image
@@ -27,11 +28,17 @@ if TYPE_CHECKING:
 
 __all__ = ["ConditionsRecord", "RunFolder", "RunRecord", "Sample", "write_atomic"]
 
+_PATIENCE = 300  # seconds that a process waits for the first one, which checks the data before it makes the folder
+
 
 class RunFolder:
     """One run on disk. `open` creates or resumes it and locks it; `read` looks at an existing one.
 
+    Of several processes that train together the first has the folder; the others follow: they wait for its record,
+    lock nothing, and keep their own changes of it in memory.
+
     Attributes:
+        following: whether this is not the first process.
         path: the folder. checkpoint: what training left. gallery: PNG. log: text.
         public_gallery: PNG without real images, drawn where the user brings the data: a board shows no other.
     """
@@ -42,6 +49,7 @@ class RunFolder:
         self.gallery = path / "gallery.png"
         self.public_gallery = path / "gallery-public.png"
         self.log = path / "log.txt"
+        self.following = process_rank() > 0
         self._record = record
         self._lock = lock
         self._config: RunConfig | None = None
@@ -53,6 +61,10 @@ class RunFolder:
         Raises:
             UsageError: the folder holds another configuration or other files, cannot be written, or is in use.
         """
+        if process_rank() > 0:
+            run = cls(path, _await_record(path, config), None)
+            run._config = config
+            return run
         if not (path / "run.json").exists():
             if config is None:
                 raise UsageError(f"{path}: found no run there (no run.json); give the folder of a run")
@@ -114,7 +126,8 @@ class RunFolder:
         """Replace fields of the record and write it; an unknown field is an error of the caller."""
         fields = {name: getattr(self._record, name) for name in RunRecord.model_fields}
         record = RunRecord.model_validate({**fields, **changes})
-        _write_json(self.path / "run.json", record.model_dump(mode="json"))
+        if not self.following:
+            _write_json(self.path / "run.json", record.model_dump(mode="json"))
         self._record = record
 
     def fail(self, error: BaseException) -> None:
@@ -277,6 +290,18 @@ def _new_record(config: RunConfig) -> RunRecord:
         not_comparable=config.not_comparable,
         seed=config.seed,
     )
+
+
+def _await_record(path: Path, config: RunConfig | None) -> RunRecord:
+    """Return the first process's record as soon as it is that of `config`; what ails the folder is said there."""
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        if (path / "run.json").is_file():
+            record = _read_record(path)
+            if config is None or record.config_hash == config.config_hash:
+                return record
+        time.sleep(0.1)
+    raise UsageError(f"--output {path}: process {process_rank()} found no such run of process 0 in {_PATIENCE} s")
 
 
 def _check_free(path: Path) -> None:

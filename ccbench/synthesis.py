@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ccbench.assets import find_backbone
+from ccbench.assets import BackboneSource, find_backbone
 from ccbench.data.sources import DataSplit, open_split
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.plugin import Generator, LoadContext, RealData
@@ -28,6 +28,7 @@ def synthesize(
     *,
     device: str = "cpu",
     batch_size: int = 16,
+    backbone: BackboneSource = BackboneSource(),
     progress: Progress = SilentProgress(),
 ) -> None:
     """Write the images that the run still lacks and mark it complete.
@@ -44,7 +45,7 @@ def synthesize(
         if not run.is_sampled():
             if run.record.training is None:
                 raise UsageError(f"{run.path}: this run is not trained; train it first (ccbench train or ccbench run)")
-            _sample_missing(run, data_root, device, batch_size, progress)
+            _sample_missing(run, data_root, device, batch_size, backbone, progress)
         run.complete()
 
 
@@ -72,7 +73,14 @@ def find_failure(image: Image) -> Failure | None:
     return "constant" if not np.ptp(image, axis=(0, 1)).any() else None
 
 
-def _sample_missing(run: RunFolder, data_root: Path | None, device: str, batch_size: int, progress: Progress) -> None:
+def _sample_missing(
+    run: RunFolder,
+    data_root: Path | None,
+    device: str,
+    batch_size: int,
+    backbone: BackboneSource,
+    progress: Progress,
+) -> None:
     split = open_split(run.config.protocol, "test", data_root, run.config.limit)
     conditions = describe_split(split)
     if run.record.conditions not in (None, conditions):
@@ -80,7 +88,7 @@ def _sample_missing(run: RunFolder, data_root: Path | None, device: str, batch_s
     run.update(status="started", error=None, finished=None, conditions=conditions)
     done = {sample.index for sample in run.samples()}
     chunks = [range(i, min(i + batch_size, conditions.n)) for i in range(0, conditions.n, batch_size)]
-    generator = _load(run, split, data_root, device, batch_size)
+    generator = _load(run, split, data_root, device, batch_size, backbone)
     with progress.step("sampling", conditions.n) as step:
         step.advance(len(done))
         for chunk in chunks:
@@ -90,7 +98,14 @@ def _sample_missing(run: RunFolder, data_root: Path | None, device: str, batch_s
     run.update(cost=run.record.cost.model_copy(update={"peak_memory_mb": peak}))
 
 
-def _load(run: RunFolder, test: DataSplit, data_root: Path | None, device: str, batch_size: int) -> Generator:
+def _load(
+    run: RunFolder,
+    test: DataSplit,
+    data_root: Path | None,
+    device: str,
+    batch_size: int,
+    backbone: BackboneSource,
+) -> Generator:
     trained = run.record.method
     if trained is None or trained.weights_sha256 != run.checkpoint_sha256():
         raise VerificationError(f"{run.checkpoint}: not the weights that training left; start a new run")
@@ -100,12 +115,14 @@ def _load(run: RunFolder, test: DataSplit, data_root: Path | None, device: str, 
         real = RealData(train.pairs, test.pairs, config.seed)
     context: LoadContext[Any] = LoadContext(
         config=config.settings,
-        backbone=find_backbone(config.protocol.backbone),
+        backbone=find_backbone(backbone.reference or config.protocol.backbone),
         image_size=config.protocol.image_size,
         checkpoint=run.checkpoint,
         device=device,
         batch_size=batch_size,
         real=real,
+        backbone_sha256=run.record.backbone.weights_sha256 if run.record.backbone else None,
+        allow_pickle=backbone.allow_pickle,
     )
     return method.load(context)
 

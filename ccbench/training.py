@@ -5,19 +5,24 @@ import sys
 import time
 from pathlib import Path
 
-from ccbench.assets import find_backbone
+from ccbench.assets import BackboneSource, backbone_kind, find_backbone
 from ccbench.data.sources import DataSplit, open_split
 from ccbench.errors import UsageError
 from ccbench.plugin import TrainContext
-from ccbench.provenance import collect_environment, source_state
-from ccbench.records import ConditionsRecord, MethodRecord, TrainingRecord
+from ccbench.provenance import collect_environment, process_count, source_state
+from ccbench.records import BackboneRecord, ConditionsRecord, MethodRecord, TrainingRecord
 from ccbench.registry import find_entry, find_method
 from ccbench.store import RunFolder
 from ccbench.types import Progress, SilentProgress
 
 
 def train(
-    run: RunFolder, data_root: Path | None, *, device: str = "cpu", progress: Progress = SilentProgress()
+    run: RunFolder,
+    data_root: Path | None,
+    *,
+    device: str = "cpu",
+    backbone: BackboneSource = BackboneSource(),
+    progress: Progress = SilentProgress(),
 ) -> None:
     """Fill the run's checkpoint; nothing is done when the record says that training is finished.
 
@@ -29,7 +34,7 @@ def train(
     if run.record.training is not None and run.checkpoint.is_dir():
         return
     config = run.config
-    method = find_method(config.method)
+    method, reference = find_method(config.method), backbone.reference or config.protocol.backbone
     with run.recording_failure():
         split = open_split(config.protocol, "train", data_root, config.limit)
         run.checkpoint.mkdir(exist_ok=True)
@@ -44,12 +49,13 @@ def train(
             pairs=split.pairs,
             config=config.settings,
             training=config.training,
-            backbone=find_backbone(config.protocol.backbone),
+            backbone=find_backbone(reference),
             image_size=config.protocol.image_size,
             checkpoint=run.checkpoint,
             seed=config.seed,
             device=device,
             progress=progress,
+            allow_pickle=backbone.allow_pickle,
         )
         begin = time.perf_counter()
         try:
@@ -65,7 +71,19 @@ def train(
             method=run.record.method.model_copy(update={"weights_sha256": run.checkpoint_sha256()}),
             training=TrainingRecord(steps=report.steps, pairs=describe_split(split), loss=report.loss),
             cost=run.record.cost.model_copy(update={"parameters_trained": report.parameters_trained}),
+            backbone=report.backbone_sha256
+            and BackboneRecord(kind=backbone_kind(reference), weights_sha256=report.backbone_sha256),
         )
+    if process_count() > 1:
+        _part_company()
+
+
+def _part_company() -> None:
+    """End what bound several training processes together: the first goes on alone, the others leave."""
+    import torch.distributed
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def describe_method(name: str) -> MethodRecord:

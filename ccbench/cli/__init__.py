@@ -14,6 +14,7 @@ import typer
 
 from ccbench.cli import data, doctor, leaderboard, methods, protocols, run, score, synthesize, train
 from ccbench.errors import CcbenchError
+from ccbench.provenance import process_rank
 
 __all__ = ["app", "execute", "main"]
 
@@ -105,5 +106,6 @@ def _say_unexpected(error: Exception) -> int:
 
 
 def _say(message: str, code: int) -> int:
-    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    rank = process_rank()
+    typer.echo(f"{f'process {rank}: ' if rank else ''}error: {' '.join(message.split())}", err=True)
     return code

@@ -79,7 +79,7 @@ def _machine() -> list[Finding]:
 
 
 def _weights() -> list[Finding]:
-    from ccbench.assets import find_backbone
+    from ccbench.assets import locate_backbone
     from ccbench.features import ENCODERS
     from ccbench.protocols import PROTOCOLS
 
@@ -87,7 +87,7 @@ def _weights() -> list[Finding]:
     for protocol in PROTOCOLS.values():
         users.setdefault(protocol.backbone, []).append(protocol.name)
     looked = [
-        _look(f"backbone {name}", partial(find_backbone, name), f"protocols {', '.join(protocols)}")
+        _look(f"backbone {name}", partial(locate_backbone, name), f"protocols {', '.join(protocols)}")
         for name, protocols in users.items()
     ]
     return looked + [

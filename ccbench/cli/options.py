@@ -45,6 +45,18 @@ RunOutput = Annotated[
 Device = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda or cuda:N.", metavar="NAME", callback=_known_device)
 ]
+Backbone = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone",
+        help="The protocol's backbone where you have it: a diffusers folder, a single-file checkpoint or a hub id.",
+        metavar="REF",
+    ),
+]
+AllowPickle = Annotated[
+    bool,
+    typer.Option("--allow-pickle", help="Read PyTorch pickles (.ckpt, .pt, .pth) given as weights; tensors only."),
+]
 Limit = Annotated[
     int | None,
     typer.Option("--limit", min=1, help="First N items of each split only; no board takes such a run.", metavar="N"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
+from ccbench.provenance import process_rank
 from ccbench.tables import format_seconds
 from ccbench.types import Progress, ProgressStep, SilentProgress
 
@@ -21,11 +22,15 @@ _LOG_EVERY = 15.0  # seconds between progress lines when stderr is not a termina
 
 
 class Output:
-    """Where one command prints. `as_json` turns tables off; `quiet` turns progress and notes off."""
+    """Where one command prints. `as_json` turns tables off; `quiet` turns progress and notes off.
+
+    Of several processes that run one command the first alone prints.
+    """
 
     def __init__(self, as_json: bool = False, quiet: bool = False) -> None:
+        self.silent = process_rank() > 0
         self.as_json = as_json
-        self.quiet = quiet
+        self.quiet = quiet or self.silent
 
     def note(self, text: str) -> None:
         """Say one line on stderr."""
@@ -34,12 +39,12 @@ class Output:
 
     def line(self, text: str = "") -> None:
         """Say one line of the result on stdout, unless the result is JSON."""
-        if not self.as_json:
+        if not self.as_json and not self.silent:
             typer.echo(text)
 
     def json(self, value: Any) -> None:
         """Print the result as one JSON document, when it was asked for."""
-        if self.as_json:
+        if self.as_json and not self.silent:
             typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
 
     def table(
@@ -49,7 +54,7 @@ class Output:
 
         The columns numbered in `right` hold numbers, those in `wrap` may be broken into lines; no header, no heading.
         """
-        if self.as_json:
+        if self.as_json or self.silent:
             return
         from rich import box
         from rich.table import Table

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ccbench.assets import BackboneSource
 from ccbench.cli import options
 from ccbench.cli.output import Output
 from ccbench.cli.score import score_step, show_scores
@@ -28,17 +29,22 @@ def run(
     output: options.RunOutput = None,
     device: options.Device = "auto",
     limit: options.Limit = None,
+    backbone: options.Backbone = None,
+    allow_pickle: options.AllowPickle = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a method, synthesise the test images, score them and show the table. The same command resumes."""
     out = Output(as_json, quiet)
+    source = BackboneSource(backbone, allow_pickle)
     chosen = options.RunOptions(method, protocol, data_root, seed, sets, config, output, limit)
     with chosen.open_run() as folder:
         out.note(f"run: {folder.record.run_id} in {folder.path}")
-        train_step(folder, data_root, device, out)
-        fresh = synthesize_step(folder, data_root, device, out)
-        card = score_step(folder, data_root, device, out)
+        train_step(folder, data_root, device, source, out)
+        if folder.following:
+            return  # sampling and scoring are the first process's
+        fresh = synthesize_step(folder, data_root, device, source, out)
+        card = score_step(folder, data_root, device, source, out)
         gallery_step(folder, data_root, fresh, out)
         out.json(_summary(folder, card))
         _show(folder, card, out)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ccbench.assets import BackboneSource
 from ccbench.cli import options
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
@@ -49,6 +50,8 @@ def score(
     text_weights: _TextWeights = None,
     data_root: options.DataRoot = None,
     device: options.Device = "auto",
+    backbone: options.Backbone = None,
+    allow_pickle: options.AllowPickle = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -61,7 +64,7 @@ def score(
                 f"{folder}: a run is scored as its protocol says; give the run folder alone, or --images and "
                 "--reference without it"
             )
-        _score_run(folder, data_root, device, out)
+        _score_run(folder, data_root, device, BackboneSource(backbone, allow_pickle), out)
         return
     if images is None or reference is None:
         raise UsageError("score: give a run folder, or both --images DIR and --reference DIR")
@@ -82,18 +85,20 @@ def score(
     show_scores(card, out)
 
 
-def _score_run(folder: Path, data_root: Path | None, device: str, out: Output) -> None:
+def _score_run(folder: Path, data_root: Path | None, device: str, backbone: BackboneSource, out: Output) -> None:
     from ccbench.store import RunFolder
 
     with RunFolder.open(folder) as run:
         if run.record.status != "complete":
             raise UsageError(f"{folder}: the run is {run.record.status}, not complete; finish it with ccbench run")
-        card = score_step(run, data_root, device, out)
+        card = score_step(run, data_root, device, backbone, out)
         out.json({"run_id": run.record.run_id, "output": str(run.path), **card})
         show_scores(card, out)
 
 
-def score_step(run: "RunFolder", data_root: Path | None, device: str, out: Output) -> dict[str, Any]:
+def score_step(
+    run: "RunFolder", data_root: Path | None, device: str, backbone: BackboneSource, out: Output
+) -> dict[str, Any]:
     """Score the run's images unless they are scored already; return the scorecard's JSON form."""
     card = run.scorecard()
     if card is not None:
@@ -107,6 +112,7 @@ def score_step(run: "RunFolder", data_root: Path | None, device: str, out: Outpu
     protocol, training = config.protocol, run.record.training
     test = open_split(protocol, "test", data_root, config.limit)
     train = open_split(protocol, "train", data_root, config.limit)
+    reference = backbone.reference or protocol.backbone
     manifest = training.pairs.manifest_sha256 if training else train.manifest_sha256
     fresh = score_synthesis(
         run.image_files(),
@@ -115,7 +121,7 @@ def score_step(run: "RunFolder", data_root: Path | None, device: str, out: Outpu
         f"{protocol.name}-train@{manifest[:12]}",
         set_encoder=protocol.set_encoder,
         text_encoder=protocol.text_encoder,
-        controls={VAE_CEILING: open_reconstruction(protocol.backbone, picked)},
+        controls={VAE_CEILING: open_reconstruction(reference, picked, backbone.allow_pickle)},
         device=picked,
         progress=out.progress(),
     )

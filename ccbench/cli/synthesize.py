@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ccbench.assets import BackboneSource
 from ccbench.cli import options
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
@@ -22,16 +23,21 @@ def synthesize(
     output: options.RunOutput = None,
     device: options.Device = "auto",
     limit: options.Limit = None,
+    backbone: options.Backbone = None,
+    allow_pickle: options.AllowPickle = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Generate one image per test condition with a trained method. The same command resumes."""
     out = Output(as_json, quiet)
+    source = BackboneSource(backbone, allow_pickle)
     chosen = options.RunOptions(method, protocol, data_root, seed, sets, config, output, limit)
     with chosen.open_run() as run:
+        if run.following:
+            return  # sampling is the first process's
         if run.record.training is None:
             raise UsageError(f"{run.path}: holds no trained {method}; run `ccbench train` with the same options first")
-        synthesize_step(run, data_root, device, out)
+        synthesize_step(run, data_root, device, source, out)
         record = run.record
         out.json(
             {
@@ -47,7 +53,9 @@ def synthesize(
         out.line(f"next: ccbench score {run.path}")
 
 
-def synthesize_step(run: "RunFolder", data_root: Path | None, device: str, out: Output) -> bool:
+def synthesize_step(
+    run: "RunFolder", data_root: Path | None, device: str, backbone: BackboneSource, out: Output
+) -> bool:
     """Generate the images that are missing; return whether there were any."""
     from ccbench.synthesis import synthesize as synthesize_run
 
@@ -55,7 +63,8 @@ def synthesize_step(run: "RunFolder", data_root: Path | None, device: str, out: 
         synthesize_run(run, data_root, progress=out.progress())  # recounts the images and their hashes
         out.note(f"synthesize: skipped, all {len(run.samples())} images are there")
         return False
-    synthesize_run(run, data_root, device=options.pick_device(device), progress=out.progress())
+    picked = options.pick_device(device)
+    synthesize_run(run, data_root, device=picked, backbone=backbone, progress=out.progress())
     each = run.record.cost.seconds_per_image
     out.note(f"synthesize: done, {len(run.samples())} images" + (f", {format_seconds(each)} each" if each else ""))
     return True

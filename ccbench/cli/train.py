@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ccbench.assets import BackboneSource
 from ccbench.cli import options
 from ccbench.cli.output import Output
 from ccbench.tables import format_seconds
@@ -21,14 +22,17 @@ def train(
     output: options.RunOutput = None,
     device: options.Device = "auto",
     limit: options.Limit = None,
+    backbone: options.Backbone = None,
+    allow_pickle: options.AllowPickle = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Train a method under a protocol. The same command resumes."""
     out = Output(as_json, quiet)
+    source = BackboneSource(backbone, allow_pickle)
     chosen = options.RunOptions(method, protocol, data_root, seed, sets, config, output, limit)
     with chosen.open_run() as run:
-        train_step(run, data_root, device, out)
+        train_step(run, data_root, device, source, out)
         record = run.record
         out.json(
             {
@@ -42,13 +46,14 @@ def train(
         out.line("next: ccbench synthesize with the same options")
 
 
-def train_step(run: "RunFolder", data_root: Path | None, device: str, out: Output) -> None:
+def train_step(run: "RunFolder", data_root: Path | None, device: str, backbone: BackboneSource, out: Output) -> None:
     """Train the run's method, or say that it is trained already."""
     from ccbench.training import train as train_run
 
     done = run.record.training
     if done is None or not run.checkpoint.is_dir():
-        train_run(run, data_root, device=options.pick_device(device), progress=out.progress())
+        picked = options.pick_device(device)
+        train_run(run, data_root, device=picked, backbone=backbone, progress=out.progress())
         out.note(f"train: done in {format_seconds(run.record.cost.train_seconds)}")
     else:
         out.note(f"train: skipped, the checkpoint is complete ({done.steps} steps)")

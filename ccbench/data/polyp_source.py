@@ -1,4 +1,4 @@
-"""polyp-128: Kvasir-SEG and CVC-ClinicDB together, squashed to one size."""
+"""polyp-128 and polyp-512: Kvasir-SEG and CVC-ClinicDB together, squashed to one size."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,5 +1,6 @@
-"""A frozen Stable Diffusion in the diffusers folder format, whether shipped, on disk or on the hub."""
+"""A frozen Stable Diffusion: shipped, in a diffusers folder, in one checkpoint file, or on the hub."""
 
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from numpy.typing import NDArray
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from ccbench.assets import find_backbone
-from ccbench.errors import MissingError
+from ccbench.assets import backbone_kind, find_backbone
+from ccbench.diffusion.sd15 import SD15, Part
+from ccbench.diffusion.single_file import load_part, openai_tokenizer, refuse_misfits
+from ccbench.errors import DataError, MissingError
 from ccbench.types import Image
 
 
@@ -34,6 +37,15 @@ class Backbone:
     def device(self) -> torch.device:
         """Where the parts are."""
         return cast(torch.device, self.unet.device)
+
+    def weights_sha256(self) -> str:
+        """Return sha256 hex over the names, shapes and values of all parameters: equal for every layout of one set."""
+        digest = hashlib.sha256()
+        for part, network in (("unet", self.unet), ("vae", self.vae), ("text_encoder", self.text_encoder)):
+            for name, value in sorted(network.named_parameters()):
+                digest.update(f"{part}.{name.removeprefix('text_model.')}{tuple(value.shape)}".encode())
+                digest.update(value.detach().cpu().contiguous().numpy().data)
+        return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -61,49 +73,82 @@ class EncodedPrompts:
         return EncodedPrompts(context, torch.cat([self.words, none], 1), torch.cat([self.ends, none], 1))
 
 
-def load_backbone(reference: str, device: str = "cpu") -> Backbone:
-    """Load a backbone by shipped name, local folder or hub id, as float32.
+def load_backbone(reference: str, device: str = "cpu", *, allow_pickle: bool = False) -> Backbone:
+    """Load a backbone by shipped name, local folder, single-file SD 1.5 checkpoint or hub id, as float32.
+
+    Args:
+        allow_pickle: whether a single file may be a PyTorch pickle; only tensors are read from it.
 
     Raises:
-        MissingError: a part is not there, or the hub cannot be reached.
+        MissingError: a part is not there, or the hub cannot be reached. UsageError: a pickle that is not allowed.
+        DataError: a tensor is missing, unknown or of another shape.
     """
+    single = backbone_kind(reference) == "file"
     return Backbone(
-        unet=_load(UNet2DConditionModel, reference, "unet", device),
-        vae=_load(AutoencoderKL, reference, "vae", device),
-        text_encoder=_load(CLIPTextModel, reference, "text_encoder", device),
-        tokenizer=_read(CLIPTokenizer, reference, "tokenizer"),
-        scheduler=_read(DDIMScheduler, reference, "scheduler"),
+        unet=_load(reference, "unet", device, allow_pickle),
+        vae=_load(reference, "vae", device, allow_pickle),
+        text_encoder=_load(reference, "text_encoder", device, allow_pickle),
+        tokenizer=openai_tokenizer() if single else _read(CLIPTokenizer, reference, "tokenizer"),
+        scheduler=SD15.build_scheduler() if single else _read(DDIMScheduler, reference, "scheduler"),
     )
 
 
-def _load(kind: Any, reference: str, part: str, device: str) -> Any:
+_CLASSES = {"unet": UNet2DConditionModel, "vae": AutoencoderKL, "text_encoder": CLIPTextModel}
+
+
+def _load(reference: str, part: Part, device: str, allow_pickle: bool) -> Any:
     """Load one network, frozen."""
+    if backbone_kind(reference) == "file":
+        network = load_part(Path(reference), part, allow_pickle)
+    else:
+        network = load_network(_CLASSES[part], reference, part)
+    return network.requires_grad_(False).eval().to(device)
+
+
+def load_network(kind: Any, reference: str, part: str | None) -> Any:
+    """Load a network of diffusers or transformers as float32 from `part` of a folder or hub repository.
+
+    Raises:
+        MissingError: it is not there. DataError: a tensor is missing, unknown or of another shape.
+    """
     dtype = {"dtype" if kind is CLIPTextModel else "torch_dtype": torch.float32}
-    return _read(kind, reference, part, **dtype).requires_grad_(False).eval().to(device)
+    # By themselves both libraries draw what is missing at random, drop what they do not know, and go on.
+    checked = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+    network, info = _read(kind, reference, part, **dtype, **checked)
+    found: dict[str, Any] = {key: tuple(found) for key, found, _ in info["mismatched_keys"]}
+    wanted: dict[str, Any] = {key: tuple(wanted) for key, _, wanted in info["mismatched_keys"]}
+    found |= {key: "" for key in info["unexpected_keys"] if not key.endswith("position_ids")}
+    wanted |= {key: tuple(network.state_dict()[key].shape) for key in info["missing_keys"]}
+    refuse_misfits(f"{reference}/{part}" if part else reference, found, wanted)
+    return network
 
 
-def _read(kind: Any, reference: str, part: str, **settings: Any) -> Any:
-    source = find_backbone(reference)
+def _read(kind: Any, reference: str, part: str | None, **settings: Any) -> Any:
+    source = find_backbone(reference) if part else reference
     offline = Path(source).is_dir() or os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
+    place = {"subfolder": part} if part else {}
     try:
-        return kind.from_pretrained(source, subfolder=part, local_files_only=offline, **settings)
-    except (OSError, ValueError) as error:
+        return kind.from_pretrained(source, local_files_only=offline, **place, **settings)
+    except (OSError, ValueError, RuntimeError) as error:
         first_line = str(error).strip().splitlines()[0]
+        if isinstance(error, RuntimeError):
+            raise DataError(f"{reference!r}: {part or 'its weights'}: {first_line}; copy it again") from error
+        parts = "unet/ vae/ text_encoder/ tokenizer/ scheduler/" if part else "config.json and its weights"
         raise MissingError(
-            f"backbone {reference!r}: {first_line}; wanted a folder with unet/ vae/ text_encoder/ tokenizer/ "
-            "scheduler/ in diffusers format, or a hub id while online"
+            f"{reference!r}: {first_line}; wanted a folder in diffusers format with {parts}, one checkpoint file, or a "
+            "hub id while online"
         ) from error
 
 
-def open_reconstruction(reference: str, device: str = "cpu") -> Callable[[Image], Image]:
+def open_reconstruction(reference: str, device: str = "cpu", allow_pickle: bool = False) -> Callable[[Image], Image]:
     """Return a function that sends an image through a backbone's VAE and back, by the posterior's mode.
 
     What it returns is the best that any method in these latents can make. Only the VAE is loaded.
 
     Raises:
-        MissingError: as `load_backbone`.
+        CcbenchError: as `load_backbone`.
     """
-    vae = _load(AutoencoderKL, reference, "vae", device)
+    vae = _load(reference, "vae", device, allow_pickle)
 
     @torch.no_grad()
     def reconstruct(image: Image) -> Image:

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ccbench.assets import load_safetensors
+from ccbench.assets import key_misfits, load_safetensors
 from ccbench.errors import DataError, UsageError
 from ccbench.plugin import TrainContext, TrainReport
 from ccbench.seeding import derive_seed
@@ -143,14 +143,8 @@ def load_weights(network: nn.Module, path: Path) -> None:
         MissingError: no such file. DataError: a key is missing, unknown or of another shape.
     """
     state, wanted = load_safetensors(path), network.state_dict()
-    wrong = [f"missing {key}" for key in wanted.keys() - state.keys()]
-    wrong += [f"unknown {key}" for key in state.keys() - wanted.keys()]
-    wrong += [
-        f"{key} of shape {tuple(state[key].shape)}, wanted {tuple(wanted[key].shape)}"
-        for key in wanted.keys() & state.keys()
-        if state[key].shape != wanted[key].shape
-    ]
-    if wrong:
+    shapes = ({key: tuple(value.shape) for key, value in tensors.items()} for tensors in (state, wanted))
+    if wrong := key_misfits(*shapes):
         raise DataError(
             f"{path}: {len(wrong)} keys do not fit this method's configuration ({min(wrong)}); "
             "sample with the settings it was trained with"

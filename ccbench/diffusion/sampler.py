@@ -9,7 +9,7 @@ from diffusers import DDIMScheduler
 from ccbench.diffusion.backbone import Backbone, decode_latents, encode_prompts, load_backbone, mask_tensor
 from ccbench.diffusion.branch import BranchBuilder, ControlBranch, predict_noise
 from ccbench.diffusion.trainer import load_branch
-from ccbench.errors import DataError
+from ccbench.errors import DataError, VerificationError
 from ccbench.plugin import LoadContext, MethodInfo, require_parts
 from ccbench.types import Condition, Image
 
@@ -122,7 +122,16 @@ def load_generator(
     build: BranchBuilder,
     extra: Callable[[Sequence[Condition]], ExtraTokens] | None = None,
 ) -> LatentGenerator:
-    """Return the generator of a checkpoint that `train_branch` left with the same `build`."""
-    backbone = load_backbone(context.backbone, context.device)
+    """Return the generator of a checkpoint that `train_branch` left with the same `build`.
+
+    Raises:
+        VerificationError: the backbone's weights are not those that the branch was trained on.
+    """
+    backbone = load_backbone(context.backbone, context.device, allow_pickle=context.allow_pickle)
+    if context.backbone_sha256 not in (None, found := backbone.weights_sha256()):
+        raise VerificationError(
+            f"backbone {context.backbone!r}: its weights have sha256 {found[:12]}, the branch was trained on "
+            f"{str(context.backbone_sha256)[:12]}; give those"
+        )
     branch = load_branch(context.checkpoint, backbone, context.config, build)
     return LatentGenerator(info, context, backbone, branch, extra)

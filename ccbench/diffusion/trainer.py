@@ -37,12 +37,13 @@ def train_branch(context: TrainContext[Any], build: BranchBuilder) -> TrainRepor
     """
     started = time.perf_counter()
     accelerator = prepare_process(context)
-    backbone = load_backbone(context.backbone, str(accelerator.device))
+    backbone = load_backbone(context.backbone, str(accelerator.device), allow_pickle=context.allow_pickle)
     torch.manual_seed(derive_seed("weights", context.seed))  # layers that do not come from the backbone
     branch = build(backbone, context.config).to(accelerator.device).train()
     objective = BranchObjective(context, backbone, branch, encode_set(context, backbone))
     report = run_steps(context, objective, accelerator)
-    return dataclasses.replace(report, seconds=time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return dataclasses.replace(report, seconds=seconds, backbone_sha256=backbone.weights_sha256())
 
 
 def load_branch(checkpoint: Path, backbone: Backbone, config: Any, build: BranchBuilder) -> ControlBranch:

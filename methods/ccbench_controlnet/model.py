@@ -1,9 +1,14 @@
 """ControlNet's branch: a trainable copy of the encoder, fed by one hint encoder (METHODS section 2)."""
 
-import torch
+from pathlib import Path
 
-from ccbench.diffusion.backbone import Backbone, EncodedPrompts
+import torch
+from diffusers import ControlNetModel
+
+from ccbench.diffusion.backbone import Backbone, EncodedPrompts, load_network
 from ccbench.diffusion.branch import ControlBranch, Hint, Residuals
+from ccbench.diffusion.single_file import read_control, refuse_misfits
+from ccbench.errors import MissingError
 from ccbench_controlnet.config import ControlNetConfig
 
 
@@ -22,3 +27,22 @@ class ControlNetBranch(ControlBranch):
 def build(backbone: Backbone, config: ControlNetConfig) -> ControlNetBranch:
     """Return an untrained branch: the backbone's encoder with zero output convolutions."""
     return ControlNetBranch(backbone.unet, config.hint_channels)
+
+
+def load_pretrained(control: ControlNetModel, reference: str, allow_pickle: bool) -> None:
+    """Load published weights, from a hub id, a folder in diffusers format, or a file in either layout.
+
+    Raises:
+        MissingError: there is nothing. UsageError: a pickle that was not allowed. DataError: the weights do not fit.
+    """
+    if Path(reference).is_file():
+        state = read_control(Path(reference), control, allow_pickle)
+    elif "/" in reference or Path(reference).is_dir():
+        state = load_network(ControlNetModel, reference, None).state_dict()
+    else:
+        raise MissingError(
+            f"method.pretrained={reference}: no such file or folder; wanted one, or a hub id (owner/name)"
+        )
+    shapes = ({key: tuple(value.shape) for key, value in tensors.items()} for tensors in (state, control.state_dict()))
+    refuse_misfits(reference, *shapes)
+    control.load_state_dict(state)

@@ -105,7 +105,7 @@ def train_global(context: TrainContext[UniControlNetConfig]) -> TrainReport:
     """Train the adapter alone for the protocol's steps, into its own folder of the checkpoint."""
     accelerator = prepare_process(context)
     device = str(accelerator.device)
-    backbone = load_backbone(context.backbone, device)
+    backbone = load_backbone(context.backbone, device, allow_pickle=context.allow_pickle)
     encoder = ImageEncoder(context.config.global_adapter.encoder, device)
     embeddings = encoder.encode([pair.image for pair in context.pairs])
     torch.manual_seed(derive_seed("global weights", context.seed))
@@ -118,7 +118,7 @@ def train_global(context: TrainContext[UniControlNetConfig]) -> TrainReport:
 def open_global(context: LoadContext[UniControlNetConfig]) -> Callable[[Sequence[Condition]], ExtraTokens]:
     """Return the function that makes the tokens of conditions from their backgrounds."""
     settings = context.config.global_adapter
-    backbone = load_backbone(context.backbone, context.device)
+    backbone = load_backbone(context.backbone, context.device, allow_pickle=context.allow_pickle)
     encoder = ImageEncoder(settings.encoder, context.device)
     adapter = GlobalAdapter(encoder.dim, backbone.unet.config.cross_attention_dim)
     load_weights(adapter, context.checkpoint / FOLDER / WEIGHTS)

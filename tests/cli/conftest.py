@@ -39,5 +39,5 @@ def scored_images(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytes
         return make_card(52.126, 25.0, n=len(images))
 
     monkeypatch.setattr(ccbench.scoring, "score_synthesis", score)
-    monkeypatch.setattr(ccbench.diffusion.backbone, "open_reconstruction", lambda reference, device: reference)
+    monkeypatch.setattr(ccbench.diffusion.backbone, "open_reconstruction", lambda reference, *rest: reference)
     return calls

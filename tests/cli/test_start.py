@@ -62,7 +62,7 @@ def test_listing_imports_nothing_heavy(args: list[str]) -> None:
         (["score", "here", "--encoder", "inception"], 2, "scored as its protocol says"),
         (["score", "--images", "a", "--reference", "b"], 4, "a: not a folder"),
         (["leaderboard", "add", "here"], 2, "found no run there"),
-        (["protocols", "show", "polyp"], 2, "did you mean 'polyp-128'?"),
+        (["protocols", "show", "polyp-28"], 2, "did you mean 'polyp-128'?"),
     ],
 )
 def test_wrong_use_is_one_line_and_its_code(

@@ -13,6 +13,7 @@ from ccbench.board import add_run, render_boards
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.images import read_image, sha256_file, write_png
 from ccbench.protocols import PROTOCOLS, Protocol
+from ccbench.records import BackboneRecord
 from ccbench.store import RunFolder
 from ccbench.tables import format_value
 
@@ -116,6 +117,17 @@ def test_refuses_runs_that_do_not_compare(tmp_path: Path, protocol: str) -> None
     with pytest.raises(DataError, match="other test conditions"):
         add_run(other_data, boards)
     assert len(list((boards / "small" / "results" / "fake").iterdir())) == 1
+
+
+def test_refuses_a_run_on_another_backbone(tmp_path: Path, protocol: str) -> None:
+    for seed, sha256 in enumerate(["a" * 64, "a" * 64, "b" * 64]):
+        path = make_run(tmp_path / f"run{seed}", protocol, make_card(20.0, 30.0), seed=seed)
+        with RunFolder.open(path) as run:
+            run.update(backbone=BackboneRecord(kind="file", weights_sha256=sha256))
+        if seed < 2:
+            add_run(path, tmp_path / "boards")
+    with pytest.raises(DataError, match="backbone with sha256 bbbbbbbbbbbb, the board's is aaaaaaaaaaaa"):
+        add_run(path, tmp_path / "boards")
 
 
 def test_refuses_an_unfinished_an_unscored_and_a_changed_run(tmp_path: Path, protocol: str) -> None:

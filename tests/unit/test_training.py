@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import fake_methods
-from ccbench.assets import find_backbone
+from ccbench.assets import backbone_kind, find_backbone, locate_backbone
 from ccbench.config import resolve_config
 from ccbench.data.sources import open_split
 from ccbench.errors import MissingError, UsageError
@@ -107,6 +107,12 @@ def test_a_method_that_leaves_no_checkpoint_fails_the_run(run: RunFolder, monkey
 def test_a_backbone_is_shipped_a_folder_or_a_hub_id(tmp_path: Path) -> None:
     assert find_backbone(str(tmp_path)) == str(tmp_path)
     assert find_backbone("owner/name") == "owner/name"
+    with pytest.raises(MissingError, match="not in the hub's cache"):
+        locate_backbone("owner/name")
+    assert locate_backbone(str(tmp_path)) == tmp_path
+    (tmp_path / "sd.safetensors").touch()
+    kinds = {name: backbone_kind(name) for name in ("sd-mini", "owner/name", str(tmp_path / "sd.safetensors"))}
+    assert list(kinds.values()) == ["shipped", "hub", "file"]
     with pytest.raises(MissingError, match="no-such-backbone"):
         find_backbone("no-such-backbone")
 
