@@ -26,6 +26,7 @@ from ccbench.board_store import (
 from ccbench.config import RunConfig, resolve_config
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.gallery import shrink_picture
+from ccbench.plugin import OfMethodConfig
 from ccbench.protocols import find_protocol
 from ccbench.registry import find_method
 from ccbench.store import RunFolder, write_atomic
@@ -35,7 +36,7 @@ def add_run(run: Path, boards: Path) -> Path:
     """Put a complete run on its protocol's board and return the result file; a run added before is replaced.
 
     The gallery of the board's first seed, at the method's defaults, comes with it, made smaller, and without real
-    images where users bring the data: their licence may keep them there.
+    images where users bring the data: their licence may keep them there. A control brings none.
 
     Raises:
         UsageError: the run is not complete, not scored, not comparable, of a seed the board does not ask for, or of
@@ -60,7 +61,8 @@ def add_run(run: Path, boards: Path) -> Path:
     text = json.dumps(result.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
     write_atomic(file, f"{text}\n".encode())
     picture = folder.public_gallery if find_protocol(record.protocol).needs_data_root else folder.gallery
-    if record.seed == board.rules.seeds[0] and not result.variant and picture.is_file():
+    shown = record.seed == board.rules.seeds[0] and not result.variant and not result.is_control
+    if shown and picture.is_file():
         shrink_picture(picture, path / f"gallery-{record.config['method']}.png")
     return file
 
@@ -145,10 +147,12 @@ def _variant_hash(config: RunConfig) -> str:
 
 
 def _variant(config: RunConfig) -> str:
+    """Return what a run's row says beside the method's name."""
     plain = resolve_config(find_method(config.method), config.protocol)
-    if _variant_hash(config) == plain.config_hash:
-        return ""
-    return ", ".join(f"{key.removeprefix('method.')}={value}" for key, value in sorted(config.overrides.items()))
+    changed = {} if _variant_hash(config) == plain.config_hash else dict(config.overrides)
+    if isinstance(config.settings, OfMethodConfig):  # says nothing without the method, the default one too
+        changed["method.of"] = config.settings.of
+    return ", ".join(f"{key.removeprefix('method.')}={value}" for key, value in sorted(changed.items()))
 
 
 def _new_board(path: Path, result: BoardResult) -> Board:

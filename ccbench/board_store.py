@@ -34,7 +34,8 @@ class BoardResult(Settings):
     """One run on a board: its record and scorecard as they were written, unrounded.
 
     Attributes:
-        variant: settings that differ from the method's defaults, `key=value, ...`; empty for the defaults.
+        variant: settings that differ from the method's defaults, `key=value, ...`; empty for the defaults. Of a control
+            on another method, that method too.
         variant_hash: the run's configuration without its seed; the runs of one row share it.
     """
 
@@ -43,6 +44,11 @@ class BoardResult(Settings):
     variant_hash: str
     record: RunRecord
     scorecard: dict[str, Any] = Field(description="as Scorecard.to_json gives it")
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the run is of a control, no method."""
+        return self.record.method is not None and self.record.method.control
 
 
 class FiledResult(NamedTuple):
@@ -185,9 +191,10 @@ def check_fits(board: Board, result: BoardResult, where: Path) -> None:
     for score in card.scores:
         if score.n != rules.conditions.n:
             raise DataError(f"{where}: {score.metric} has n={score.n}, wanted {rules.conditions.n}; score it again")
-    known = {s.metric: s.signature for filed in board.results for s in filed.scorecard.scores}
+    computed = [s for filed in board.results for s in filed.scorecard.scores if s.value is not None]
+    known = {s.metric: s.signature for s in computed}
     for score in card.scores:
-        if known.get(score.metric, score.signature) != score.signature:
+        if score.value is not None and known.get(score.metric, score.signature) != score.signature:
             raise DataError(
                 f"{where}: {score.metric} has signature {score.signature}, the board has {known[score.metric]}; "
                 "numbers of different signatures are never compared, score every run again with one version"

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationError
 
 from ccbench.errors import DataError, UsageError
-from ccbench.plugin import Method, MethodConfig, Settings, TrainingSettings
+from ccbench.plugin import Method, OfMethodConfig, Settings, TrainingSettings
 from ccbench.protocols import Protocol
 from ccbench.registry import find_method
 
@@ -31,7 +31,7 @@ class RunConfig(Settings):
 
     method: str
     protocol: Protocol
-    settings: SerializeAsAny[MethodConfig]
+    settings: SerializeAsAny[Settings]
     training: TrainingSettings
     seed: int = Field(0, ge=0)
     limit: int | None = Field(None, ge=1)
@@ -103,6 +103,8 @@ def resolve_config(
         given[_full_key(name, known, "--set")] = (value, f"--set {text}")
     frozen = protocol.frozen_settings(method.info.name, method.config.model_fields)
     settings = _build(method.config, "method", frozen, given)
+    if isinstance(settings, OfMethodConfig):
+        settings = settings.model_copy(update={"of_settings": _settings_of(settings.of, protocol)})
     training = _build(TrainingSettings, "training", protocol.training.model_dump(), given)
     try:
         return RunConfig(
@@ -117,6 +119,22 @@ def resolve_config(
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(f"--{first['loc'][0]} {first['input']}: {first['msg']}") from error
+
+
+def config_of(config: RunConfig) -> RunConfig | None:
+    """Return the run whose weights a control on another method (`OfMethodConfig`) samples; None for any other."""
+    if not isinstance(config.settings, OfMethodConfig):
+        return None
+    method = find_method(config.settings.of, "--set of")
+    settings = method.config.model_validate(config.settings.of_settings)
+    return config.model_copy(update={"method": config.settings.of, "settings": settings, "overrides": {}})
+
+
+def _settings_of(name: str, protocol: Protocol) -> dict[str, Any]:
+    method = find_method(name, "--set of")
+    if method.info.control:
+        raise UsageError(f"--set of={name}: is itself a control; name a method")
+    return _image_fields(resolve_config(method, protocol).settings)
 
 
 def restore_config(dump: Mapping[str, Any]) -> RunConfig:
@@ -151,8 +169,10 @@ def _image_fields(settings: BaseModel) -> dict[str, Any]:
 
 
 def _keys(prefix: str, model: type[BaseModel]) -> Iterator[str]:
-    """Yield the dotted keys of the fields that hold a value, fields of nested settings included."""
+    """Yield the dotted keys of the fields that a user may set, fields of nested settings included."""
     for name, field in model.model_fields.items():
+        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("derived"):
+            continue
         nested = [t for t in (field.annotation, *get_args(field.annotation)) if _is_settings(t)]
         if nested:
             yield from _keys(f"{prefix}.{name}", nested[0])

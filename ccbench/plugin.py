@@ -8,7 +8,7 @@ import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, Literal, Protocol, TypeVar, cast
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -34,6 +34,17 @@ class MethodConfig(Settings):
 
     num_inference_steps: int = Field(20, ge=1, le=1000, description="denoising steps of the sampler")
     guidance_scale: float = Field(7.0, ge=1.0, description="classifier-free guidance; 1 = off")
+
+
+class OfMethodConfig(Settings):
+    """Settings of a control that samples another method, whose own settings are those that the protocol freezes."""
+
+    of: str = Field("controlnet", description="the method that is trained and sampled")
+    of_settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="that method's settings; follow from `of` and the protocol",
+        json_schema_extra={"derived": True},
+    )
 
 
 class TrainingSettings(Settings):
@@ -62,6 +73,7 @@ class MethodInfo:
         guidance: whether classifier-free guidance applies. native_size: pixels, None = the protocol's.
         reported: numbers printed in the paper, metric name -> value; shown apart from ours, never mixed.
         control: a row for scale and no method: it may look at real images, and boards show it apart.
+        seeded: whether an image depends on its seed; every method's does.
     """
 
     name: str
@@ -76,6 +88,7 @@ class MethodInfo:
     geometry: Literal["squash", "letterbox"] = "squash"
     reported: dict[str, float] = field(default_factory=dict)
     control: bool = False
+    seeded: bool = True
 
 
 class Generator(Protocol):
@@ -93,7 +106,7 @@ class Generator(Protocol):
         ...
 
 
-C = TypeVar("C", bound=MethodConfig)
+C = TypeVar("C", bound=Settings)
 
 
 @dataclass(frozen=True)

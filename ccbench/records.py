@@ -16,13 +16,18 @@ class Record(BaseModel):
 
 
 class MethodRecord(Record):
-    """The method as installed when it was trained. `weights_sha256`: over the checkpoint's safetensors files."""
+    """The method as installed when it was trained. `weights_sha256`: over the checkpoint's safetensors files.
+
+    Attributes:
+        control: no method but a row for scale, which boards show apart.
+    """
 
     name: str
     title: str
     licence: str
     distribution: str
     version: str
+    control: bool = False
     commit: str | None = None
     dirty: bool | None = None
     weights_sha256: str | None = None
@@ -51,8 +56,18 @@ class TrainingRecord(Record):
     loss: list[tuple[int, float]]
 
 
+class OriginRecord(Record):
+    """The run that a checkpoint was copied from, and the method as it was when it was trained there."""
+
+    run_id: str
+    method: MethodRecord
+
+
 class CostRecord(Record):
-    """What the run cost, interrupted attempts included. Seconds are wall clock, memory is the process's peak."""
+    """What the run cost, interrupted attempts included. Seconds are wall clock, memory is the process's peak.
+
+    Training that was copied with its checkpoint costs here what it cost there.
+    """
 
     train_seconds: float = 0.0
     parameters_trained: int | None = None
@@ -63,7 +78,11 @@ class CostRecord(Record):
 
 
 class RunRecord(Record):
-    """All that is needed to trust a run, kept as `run.json`. `failures`: kind -> synthetic images of that kind."""
+    """All that is needed to trust a run, kept as `run.json`. `failures`: kind -> synthetic images of that kind.
+
+    Attributes:
+        checkpoint_from: None where the run was trained itself.
+    """
 
     schema_version: Literal[1] = 1
     run_id: str
@@ -81,6 +100,7 @@ class RunRecord(Record):
     seed: int
     conditions: ConditionsRecord | None = None
     training: TrainingRecord | None = None
+    checkpoint_from: OriginRecord | None = None
     cost: CostRecord = Field(default_factory=CostRecord)
     failures: dict[str, int] = Field(default_factory=dict)
     env: dict[str, Any] = Field(default_factory=dict)

@@ -48,8 +48,8 @@ def list_methods() -> list[MethodEntry]:
     return [_load(offer) for _, offer in sorted(_offers().items())]
 
 
-def find_entry(name: str) -> MethodEntry:
-    """Return the entry called `name`, broken or not.
+def find_entry(name: str, option: str = "--method") -> MethodEntry:
+    """Return the entry called `name`, broken or not; `option` is where it was asked for, for the message.
 
     Raises:
         UsageError: no such method (the nearest name is given), or two of one name.
@@ -59,20 +59,20 @@ def find_entry(name: str) -> MethodEntry:
         return _load(offers[name])
     near = difflib.get_close_matches(name, offers, n=1)
     known = f"did you mean {near[0]!r}?" if near else f"installed: {', '.join(sorted(offers)) or 'none'}"
-    raise UsageError(f"--method: unknown method {name!r}; {known} ({STALE_HINT})")
+    raise UsageError(f"{option}: unknown method {name!r}; {known} ({STALE_HINT})")
 
 
-def find_method(name: str) -> Method[Any]:
-    """Return the method called `name`.
+def find_method(name: str, option: str = "--method") -> Method[Any]:
+    """Return the method called `name`; `option` as for `find_entry`.
 
     Raises:
         UsageError: as `find_entry`, or the plugin is broken.
     """
-    entry = find_entry(name)
+    entry = find_entry(name, option)
     if entry.method is None:
         source = f"{entry.distribution} {entry.version}"
         raise UsageError(
-            f"--method: {name!r} of {source} cannot be loaded: {entry.error}; repair or uninstall {source}"
+            f"{option}: {name!r} of {source} cannot be loaded: {entry.error}; repair or uninstall {source}"
         )
     return entry.method
 

@@ -220,21 +220,18 @@ class _Panel:
         return [*self._distances(encoded), *(pair.score for pair in self.score_pairs(encoded))]
 
     def score_pairs(self, encoded: EncodedSet) -> tuple[PairScores, PairScores]:
-        """Return CLIP-score and CLIP-image."""
+        """Return CLIP-score and CLIP-image; none of the real images themselves, which would say 100."""
         # Named by id: a phantom's pixels may differ in the last bit between processors, and the pairs are the same.
         name = f"partners@{_digest([self.reference_id, *self.pairs.ids])}"
         reals, clusters = _Partners(self.real.features[self.clip.id], name), self.pairs.clusters
-        return (
-            _pair("clip_score", encoded, self.clip, self._prompts(), clusters),
-            _pair("clip_image", encoded, self.clip, reals, clusters),
-        )
+        text = _pair("clip_score", encoded, self.clip, self._prompts(), clusters)
+        if encoded.digests == self.real.digests:
+            return text, no_pair_scores("clip_image", self.clip.signature, _ITSELF, len(encoded))
+        return text, _pair("clip_image", encoded, self.clip, reals, clusters)
 
     def score_controls(self, others: Mapping[str, EncodedSet]) -> dict[str, list[Score]]:
         """Return the scores of the real test images, and of each set of changed ones."""
-        ceiling = _pair("clip_score", self.real, self.clip, self._prompts(), self.pairs.clusters)
-        itself = no_pair_scores("clip_image", self.clip.signature, _ITSELF, len(self.real))
-        floor = [*self._distances(self.real), ceiling.score, itself.score]
-        return {REAL_SPLIT: floor} | {name: self.score(encoded) for name, encoded in others.items()}
+        return {name: self.score(encoded) for name, encoded in {REAL_SPLIT: self.real, **others}.items()}
 
     def _distances(self, encoded: EncodedSet) -> list[Score]:
         features, target = encoded.features[self.network.id], self.target.features[self.network.id]

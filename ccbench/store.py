@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -263,6 +264,25 @@ class RunFolder:
         files = sorted(self.checkpoint.rglob("*.safetensors"))
         lines = [f"{file.relative_to(self.checkpoint).as_posix()}\t{sha256_file(file)}\n" for file in files]
         return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else None
+
+    def copy_checkpoint(self, source: "RunFolder") -> None:
+        """Replace the checkpoint by a copy of another run's; a reader never sees half of it.
+
+        Raises:
+            UsageError: it cannot be written.
+        """
+        temporary = self.path / ".checkpoint.tmp"
+        try:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.copytree(source.checkpoint, temporary)
+            shutil.rmtree(self.checkpoint, ignore_errors=True)
+            temporary.replace(self.checkpoint)
+        except OSError as error:
+            raise UsageError(f"{self.checkpoint}: cannot be written ({error}); choose another output folder") from error
+
+    def difference(self, config: RunConfig) -> str:
+        """Say which settings of the run differ from `config`'s, for the message that refuses the folder."""
+        return _difference(self.record, config)
 
     def _samples_sha256(self) -> str:
         return hashlib.sha256("".join(sample.sha256 for sample in self.samples()).encode()).hexdigest()

@@ -14,10 +14,19 @@ from pydantic import ValidationError
 from ccbench.assets import find_backbone
 from ccbench.data.sources import open_split
 from ccbench.errors import DataError
-from ccbench.plugin import Generator, LoadContext, Method, TrainContext, TrainingSettings, TrainReport
+from ccbench.plugin import (
+    Generator,
+    LoadContext,
+    Method,
+    OfMethodConfig,
+    RealData,
+    TrainContext,
+    TrainingSettings,
+    TrainReport,
+)
 from ccbench.protocols import find_protocol
 from ccbench.seeding import sample_seed
-from ccbench.types import Condition, Image
+from ccbench.types import Condition, Image, PairSequence, RealPair
 
 STEPS = 2
 """Training and denoising steps of the check: enough to run every line, too few to be good."""
@@ -46,6 +55,9 @@ def check_method(
     device: str = "cpu",
 ) -> list[CheckResult]:
     """Train a method for two steps on four phantoms, sample it, and check what `ccbench.plugin` promises.
+
+    A control is checked too: it is given the phantoms as its real images, need not train where it names no training,
+    and one whose card says `seeded=False` must give the same image with another seed.
 
     Args:
         method: the plugin's METHOD.
@@ -98,15 +110,24 @@ class _Trial:
     ) -> None:
         phantom = find_protocol("phantom-128")
         self.method = method
-        self.pairs = open_split(phantom, "train", None, 4).pairs
+        self.pairs: PairSequence = open_split(phantom, "train", None, 4).pairs
         if conditions is None:
             test = [pair.condition for pair in open_split(phantom, "test", None, 4).pairs]
             conditions = [_with_background(c, self.pairs[i].image, method) for i, c in enumerate(test)]
         self.conditions = list(conditions)
         self.seeds = [sample_seed(0, condition.id) for condition in self.conditions]
-        self.config = method.config.model_validate({"num_inference_steps": STEPS})
+        few: dict[str, Any] = {"num_inference_steps": STEPS}
+        if issubclass(method.config, OfMethodConfig):
+            few = {"of_settings": few}
+        self.config = method.config.model_validate({k: v for k, v in few.items() if k in method.config.model_fields})
         self.workdir, self.backbone, self.device = workdir, backbone, device
         self.image_size = self.conditions[0].mask.shape[0]
+        self.real: RealData | None = None
+        if method.info.control:
+            sized = phantom.model_copy(update={"image_size": self.image_size})
+            train = open_split(sized, "train", None, len(self.conditions)).pairs
+            images = [pair.image for pair in open_split(sized, "test", None, len(self.conditions)).pairs]
+            self.real = RealData(train, list(map(RealPair, images, self.conditions)), seed=0)
         self.generator: Generator
         self.images: list[Image]
 
@@ -126,6 +147,8 @@ class _Trial:
         )
         if not isinstance(report, TrainReport):
             return f"train returned a {type(report).__name__}, wanted a TrainReport"
+        if self.method.train_ref is None:
+            return ""
         if report.steps != STEPS:
             return f"the report says {report.steps} steps, wanted {STEPS}"
         return "" if any(self.workdir.iterdir()) else "train left nothing in the checkpoint folder"
@@ -163,6 +186,8 @@ class _Trial:
         if (worst := _difference(self.images[:1], others[:1])) > GREY_LEVELS:
             return f"image 0 kept its seed and changed by {worst} grey levels with the seeds of the others"
         same = [i for i in range(1, len(seeds)) if np.array_equal(self.images[i], others[i])]
+        if not self.method.info.seeded:
+            return "" if len(same) == len(seeds) - 1 else "the card says seeded=False and another seed changes images"
         return f"image {same[0]} is the same with another seed" if same else ""
 
     def order(self) -> str:
@@ -193,6 +218,7 @@ class _Trial:
                 checkpoint=self.workdir,
                 device=self.device,
                 batch_size=batch_size,
+                real=self.real,
             )
         )
 
@@ -206,7 +232,7 @@ def _check(name: str, function: Callable[[], str]) -> CheckResult:
 
 
 def _imports_nothing_heavy(method: Method[Any]) -> str:
-    package = method.config.__module__.partition(".")[0]
+    package = method.config.__module__  # with it Python imports every package around it
     code = f"import sys, {package}; print(*(set({HEAVY_MODULES!r}) & set(sys.modules)))"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
@@ -220,7 +246,7 @@ def _rejects_unknown_key(method: Method[Any]) -> str:
         method.config.model_validate({"no_such_key": 1})
     except ValidationError:
         return ""
-    return "the configuration accepts an unknown key; derive it from MethodConfig and leave extra='forbid'"
+    return "the configuration accepts an unknown key; derive it from Settings and leave extra='forbid'"
 
 
 def _with_background(condition: Condition, image: Image, method: Method[Any]) -> Condition:

@@ -6,11 +6,12 @@ import time
 from pathlib import Path
 
 from ccbench.assets import BackboneSource, backbone_kind, find_backbone
+from ccbench.config import config_of
 from ccbench.data.sources import DataSplit, open_split
-from ccbench.errors import UsageError
+from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.plugin import TrainContext
 from ccbench.provenance import collect_environment, process_count, source_state
-from ccbench.records import BackboneRecord, ConditionsRecord, MethodRecord, TrainingRecord
+from ccbench.records import BackboneRecord, ConditionsRecord, MethodRecord, OriginRecord, TrainingRecord
 from ccbench.registry import find_entry, find_method
 from ccbench.store import RunFolder
 from ccbench.types import Progress, SilentProgress
@@ -86,6 +87,51 @@ def _part_company() -> None:
         torch.distributed.destroy_process_group()
 
 
+def copy_training(run: RunFolder, source: RunFolder, data_root: Path | None) -> None:
+    """Fill the run's checkpoint with that of a complete run which was trained as this one would be.
+
+    That is a run of the same configuration, or, for a control on another method, that method's own. Nothing is done
+    when the record says that training is finished. What an interrupted training has left is replaced.
+
+    Raises:
+        UsageError: the source is not complete, or of another method, protocol, seed, budget or settings.
+        DataError: it was trained on other pairs. VerificationError: its weights are not those that it recorded.
+    """
+    if run.record.training is not None and run.checkpoint.is_dir():
+        return
+    wanted = {config.config_hash: config for config in (run.config, config_of(run.config)) if config is not None}
+    record, where = source.record, f"--checkpoint-from {source.path}"
+    if record.status != "complete" or record.training is None or record.method is None:
+        raise UsageError(f"{where}: the run is {record.status}, not complete; finish it first")
+    if record.config_hash not in wanted:
+        differ = source.difference(list(wanted.values())[-1])
+        raise UsageError(f"{where}: holds {differ}; leave the option out to train, or name a run of this configuration")
+    pairs = describe_split(open_split(run.config.protocol, "train", data_root, run.config.limit))
+    if record.training.pairs != pairs:
+        raise DataError(f"{where}: trained on other pairs than the training split holds now; leave the option out")
+    if record.method.weights_sha256 is None or record.method.weights_sha256 != source.checkpoint_sha256():
+        raise VerificationError(f"{where}: its checkpoint does not hold the weights that it recorded; train it again")
+    with run.recording_failure():
+        run.copy_checkpoint(source)
+        method = describe_method(run.config.method)
+        run.update(
+            status="started",
+            error=None,
+            finished=None,
+            method=method.model_copy(update={"weights_sha256": record.method.weights_sha256}),
+            training=record.training,
+            backbone=record.backbone,
+            checkpoint_from=OriginRecord(run_id=record.run_id, method=record.method),
+            cost=run.record.cost.model_copy(
+                update={
+                    "train_seconds": record.cost.train_seconds,
+                    "parameters_trained": record.cost.parameters_trained,
+                }
+            ),
+            env=collect_environment("cpu"),
+        )
+
+
 def describe_method(name: str) -> MethodRecord:
     """Return the record of an installed method, its source commit included."""
     entry = find_entry(name)
@@ -99,6 +145,7 @@ def describe_method(name: str) -> MethodRecord:
         licence=entry.method.info.licence,
         distribution=entry.distribution,
         version=entry.version,
+        control=entry.method.info.control,
         **source,
     )
 

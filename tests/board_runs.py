@@ -1,11 +1,13 @@
 """Complete runs made by hand: a run folder with three images and a scorecard, no training and no encoder."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import fake_methods
 from ccbench.config import resolve_config
+from ccbench.plugin import Method
 from ccbench.protocols import PROTOCOLS
 from ccbench.records import ConditionsRecord, CostRecord, MethodRecord, TrainingRecord
 from ccbench.scorecard import Scorecard, per_sample_table
@@ -46,17 +48,26 @@ def make_run(
     sets: tuple[str, ...] = (),
     conditions: ConditionsRecord = CONDITIONS,
     train_seconds: float = 61.0,
+    method: Method[Any] = fake_methods.METHOD,
 ) -> Path:
-    """Write a complete, scored run of the fake method, which must be installed."""
-    config = resolve_config(fake_methods.METHOD, PROTOCOLS[protocol], sets=sets, seed=seed)
+    """Write a complete, scored run of the fake method, or of another one; it must be installed."""
+    config = resolve_config(method, PROTOCOLS[protocol], sets=sets, seed=seed)
+    info, trained = method.info, method.train_ref is not None
     with RunFolder.open(path, config) as run:
         run.update(
             method=MethodRecord(
-                name="fake", title="Fake", licence="Apache-2.0", distribution="fake-plugin", version="1.2.3"
+                name=info.name,
+                title=info.title,
+                licence="Apache-2.0",
+                distribution="fake-plugin",
+                version="1.2.3",
+                control=info.control,
             ),
             conditions=conditions,
-            training=TrainingRecord(steps=3, pairs=TRAINED_ON, loss=[(1, 0.5)]),
-            cost=CostRecord(train_seconds=train_seconds, parameters_trained=2_830_000, seconds_per_image=0.125),
+            training=TrainingRecord(steps=3 if trained else 0, pairs=TRAINED_ON, loss=[(1, 0.5)] if trained else []),
+            cost=CostRecord(
+                train_seconds=train_seconds, parameters_trained=2_830_000 if trained else 0, seconds_per_image=0.125
+            ),
             env={"device": "cpu", "device_name": "a processor"},
         )
         for index in range(conditions.n):

@@ -117,6 +117,24 @@ def load_careless(context: LoadContext[FakeConfig]) -> FakeGenerator:
     return _Careless(context)
 
 
+CONTROL_NOISE = 9
+
+
+def load_control(context: LoadContext[FakeConfig]) -> Any:
+    """Noise by seed on the real image of the condition."""
+    known = {pair.condition.id: pair.image for pair in context.real.test}  # type: ignore[union-attr]
+
+    class Control:
+        def generate(self, conditions: Sequence[Condition], seeds: Sequence[int]) -> list[Image]:
+            def noise(seed: int, shape: tuple[int, ...]) -> Image:
+                return np.random.default_rng(seed).integers(0, CONTROL_NOISE + 1, shape, dtype=np.uint8)
+
+            images = [known[condition.id] // 2 for condition in conditions]
+            return [image + noise(seed, image.shape) for image, seed in zip(images, seeds, strict=True)]
+
+    return Control()
+
+
 def train_nothing(context: TrainContext[FakeConfig]) -> TrainReport:
     return TrainReport(steps=context.training.max_steps, seconds=0.0, parameters_trained=0, loss=[])
 

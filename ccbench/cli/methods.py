@@ -1,4 +1,4 @@
-"""`ccbench methods`: the generators that are installed."""
+"""`ccbench methods`: the generators that are installed, and the controls."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +10,20 @@ if TYPE_CHECKING:
 
 
 def methods(as_json: options.Json = False) -> None:
-    """List the installed methods: what each needs, its licence and whether it loads."""
+    """List the installed methods, then the controls: what each needs, its licence and whether it loads."""
     from ccbench.registry import list_methods
 
     out = Output(as_json)
     cards = [_card(entry) for entry in list_methods()]
     out.json({"methods": cards})
+    _show([card for card in cards if not card["control"]], out)
+    controls = [card for card in cards if card["control"]]
+    if controls:
+        out.line("controls: run and scored as methods are, shown apart on a board, no method's rivals")
+        _show(controls, out)
+
+
+def _show(cards: list[dict[str, Any]], out: Output) -> None:
     out.table(
         ("name", "title", "needs", "licence", "year", "status", "paper"),
         [
@@ -40,6 +48,7 @@ def _card(entry: "MethodEntry") -> dict[str, Any]:
     return {
         "name": entry.name,
         "title": info.title if info else None,
+        "control": bool(info and info.control),
         "needs": list(info.needs) if info else [],
         "licence": info.licence if info else None,
         "year": info.year if info else None,

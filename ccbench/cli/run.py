@@ -1,7 +1,7 @@
 """`ccbench run`: train, synthesise, score and show, each step only where its result is missing."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 
 FINISHED_WITH_FAILURES = 1
 
+_CheckpointFrom = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint-from",
+        help="Do not train: take the checkpoint of this complete run of the same method and settings; for a shuffled "
+        "control, of the method that it shuffles.",
+        metavar="RUN",
+    ),
+]
+
 
 def run(
     method: options.Method,
@@ -31,6 +41,7 @@ def run(
     limit: options.Limit = None,
     backbone: options.Backbone = None,
     allow_pickle: options.AllowPickle = False,
+    checkpoint_from: _CheckpointFrom = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -40,7 +51,7 @@ def run(
     chosen = options.RunOptions(method, protocol, data_root, seed, sets, config, output, limit)
     with chosen.open_run() as folder:
         out.note(f"run: {folder.record.run_id} in {folder.path}")
-        train_step(folder, data_root, device, source, out)
+        train_step(folder, data_root, device, source, out, checkpoint_from)
         if folder.following:
             return  # sampling and scoring are the first process's
         fresh = synthesize_step(folder, data_root, device, source, out)
@@ -48,14 +59,16 @@ def run(
         gallery_step(folder, data_root, fresh, out)
         out.json(_summary(folder, card))
         _show(folder, card, out)
-        if any({**card["failures"], **folder.record.failures}.values()):
+        if any(_failures(folder, card).values()):
             raise typer.Exit(FINISHED_WITH_FAILURES)
 
 
 def gallery_step(run: "RunFolder", data_root: Path | None, fresh: bool, out: Output) -> None:
     """Draw the first test conditions unless the picture of these images is there."""
     config = run.config
-    pictures = [run.gallery, run.public_gallery] if config.protocol.needs_data_root else [run.gallery]
+    pictures = [run.gallery]
+    if config.protocol.needs_data_root and not _is_control(run):  # a control's images may be the user's own
+        pictures.append(run.public_gallery)
     if all(picture.is_file() for picture in pictures) and not fresh:
         out.note("gallery: skipped, the picture is there")
         return
@@ -72,6 +85,16 @@ def gallery_step(run: "RunFolder", data_root: Path | None, fresh: bool, out: Out
     for picture in pictures:
         draw_gallery(rows, picture, title, show_real=picture == run.gallery)
     out.note("gallery: done")
+
+
+def _is_control(run: "RunFolder") -> bool:
+    return run.record.method is not None and run.record.method.control
+
+
+def _failures(run: "RunFolder", card: dict[str, Any]) -> dict[str, int]:
+    """Return kind -> images; a control may give one image to many conditions, which is no failure of it."""
+    found = {**card["failures"], **run.record.failures}
+    return {kind: count for kind, count in found.items() if not (kind == "duplicate" and _is_control(run))}
 
 
 def _summary(run: "RunFolder", card: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +117,8 @@ def _show(run: "RunFolder", card: dict[str, Any], out: Output) -> None:
     record, cost = run.record, run.record.cost
     out.line(f"{run.config.method} on {record.protocol}, seed {record.seed}")
     show_scores(card, out)
-    facts = [f"training {format_seconds(cost.train_seconds)}"]
+    trained = record.training is not None and record.training.steps > 0
+    facts = [f"training {format_seconds(cost.train_seconds)}" if trained else "no training"]
     facts += [f"{format_seconds(cost.seconds_per_image)} an image"] if cost.seconds_per_image is not None else []
     facts += [f"{format_count(cost.parameters_trained)} trained parameters"] if cost.parameters_trained else []
     out.line(f"cost: {', '.join(facts)}")
@@ -114,7 +138,8 @@ def _next_commands(run: "RunFolder") -> list[tuple[str, str]]:
     config = run.config
     data = " --data-root DIR" if config.protocol.needs_data_root else ""
     where = "" if config.protocol.name == options.DEFAULT_PROTOCOL else f" --protocol {config.protocol.name}{data}"
-    others = [entry.name for entry in list_methods() if entry.method and entry.name != config.method]
+    methods = [entry.name for entry in list_methods() if entry.method and not entry.method.info.control]
+    others = [name for name in methods if name != config.method]
     found = [(f"ccbench run --method {name}{where}", "another method, on the same conditions") for name in others[:1]]
     if run.record.not_comparable:
         return [*found, (f"ccbench run --method {config.method}{where}", "the whole protocol, which a board takes")]

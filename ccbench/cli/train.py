@@ -46,12 +46,29 @@ def train(
         out.line("next: ccbench synthesize with the same options")
 
 
-def train_step(run: "RunFolder", data_root: Path | None, device: str, backbone: BackboneSource, out: Output) -> None:
-    """Train the run's method, or say that it is trained already."""
+def train_step(
+    run: "RunFolder",
+    data_root: Path | None,
+    device: str,
+    backbone: BackboneSource,
+    out: Output,
+    checkpoint_from: Path | None = None,
+) -> None:
+    """Train the run's method, copy a training that another run has finished, or say that it is trained already."""
+    from ccbench.registry import find_method
+    from ccbench.store import RunFolder
+    from ccbench.training import copy_training
     from ccbench.training import train as train_run
 
     done = run.record.training
-    if done is None or not run.checkpoint.is_dir():
+    if (done is None or not run.checkpoint.is_dir()) and checkpoint_from is not None:
+        source = RunFolder.read(checkpoint_from)
+        copy_training(run, source, data_root)
+        out.note(f"train: copied from {source.record.run_id}")
+    elif find_method(run.config.method).train_ref is None:
+        train_run(run, data_root, device=options.pick_device(device))
+        out.note("train: skipped, a control with nothing to train")
+    elif done is None or not run.checkpoint.is_dir():
         picked = options.pick_device(device)
         train_run(run, data_root, device=picked, backbone=backbone, progress=out.progress())
         out.note(f"train: done in {format_seconds(run.record.cost.train_seconds)}")

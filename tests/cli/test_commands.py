@@ -194,6 +194,40 @@ def test_doctor_says_what_is_there_and_what_is_not(call: Call, monkeypatch: pyte
     assert done.code == 0 and "unlocks: fid, kid" in done.out
 
 
+def test_a_control_runs_without_training_and_is_never_suggested(call: Call, scored_images: list[list[Path]]) -> None:
+    done = call("run", "--method", "train-copy", *RUN[3:], "--output", "copies")
+    assert done.code == 0, done.err  # one training image may answer several conditions
+    assert "train: skipped, a control with nothing to train" in done.err
+    assert "cost: no training, " in done.out and "trained parameters" not in done.out
+    assert read_image(Path("copies", "gallery.png")).size
+    suggested = re.findall(r"ccbench run --method (\S+)", done.out + call(*RUN).out)
+    assert suggested and set(suggested) <= {"ccis-diff", "controlnet", "fake", "train-copy"}
+    assert suggested.count("train-copy") == 1  # the whole protocol of the run itself
+
+
+def test_where_users_bring_the_data_a_controls_images_are_in_no_public_picture(
+    call: Call, scored_images: list[list[Path]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    brought = PROTOCOLS["small"].model_copy(update={"needs_data_root": True})
+    monkeypatch.setitem(PROTOCOLS, "small", brought)
+    for method, public in (("fake", True), ("real-split", False)):
+        done = call("run", "--method", method, *RUN[3:], "--data-root", tmp_path, "--output", method)
+        assert done.code == 0, done.err
+        assert Path(method, "gallery.png").is_file() and Path(method, "gallery-public.png").is_file() == public
+
+
+def test_a_training_is_taken_from_another_run(call: Call, scored_images: list[list[Path]]) -> None:
+    call(*RUN, "--output", "own")
+    options = ("run", "--method", "shuffled-mask", *RUN[3:], "--set", "of=fake", "--checkpoint-from", "own")
+    done = call(*options, "--output", "shuffled")
+    assert done.code == 0 and "train: copied from fake-seed0-" in done.err
+    assert call(*options, "--output", "shuffled").err.count("skipped") == 4
+    record = json.loads(Path("shuffled", "run.json").read_text())
+    assert record["checkpoint_from"]["run_id"] == json.loads(Path("own", "run.json").read_text())["run_id"]
+    refused = call(*options, "--output", "other", "--seed", "1")
+    assert refused.code == 2 and "seed 0, not 1" in refused.err and refused.err.count("\n") == 2
+
+
 def test_a_device_that_is_not_there(call: Call, scored_images: list[list[Path]]) -> None:
     unknown = call(*RUN, "--device", "tpu")
     assert unknown.code == 2 and "wanted auto, cpu, cuda" in unknown.err and not Path("runs").exists()

@@ -120,6 +120,14 @@ def test_methods_lists_a_broken_plugin_with_its_error(call: Call, install_plugin
     assert "no_such_module" in call("methods").out
 
 
+def test_methods_lists_the_controls_after_the_methods(call: Call, fake_plugin: str) -> None:
+    flags = {card["name"]: card["control"] for card in call("methods", "--json").json["methods"]}
+    assert (flags["fake"], flags["real-split"], flags["shuffled-mask"]) == (False, True, True)
+    methods, heading, controls = call("methods").out.partition("controls:")
+    assert heading and " fake " in methods and "real-split" in controls
+    assert "real-split" not in methods and " fake " not in controls
+
+
 def test_protocols_are_shown_whole(call: Call) -> None:
     listed = call("protocols", "--json").json["protocols"]
     shown = call("protocols", "show", "phantom-128", "--json").json

@@ -1,4 +1,4 @@
-"""Every installed method keeps the contract of `ccbench.plugin`, on the shipped backbone."""
+"""Every installed method and control keeps the contract of `ccbench.plugin`, on the shipped backbone."""
 
 from pathlib import Path
 
@@ -11,7 +11,8 @@ NAMES = [entry.name for entry in list_methods()]
 
 
 def test_the_methods_of_this_repository_are_installed() -> None:
-    assert {"ccis-diff", "controlnet", "uni-controlnet"} <= set(NAMES)
+    wanted = {"ccis-diff", "controlnet", "uni-controlnet", "real-split", "copy-paste", "shuffled-mask"}
+    assert wanted <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ccbench import controls
 from ccbench.registry import GROUP, list_methods
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +23,10 @@ def test_every_method_folder_is_packaged_and_every_packaged_folder_exists() -> N
 
 def test_every_method_folder_has_its_entry_point() -> None:
     points = PROJECT["project"]["entry-points"][GROUP]
-    assert points == {name.removeprefix("ccbench_").replace("_", "-"): f"{name}:METHOD" for name in METHOD_FOLDERS}
+    methods = {name.removeprefix("ccbench_").replace("_", "-"): f"{name}:METHOD" for name in METHOD_FOLDERS}
+    cards = {name.lower().replace("_", "-"): f"ccbench.controls:{name}" for name in controls.__all__}
+    assert points == methods | cards
+    assert all(getattr(controls, name).info.control for name in controls.__all__)
 
 
 def test_installed_entry_points_are_those_of_pyproject() -> None:

@@ -1,5 +1,6 @@
 """Boards: what they take, what they refuse, and the tables rendered from them. Expected cells are computed by hand."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -8,7 +9,9 @@ import numpy as np
 import pytest
 
 import board_runs
-from board_runs import make_card, make_run
+import fake_methods
+from board_runs import N, make_card, make_run
+from ccbench import controls
 from ccbench.board import add_run, render_boards
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.images import read_image, sha256_file, write_png
@@ -16,6 +19,7 @@ from ccbench.protocols import PROTOCOLS, Protocol
 from ccbench.records import BackboneRecord
 from ccbench.store import RunFolder
 from ccbench.tables import format_value
+from ccbench.types import Score
 
 
 @pytest.fixture
@@ -53,10 +57,11 @@ def test_the_page_shows_mean_and_spread_over_seeds_beside_the_floor(tmp_path: Pa
     for seed, (fd, clip) in enumerate([(50.0, 25.0), (52.0, 25.0), (54.0, 25.0)]):
         add_run(make_run(tmp_path / str(seed), protocol, make_card(fd, clip), seed=seed), tmp_path / "boards")
     render_boards(tmp_path / "boards")
-    rows = table_rows(page(tmp_path / "boards"), "method")
-    real, fake = list(rows.values())
-    assert "real-split" in next(iter(rows))
-    assert real[1:4] == ["3", "10.12", "31.50"]
+    text = page(tmp_path / "boards")
+    rows, controls = table_rows(text, "method"), table_rows(text, "control")
+    assert list(rows) == ["fake"] and list(controls) == ["*real test images* (`real-split`)"]
+    (real,), (fake,) = controls.values(), rows.values()
+    assert real[:4] == ["", "3", "10.12", "31.50"]
     # mean of 50, 52, 54 and their standard deviation with n - 1; equal values have no spread
     assert fake == ["0, 1, 2", "3", "52.00 ± 2.00", "25.00", "-", "1 min 01 s", "0.12 s", "2.83 M"]
     header = next(line for line in page(tmp_path / "boards").splitlines() if line.startswith("| method | seeds"))
@@ -87,6 +92,64 @@ def test_best_is_bold_among_complete_rows_and_equal_prints_tie(tmp_path: Path, p
     assert rows["fake"][:4] == ["0, 1, 2", "3", "**50.00**", "25.00"]
     assert rows["fake (tint=0.1)"][:4] == ["0, 1, 2", "3", "**50.00**", "**26.00**"]
     assert rows["fake (tint=0.9)"][:4] == ["2 of 3", "3", "1.00", "99.00"]
+
+
+def test_controls_stand_apart_without_a_best_and_without_missing_seeds(tmp_path: Path, protocol: str) -> None:
+    boards = tmp_path / "boards"
+    for seed in range(3):
+        add_run(make_run(tmp_path / f"fake{seed}", protocol, make_card(50.0, 25.0), seed=seed), boards)
+        add_run(
+            make_run(tmp_path / f"other{seed}", protocol, make_card(60.0, 24.0), seed=seed, sets=("tint=1",)), boards
+        )
+    for number, (method, sets, seeds, fd) in enumerate(
+        [
+            (controls.TRAIN_COPY, (), (0,), 5.0),
+            (controls.CORRUPTED_REAL, (), (0, 1), 6.0),
+            (controls.CORRUPTED_REAL, ("blur=3",), (0,), 7.0),
+            (controls.SHUFFLED_MASK, ("of=fake",), (0, 1, 2), 8.0),
+        ]
+    ):
+        for seed in seeds:
+            run = make_run(
+                tmp_path / f"{number}-{seed}", protocol, make_card(fd, 99.0), seed=seed, sets=sets, method=method
+            )
+            write_png(RunFolder.read(run).gallery, np.zeros((9, 9, 3), dtype=np.uint8))
+            add_run(run, boards)
+    render_boards(boards)
+    text = page(boards)
+    assert table_rows(text, "method")["fake"][2:4] == ["**50.00**", "**25.00**"]
+    apart = table_rows(text, "control")
+    assert {name: cells[0] for name, cells in apart.items()} == {
+        "*real test images* (`real-split`)": "",
+        "*real test images, blurred and noisy* (`corrupted-real`)": "0, 1",
+        "*real test images, blurred and noisy* (`corrupted-real (blur=3)`)": "0",
+        "*a method given another condition's mask* (`shuffled-mask (of=fake)`)": "0, 1, 2",
+        "*the training image of the most similar mask* (`train-copy`)": "0",
+    }
+    copied, shuffled = apart["*the training image of the most similar mask* (`train-copy`)"], list(apart.values())[3]
+    assert copied == ["0", "3", "5.00", "99.00", "-", "-", "0.12 s", "-"]
+    assert shuffled[-3:] == ["1 min 01 s", "0.12 s", "2.83 M"]
+    assert not any("**" in cell for cells in apart.values() for cell in cells)
+    assert "| fake, fake (tint=1) | 13 |" in (boards / "README.md").read_text()
+    assert not list((boards / "small").glob("gallery-*.png"))
+    assert all(f"| {method.info.name}" in text.partition("## Records")[2] for method in (controls.TRAIN_COPY,))
+
+
+def test_a_controls_run_takes_the_place_of_the_scorecards_row(tmp_path: Path, protocol: str) -> None:
+    boards = tmp_path / "boards"
+    add_run(make_run(tmp_path / "fake", protocol, make_card(50.0, 25.0)), boards)
+    card = make_card(10.126, 31.5)
+    none = Score("clip_image", "clip_image|ref:none", None, N, reason="a real image compared with itself")
+    paired = Score("clip_image", "clip_image|ref:partners", 80.0, N)
+    for name, method, score in (("other", fake_methods.METHOD, paired), ("real", controls.REAL_SPLIT, none)):
+        scored = dataclasses.replace(card, scores=[*card.scores[:2], score])
+        add_run(make_run(tmp_path / name, protocol, scored, method=method, seed=int(name == "other")), boards)
+    render_boards(boards)  # a metric without a value compares with nothing, whatever its signature
+    text = page(boards)
+    assert table_rows(text, "control") == {
+        "*real test images* (`real-split`)": ["0", "3", "10.13", "31.50", "-", "-", "0.12 s", "-"]
+    }
+    assert "`clip_image\\|ref:partners`" in text and "clip_image\\|ref:none" not in text
 
 
 def test_a_run_added_again_replaces_itself(tmp_path: Path, protocol: str) -> None:

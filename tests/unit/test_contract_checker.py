@@ -96,6 +96,29 @@ def test_own_conditions_are_used(run: Run) -> None:
     assert failed(run(METHOD, conditions=own)) == set()
 
 
+def as_control(seeded: bool) -> Method[Any]:
+    """The fake as a control that needs no training: noise by seed, or none, on the real image of the condition."""
+    info = replace(METHOD.info, control=True, seeded=seeded, needs=())
+    return replace(METHOD, info=info, train_ref=None, load_ref="fake_methods:load_control")
+
+
+def test_a_control_is_given_real_images_and_need_not_train(run: Run) -> None:
+    results = run(as_control(seeded=True))
+    assert failed(results) == set() and {"train", "other seed", "one at a time"} <= set(results)
+
+
+def test_what_the_card_says_of_seeds_must_hold(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "says seeded=False and another seed changes" in run(as_control(seeded=False))["other seed"]
+    monkeypatch.setattr(fake_methods, "CONTROL_NOISE", 0)
+    assert failed(run(as_control(seeded=False))) == set()
+    assert failed(run(as_control(seeded=True))) == {"other seed"}
+
+
+def test_a_method_is_given_no_real_images(run: Run) -> None:
+    method = replace(METHOD, train_ref=None, load_ref="fake_methods:load_control")
+    assert run(method)["load"] == "raised AttributeError: 'NoneType' object has no attribute 'test'"
+
+
 def test_assert_method_raises_with_every_failure(tmp_path: Path) -> None:
     assert_method(METHOD, workdir=tmp_path / "good", backbone=str(tmp_path))
     with pytest.raises(AssertionError, match="method 'fake' breaks the contract: one at a time: asked for one by one"):

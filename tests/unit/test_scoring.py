@@ -247,12 +247,11 @@ def test_synthesis_and_its_real_control(
     assert "cluster-bootstrap" in scores["clip_score"].interval.kind  # type: ignore[union-attr]
     assert control["clip_image"].reason is not None
     assert card.failures == {"unreadable": 0, "constant": 0, "duplicate": 0, "wrong_size": 0}
-    # The real images scored as if a method had made them are the control, to the last digit.
+    # The real images scored as if a method had made them are the control, to the last digit; CLIP-image would be 100.
     copies = write_images(tmp_path / "copies", [pair.image for pair in test])
-    perfect = by_name(run(copies, test, train).scores)
-    for name in ("fd_lite0", "kid_lite0", "clip_score"):
-        assert perfect[name].value == control[name].value
-    assert perfect["clip_image"].value == pytest.approx(100)
+    assert run(copies, test, train).scores == card.controls[REAL_SPLIT]
+    copies[:2] = files[:2]
+    assert by_name(run(copies, test, train).scores)["clip_image"].value is not None
 
 
 def test_a_control_changes_the_real_images_and_is_scored_as_a_method_is(
