@@ -47,6 +47,8 @@ def check_method(
 ) -> list[CheckResult]:
     """Train a method for two steps on four phantoms, sample it, and check what `ccbench.plugin` promises.
 
+    Its settings are those that `phantom-128` freezes: the defaults may be the paper's, too large for a check.
+
     Args:
         method: the plugin's METHOD.
         workdir: empty folder for the checkpoint.
@@ -104,7 +106,8 @@ class _Trial:
             conditions = [_with_background(c, self.pairs[i].image, method) for i, c in enumerate(test)]
         self.conditions = list(conditions)
         self.seeds = [sample_seed(0, condition.id) for condition in self.conditions]
-        self.config = method.config.model_validate({"num_inference_steps": STEPS})
+        frozen = phantom.frozen_settings(method.info.name, method.config.model_fields)
+        self.config = method.config.model_validate({**frozen, "num_inference_steps": STEPS})
         self.workdir, self.backbone, self.device = workdir, backbone, device
         self.image_size = self.conditions[0].mask.shape[0]
         self.generator: Generator
