@@ -79,9 +79,9 @@ _MINI_METHOD_SETTINGS: dict[str, dict[str, Any]] = {
             "spade_channels": 8,
             "norm_groups": 8,
         },
-        "learning_rate": 1e-3,
+        "learning_rate": 4e-3,
         "ema_decay": 0.995,
-        "num_inference_steps": 40,
+        "num_inference_steps": 25,
         "eta": 1.0,
         "guidance_scale": 1.0,
     }

@@ -11,7 +11,7 @@ NAMES = [entry.name for entry in list_methods()]
 
 
 def test_the_methods_of_this_repository_are_installed() -> None:
-    assert {"ccis-diff", "controlnet"} <= set(NAMES)
+    assert {"arsdm", "ccis-diff", "controlnet"} <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
