@@ -1,7 +1,7 @@
 """The generated pages of the boards, as markdown text: pure functions of what the boards hold."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 import pandas as pd
@@ -54,7 +54,12 @@ def render_index(boards: Sequence[Board]) -> str:
 def _facts(board: Board) -> str:
     protocol, rules = find_protocol(board.rules.protocol), board.rules
     training = protocol.training
-    sampling = ", ".join(f"{key} {value}" for key, value in protocol.sampling.items())
+    methods = sorted({str(filed.result.record.config["method"]) for filed in board.results})
+    own = [
+        (f"`{name}` alone", _settings(protocol.method_settings[name]))
+        for name in methods
+        if name in protocol.method_settings
+    ]
     return markdown_table(
         ("frozen", "value"),
         [
@@ -65,7 +70,8 @@ def _facts(board: Board) -> str:
                 f"{training.max_steps} steps of {training.batch_size}, learning rate {training.learning_rate:g}, "
                 f"prompts dropped {training.prompt_drop:g}",
             ),
-            ("sampling", sampling),
+            ("sampling", _settings(protocol.sampling)),
+            *own,
             (
                 "encoders",
                 f"set distances `{protocol.set_encoder}`, CLIP-score and CLIP-image `{protocol.text_encoder}`",
@@ -74,6 +80,15 @@ def _facts(board: Board) -> str:
             ("seeds of a complete row", ", ".join(map(str, rules.seeds))),
         ],
     )
+
+
+def _settings(settings: Mapping[str, object]) -> str:
+    """Return `key value` pairs; a group's are in brackets."""
+    parts = []
+    for key, value in settings.items():
+        inner = f"({_settings(value)})" if isinstance(value, Mapping) else str(value)
+        parts.append(f"{key} {inner}")
+    return ", ".join(parts)
 
 
 def _metrics(board: Board) -> list[str]:

@@ -58,10 +58,13 @@ class RunConfig(Settings):
         reasons += [
             f"training.{key}={used[key]} (protocol: {frozen[key]})" for key in frozen if used[key] != frozen[key]
         ]
-        for key, value in self.protocol.frozen_settings(self.method, type(self.settings).model_fields).items():
-            found = self.settings.model_dump(mode="json")[key]
-            if found != value:
-                reasons.append(f"method.{key}={found} (protocol: {value})")
+        kind = type(self.settings)
+        settings = self.protocol.frozen_settings(self.method, kind.model_fields)
+        found = self.settings.model_dump(mode="json")
+        wanted = kind.model_validate(settings).model_dump(mode="json")  # a group may be frozen in part
+        reasons += [
+            f"method.{key}={found[key]} (protocol: {wanted[key]})" for key in settings if found[key] != wanted[key]
+        ]
         return tuple(reasons)
 
 

@@ -1,5 +1,6 @@
 """The frozen protocols: everything that must be equal before two rows may be compared."""
 
+import copy
 import difflib
 import hashlib
 import json
@@ -50,7 +51,7 @@ class Protocol(Settings):
     def frozen_settings(self, method: str, fields: Collection[str]) -> dict[str, Any]:
         """Return the settings that the protocol freezes for a method whose configuration has these fields."""
         shared = {key: value for key, value in self.sampling.items() if key in fields}
-        return {**shared, **self.method_settings.get(method, {})}
+        return {**shared, **copy.deepcopy(self.method_settings.get(method, {}))}
 
 
 _MINI_TRAINING = TrainingSettings(max_steps=1500, batch_size=4, learning_rate=2e-3, checkpoint_every=250)
@@ -66,6 +67,26 @@ _MINI_NOTES = (
     "mask. Guidance above 3 over-saturates."
 )
 
+_MINI_METHOD_SETTINGS: dict[str, dict[str, Any]] = {
+    "arsdm": {  # in pixels, from scratch and without guidance: nothing of the others' settings would fit
+        "native_size": 64,
+        "unet": {
+            "model_channels": 16,
+            "channel_mult": [1, 2, 3, 4],
+            "num_res_blocks": 1,
+            "attention_factors": [4, 8],
+            "head_channels": 32,
+            "spade_channels": 8,
+            "norm_groups": 8,
+        },
+        "learning_rate": 4e-3,
+        "ema_decay": 0.995,
+        "num_inference_steps": 25,
+        "eta": 1.0,
+        "guidance_scale": 1.0,
+    }
+}
+
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
     for protocol in (
@@ -79,6 +100,7 @@ PROTOCOLS: dict[str, Protocol] = {
             backbone="sd-mini",
             training=_MINI_TRAINING,
             sampling=_MINI_SAMPLING,
+            method_settings=_MINI_METHOD_SETTINGS,
             set_encoder="lite0",
             text_encoder="mini-clip",
             notes=_MINI_NOTES,
@@ -93,6 +115,7 @@ PROTOCOLS: dict[str, Protocol] = {
             backbone="sd-mini",
             training=_MINI_TRAINING,
             sampling=_MINI_SAMPLING | {"conditioning_scale": 2.0},
+            method_settings=_MINI_METHOD_SETTINGS,
             set_encoder="lite0",
             text_encoder="mini-clip",
             notes=f"{_MINI_NOTES} Here 2.0 does so too, and its images are nearer to real ones.",

@@ -59,6 +59,8 @@ def check_method(
     A control is checked too: it is given the phantoms as its real images, need not train where it names no training,
     and one whose card says `seeded=False` must give the same image with another seed.
 
+    Its settings are those that `phantom-128` freezes: the defaults may be the paper's, too large for a check.
+
     Args:
         method: the plugin's METHOD.
         workdir: empty folder for the checkpoint.
@@ -116,7 +118,8 @@ class _Trial:
             conditions = [_with_background(c, self.pairs[i].image, method) for i, c in enumerate(test)]
         self.conditions = list(conditions)
         self.seeds = [sample_seed(0, condition.id) for condition in self.conditions]
-        few: dict[str, Any] = {"num_inference_steps": STEPS}
+        frozen = phantom.frozen_settings(method.info.name, method.config.model_fields)
+        few: dict[str, Any] = {**frozen, "num_inference_steps": STEPS}
         if issubclass(method.config, OfMethodConfig):
             few = {"of_settings": few}
         self.config = method.config.model_validate({k: v for k, v in few.items() if k in method.config.model_fields})

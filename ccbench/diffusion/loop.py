@@ -39,9 +39,11 @@ class Objective(nn.Module):
 
     Attributes:
         network: whose parameters are trained and saved; anything frozen is not held as a submodule.
+        averaged: the moving average of the network's weights, while `run_steps` keeps one.
     """
 
     network: nn.Module
+    averaged: dict[str, torch.Tensor] | None = None
 
     @abstractmethod
     def forward(self, step: int, share: Share) -> torch.Tensor:
@@ -107,6 +109,7 @@ def run_steps(
     optimiser = torch.optim.AdamW(trained, learning_rate or settings.learning_rate, weight_decay=settings.weight_decay)
     averaged = None if average is None else {key: value.clone() for key, value in network.state_dict().items()}
     step, loss = _resume(folder, network, optimiser, averaged)
+    objective.averaged = averaged
     share = Share(accelerator.process_index, accelerator.num_processes)
     model, optimiser = accelerator.prepare(objective, optimiser)
     running: list[torch.Tensor] = []

@@ -11,7 +11,7 @@ NAMES = [entry.name for entry in list_methods()]
 
 
 def test_the_methods_of_this_repository_are_installed() -> None:
-    wanted = {"ccis-diff", "controlnet", "uni-controlnet", "real-split", "copy-paste", "shuffled-mask"}
+    wanted = {"arsdm", "ccis-diff", "controlnet", "uni-controlnet", "real-split", "copy-paste", "shuffled-mask"}
     assert wanted <= set(NAMES)
 
 

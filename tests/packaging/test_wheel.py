@@ -87,6 +87,7 @@ def test_installed_alone_it_lists_the_plugins(clean_python: Path, tmp_path: Path
     done = ccbench(clean_python, tmp_path, "methods", "--json")
     assert done.returncode == 0, done.stderr
     assert {card["name"]: card["status"] for card in json.loads(done.stdout)["methods"]} == {
+        "arsdm": "ok",
         "ccis-diff": "ok",
         "controlnet": "ok",
     }

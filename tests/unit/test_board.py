@@ -68,6 +68,18 @@ def test_the_page_shows_mean_and_spread_over_seeds_beside_the_floor(tmp_path: Pa
     assert "fd_lite0 ↓" in header and "clip_score ↑" in header
 
 
+def test_settings_of_one_method_are_stated_where_it_has_a_row(
+    tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = {"fake": {"tint": 0.25, "taam": {"mode": "A"}}, "absent": {"tint": 0.75}}
+    monkeypatch.setitem(PROTOCOLS, protocol, PROTOCOLS[protocol].model_copy(update={"method_settings": own}))
+    add_run(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path / "boards")
+    render_boards(tmp_path / "boards")
+    rows = table_rows(page(tmp_path / "boards"), "frozen")
+    assert rows["`fake` alone"] == ["tint 0.25, taam (mode A)"]
+    assert not any("absent" in name for name in rows)
+
+
 def test_every_number_leads_to_its_record(tmp_path: Path, protocol: str) -> None:
     file = add_run(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path / "boards")
     (tmp_path / "boards" / "small" / "gallery-fake.png").write_bytes(b"a picture")

@@ -144,3 +144,15 @@ def test_a_record_of_another_version_of_the_method_is_refused(resolve: Any, fake
     dump["settings"]["dropped_since"] = 1
     with pytest.raises(DataError, match="'fake' does not fit the installed version: dropped_since"):
         restore_config(dump)
+
+
+def test_a_protocol_may_freeze_part_of_a_methods_group(small_protocol: Protocol) -> None:
+    own = {"fake": {"taam": {"tokens": 7}, "guidance_scale": 1.5}}
+    protocol = small_protocol.model_copy(update={"method_settings": own})
+    config = resolve_config(METHOD, protocol)
+    assert settings(config).taam.tokens == 7 and config.settings.guidance_scale == 1.5
+    assert config.not_comparable == ()
+    changed = resolve_config(METHOD, protocol, sets=["taam.tokens=9"])
+    assert changed.not_comparable == ("method.taam={'mode': 'B', 'tokens': 9} (protocol: {'mode': 'B', 'tokens': 7})",)
+    assert own["fake"]["taam"] == {"tokens": 7}  # --set writes into a copy
+    assert protocol.hash == small_protocol.hash  # the other rows stay comparable

@@ -1,0 +1,23 @@
+"""ArSDM: the card of the method. Imports no torch."""
+
+from ccbench.plugin import Method, MethodInfo
+from ccbench_arsdm.config import ArsdmConfig
+
+METHOD: Method[ArsdmConfig] = Method(
+    info=MethodInfo(
+        name="arsdm",
+        title="ArSDM (mask only: CLIP-score measures the domain, no prompt is read)",
+        paper="Du et al., ArSDM: Colonoscopy Images Synthesis with Adaptive Refinement Semantic Diffusion Models, "
+        "MICCAI 2023",
+        code="https://github.com/DuYooho/ArSDM",
+        licence="code without a licence; re-implemented from its description, Apache-2.0",
+        year=2023,
+        needs=("mask",),
+        guidance=False,
+        native_size=384,
+        geometry="letterbox",
+    ),
+    config=ArsdmConfig,
+    train_ref="ccbench_arsdm.train:train",
+    load_ref="ccbench_arsdm.generator:load",
+)
