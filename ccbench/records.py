@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Failure = Literal["black", "constant"]
 
+OUTSIDE = "outside"
+"""The distribution of a method that is none: its images were made by another program and brought here."""
+
 
 class Record(BaseModel):
     """Base of what a run folder holds as JSON: frozen, and an unknown field is an error."""
@@ -14,7 +17,10 @@ class Record(BaseModel):
 
 
 class MethodRecord(Record):
-    """The method as installed when it was trained. `weights_sha256`: over the checkpoint's safetensors files."""
+    """The method as installed when it was trained. `weights_sha256`: over the checkpoint's safetensors files.
+
+    Of images from outside (`distribution` is `OUTSIDE`) title and licence are what was given with them.
+    """
 
     name: str
     title: str
@@ -43,9 +49,12 @@ class TrainingRecord(Record):
 
 
 class CostRecord(Record):
-    """What the run cost, interrupted attempts included. Seconds are wall clock, memory is the process's peak."""
+    """What the run cost, interrupted attempts included. Seconds are wall clock, memory is the process's peak.
 
-    train_seconds: float = 0.0
+    `train_seconds` is None where ccbench did not train.
+    """
+
+    train_seconds: float | None = 0.0
     parameters_trained: int | None = None
     sample_seconds: float = 0.0
     images_sampled: int = 0

@@ -49,6 +49,6 @@ def train_step(run: "RunFolder", data_root: Path | None, device: str, out: Outpu
     done = run.record.training
     if done is None or not run.checkpoint.is_dir():
         train_run(run, data_root, device=options.pick_device(device), progress=out.progress())
-        out.note(f"train: done in {format_seconds(run.record.cost.train_seconds)}")
+        out.note(f"train: done in {format_seconds(run.record.cost.train_seconds or 0)}")
     else:
         out.note(f"train: skipped, the checkpoint is complete ({done.steps} steps)")
