@@ -23,7 +23,7 @@ from ccbench.board_store import (
     read_rules,
     rules_toml,
 )
-from ccbench.config import RunConfig, resolve_config
+from ccbench.config import OutsideConfig, RunConfig, resolve_config
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.gallery import shrink_picture
 from ccbench.plugin import OfMethodConfig
@@ -143,11 +143,16 @@ def _make_result(folder: RunFolder) -> BoardResult:
 
 
 def _variant_hash(config: RunConfig) -> str:
-    return config.model_copy(update={"seed": 0}).config_hash
+    settings = config.settings
+    if isinstance(settings, OutsideConfig):  # every seed has its own images
+        settings = settings.model_copy(update={"images_sha256": ""})
+    return config.model_copy(update={"seed": 0, "settings": settings}).config_hash
 
 
 def _variant(config: RunConfig) -> str:
     """Return what a run's row says beside the method's name."""
+    if isinstance(config.settings, OutsideConfig):
+        return ""
     plain = resolve_config(find_method(config.method), config.protocol)
     changed = {} if _variant_hash(config) == plain.config_hash else dict(config.overrides)
     if isinstance(config.settings, OfMethodConfig):  # says nothing without the method, the default one too

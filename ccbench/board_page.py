@@ -7,7 +7,7 @@ from itertools import groupby
 import pandas as pd
 
 from ccbench.audit_tables import audit_section
-from ccbench.board_store import Board, FiledResult
+from ccbench.board_store import OUTSIDE_MARK, Board, FiledResult
 from ccbench.errors import VerificationError
 from ccbench.metrics import metric_info
 from ccbench.protocols import find_protocol
@@ -109,7 +109,23 @@ def _scores(board: Board, metrics: Sequence[str]) -> str:
         f"\n### {source} alone\n\nAgainst the training images of {source}.\n\n{_score_table(board, metrics, source)}"
         for source in sources
     ]
-    return _score_table(board, metrics, None) + legend + "".join(apart)
+    return _score_table(board, metrics, None) + legend + _outside_legend(board) + "".join(apart)
+
+
+def _outside_legend(board: Board) -> str:
+    methods = [(filed.row, filed.result.record) for filed in board.results if filed.is_outside]
+    said = {row: (record.method, record.config["settings"].get("code")) for row, record in methods}
+    if not said:
+        return ""
+    given = [
+        f"- {row}: {method.title}; licence: {method.licence}; code: {code or 'not stated'}\n"
+        for row, (method, code) in said.items()
+        if method
+    ]
+    return (
+        f"\n{OUTSIDE_MARK} images brought from outside: not generated under this protocol by ccbench; training is the "
+        f"submitter's word.\n\n{''.join(given)}"
+    )
 
 
 def _score_table(board: Board, metrics: Sequence[str], source: str | None) -> str:
@@ -211,11 +227,13 @@ def _by_row(board: Board, control: bool) -> list[tuple[str, list[FiledResult]]]:
 def _costs(runs: Sequence[FiledResult]) -> tuple[str, str, str]:
     records = [filed.result.record for filed in runs]
     costs = pd.DataFrame([record.cost.model_dump() for record in records])
-    each, trained = costs["seconds_per_image"].dropna(), costs["parameters_trained"].dropna()
+    training, each, trained = (
+        costs[name].dropna() for name in ("train_seconds", "seconds_per_image", "parameters_trained")
+    )
     if not any(record.training and record.training.steps for record in records):  # a control without training
         return "-", "-" if each.empty else format_seconds(float(each.mean())), "-"
     return (
-        format_seconds(float(costs["train_seconds"].mean())),
+        "-" if training.empty else format_seconds(float(training.mean())),
         "-" if each.empty else format_seconds(float(each.mean())),
         "-" if trained.empty else format_count(int(trained.iloc[0])),
     )

@@ -6,7 +6,7 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationError
 
@@ -20,11 +20,26 @@ S = TypeVar("S", bound=Settings)
 _SECTIONS = ("method", "training")
 
 
+class OutsideConfig(Settings):
+    """What stands for a method's settings where another program made the images: the images, and what is said of them.
+
+    Attributes:
+        title, licence, code: as given with the images.
+        images_sha256: over the pixels in the order of their conditions, so that other images are another configuration.
+    """
+
+    outside: Literal[True] = True
+    title: str
+    licence: str
+    code: str | None
+    images_sha256: str
+
+
 class RunConfig(Settings):
     """All that decides the images of a run.
 
     Attributes:
-        method: name of the method. settings: its own settings, resolved.
+        method: name of the method. settings: its own settings, resolved; `OutsideConfig` where it is none of ours.
         limit: only the first `limit` pairs of each split are used; None = all.
         overrides: what the user changed, dotted key -> value, for the reader of a record.
     """
@@ -141,19 +156,21 @@ def _settings_of(name: str, protocol: Protocol) -> dict[str, Any]:
 
 
 def restore_config(dump: Mapping[str, Any]) -> RunConfig:
-    """Rebuild the configuration that a run record holds; its method must be installed.
+    """Rebuild the configuration that a run record holds; its method must be installed, unless it is from outside.
 
     Raises:
         UsageError: the method is not installed. DataError: the record does not fit the installed method.
     """
-    method = find_method(str(dump.get("method")))
+    name, held = str(dump.get("method")), dump.get("settings")
+    outside = isinstance(held, Mapping) and held.get("outside") is True and "images_sha256" in held
+    model: type[Settings] = OutsideConfig if outside else find_method(name).config
     try:
-        settings = method.config.model_validate(dump.get("settings"))
+        settings = model.model_validate(held)
         return RunConfig.model_validate({**dump, "settings": settings})
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"]))
         raise DataError(
-            f"the recorded configuration of {method.info.name!r} does not fit the installed version: {place}: "
+            f"the recorded configuration of {name!r} does not fit the installed version: {place}: "
             f"{error.errors()[0]['msg']}; start a new run"
         ) from error
 

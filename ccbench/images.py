@@ -4,6 +4,7 @@ import hashlib
 import io
 import math
 import os
+import re
 import struct
 import zlib
 from dataclasses import dataclass
@@ -147,6 +148,14 @@ def sha256_pixels(pixels: Image) -> str:
     digest = hashlib.sha256(f"{pixels.shape[0]} {pixels.shape[1]}\n".encode())
     digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
+
+
+def file_stem(condition_id: str) -> str:
+    """Return the file name of a condition's image or mask without its suffix: ASCII letters, digits, `.`, `_` and `-`.
+
+    Every other character becomes `_`.
+    """
+    return re.sub(r"[^A-Za-z0-9._-]", "_", condition_id)
 
 
 def is_image_name(path: Path) -> bool:

@@ -8,6 +8,9 @@ from ccbench.assets import BackboneKind
 
 Failure = Literal["black", "constant"]
 
+OUTSIDE = "outside"
+"""The distribution of a method that is none: its images were made by another program and brought here."""
+
 
 class Record(BaseModel):
     """Base of what a run folder holds as JSON: frozen, and an unknown field is an error."""
@@ -17,6 +20,8 @@ class Record(BaseModel):
 
 class MethodRecord(Record):
     """The method as installed when it was trained. `weights_sha256`: over the checkpoint's safetensors files.
+
+    Of images from outside (`distribution` is `OUTSIDE`) title and licence are what was given with them.
 
     Attributes:
         control: no method but a row for scale, which boards show apart.
@@ -67,9 +72,11 @@ class CostRecord(Record):
     """What the run cost, interrupted attempts included. Seconds are wall clock, memory is the process's peak.
 
     Training that was copied with its checkpoint costs here what it cost there.
+
+    `train_seconds` is None where ccbench did not train.
     """
 
-    train_seconds: float = 0.0
+    train_seconds: float | None = 0.0
     parameters_trained: int | None = None
     sample_seconds: float = 0.0
     images_sampled: int = 0

@@ -13,6 +13,8 @@ from ccbench.plugin import Method
 
 GROUP = "ccbench.methods"
 
+KEBAB_CASE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
 STALE_HINT = "if you just added it, run the editable install again (pip install -e .)"
 
 
@@ -60,6 +62,19 @@ def find_entry(name: str, option: str = "--method") -> MethodEntry:
     near = difflib.get_close_matches(name, offers, n=1)
     known = f"did you mean {near[0]!r}?" if near else f"installed: {', '.join(sorted(offers)) or 'none'}"
     raise UsageError(f"{option}: unknown method {name!r}; {known} ({STALE_HINT})")
+
+
+def check_new_name(name: str, where: str) -> None:
+    """Refuse a name that a new method cannot have; `where` begins the message.
+
+    Raises:
+        UsageError: it is not kebab-case, or an installed method has it.
+    """
+    if not KEBAB_CASE.fullmatch(name):
+        raise UsageError(f"{where}: found {name!r}, wanted lower case letters, digits and single hyphens: my-method")
+    if name in (offers := _offers()):
+        owner = f"{offers[name].distribution} {offers[name].version}"
+        raise UsageError(f"{where}: {name!r} is the name of a method that {owner} offers; choose another name")
 
 
 def find_method(name: str, option: str = "--method") -> Method[Any]:

@@ -4,7 +4,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import shutil
 import time
 from collections import Counter
@@ -18,7 +17,7 @@ from pydantic import ValidationError
 
 from ccbench.config import RunConfig, restore_config
 from ccbench.errors import DataError, UsageError, VerificationError
-from ccbench.images import sha256_file, write_png
+from ccbench.images import file_stem, sha256_file, write_png
 from ccbench.provenance import now, process_rank
 from ccbench.records import ConditionsRecord, Failure, RunRecord, Sample
 from ccbench.scorecard import Scorecard
@@ -146,8 +145,7 @@ class RunFolder:
 
     def image_path(self, index: int, condition_id: str) -> Path:
         """Return where the image of one condition belongs; sorted names are the order of the conditions."""
-        name = re.sub(r"[^A-Za-z0-9._-]", "_", condition_id)
-        return self.path / "images" / f"{index:04d}-{name}.png"
+        return self.path / "images" / f"{index:04d}-{file_stem(condition_id)}.png"
 
     def add_sample(
         self, index: int, condition_id: str, seed: int, image: Image, failure: Failure | None = None

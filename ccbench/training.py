@@ -4,6 +4,7 @@ import resource
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from ccbench.assets import BackboneSource, backbone_kind, find_backbone
 from ccbench.config import config_of
@@ -46,7 +47,7 @@ def train(
             method=describe_method(config.method),
             env=collect_environment(device),
         )
-        context = TrainContext(
+        context: TrainContext[Any] = TrainContext(
             pairs=split.pairs,
             config=config.settings,
             training=config.training,
@@ -63,7 +64,7 @@ def train(
             report = method.train(context)
         finally:  # an interrupted attempt has its cost too
             cost = run.record.cost
-            seconds = cost.train_seconds + time.perf_counter() - begin
+            seconds = (cost.train_seconds or 0.0) + time.perf_counter() - begin
             peak = max(cost.peak_memory_mb or 0.0, peak_memory_mb(device))
             run.update(cost=cost.model_copy(update={"train_seconds": seconds, "peak_memory_mb": peak}))
         if run.record.method is None or (method.train_ref is not None and not any(run.checkpoint.iterdir())):

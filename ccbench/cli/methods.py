@@ -1,6 +1,10 @@
-"""`ccbench methods`: the generators that are installed, and the controls."""
+"""`ccbench methods`: the generators and controls that are installed, a new one, and whether one keeps the contract."""
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from ccbench.cli import options
 from ccbench.cli.output import Output
@@ -8,9 +12,18 @@ from ccbench.cli.output import Output
 if TYPE_CHECKING:
     from ccbench.registry import MethodEntry
 
+FAILED = 1
 
-def methods(as_json: options.Json = False) -> None:
-    """List the installed methods, then the controls: what each needs, its licence and whether it loads."""
+app = typer.Typer(
+    help="List the installed methods and the controls, start a new method, or check one.", invoke_without_command=True
+)
+
+
+@app.callback()
+def methods(context: typer.Context, as_json: options.Json = False) -> None:
+    """List the installed methods and the controls, start a new method, or check one."""
+    if context.invoked_subcommand is not None:
+        return
     from ccbench.registry import list_methods
 
     out = Output(as_json)
@@ -41,6 +54,65 @@ def _show(cards: list[dict[str, Any]], out: Output) -> None:
         right=(4,),
         wrap=(1, 3, 5, 6),
     )
+    out.line("ccbench methods new NAME starts one of your own; ccbench methods check NAME says whether one works.")
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the method, such as my-method.", metavar="NAME")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="New folder to write; ./NAME unless given.", metavar="DIR")
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Write a plugin that works: a toy that trains in seconds, to be replaced file by file."""
+    from ccbench.scaffold import new_method
+
+    out = Output(as_json)
+    folder = output or Path(name)
+    files = new_method(name, folder)
+    out.json({"method": name, "output": str(folder), "files": [file.as_posix() for file in files]})
+    out.line(f"wrote {folder}:")
+    for file in files:
+        out.line(f"  {file.as_posix()}")
+    out.line()
+    out.line("next:")
+    for command, why in (
+        (f"pip install -e {folder}", "once: ccbench finds it then, and changes of its code count at once"),
+        (f"ccbench methods check {name}", "train and sample it for two steps and check what the contract promises"),
+        (f"ccbench run --method {name} --limit 4", "a small run: training, images, scores and a gallery"),
+    ):
+        out.line(f"  {command}\n      {why}")
+
+
+@app.command("check")
+def check(
+    name: Annotated[str, typer.Argument(help="Installed method to check.", metavar="NAME")],
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train and sample a method for two steps, and say which promises of the contract it keeps."""
+    import tempfile
+
+    from ccbench.registry import find_entry
+    from ccbench.testing import CheckResult, check_method
+
+    out = Output(as_json, quiet)
+    entry = find_entry(name)
+    if entry.method is None:
+        results = [CheckResult("import", False, entry.error or "")]
+    else:
+        out.note(f"check: {name} of {entry.distribution} {entry.version}, two steps on four phantoms")
+        with tempfile.TemporaryDirectory(prefix="ccbench-check-") as folder:
+            results = check_method(entry.method, workdir=Path(folder))
+    failed = [result.name for result in results if not result.passed]
+    out.json({"method": name, "passed": not failed, "checks": [asdict(result) for result in results]})
+    rows = [(result.name, "ok" if result.passed else "failed", result.detail) for result in results]
+    out.table(("check", "result", "found"), rows, wrap=(2,))
+    if failed:
+        out.line(f"{name} breaks the contract: {', '.join(failed)}")
+        raise typer.Exit(FAILED)
+    out.line(f"{name} keeps the contract: {len(results)} checks")
 
 
 def _card(entry: "MethodEntry") -> dict[str, Any]:

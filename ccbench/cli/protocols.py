@@ -1,21 +1,33 @@
 """`ccbench protocols`: what is frozen so that rows compare."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from ccbench.cli import options
 from ccbench.cli.output import Output
+from ccbench.errors import UsageError
 
 if TYPE_CHECKING:
+    from ccbench.data.sources import Split
     from ccbench.protocols import Protocol
 
-app = typer.Typer(help="List the frozen protocols, or show one in full.", invoke_without_command=True)
+SPLITS = ("test", "validation", "train")
+
+app = typer.Typer(help="List the frozen protocols, show one, or export its conditions.", invoke_without_command=True)
+
+
+def _known_split(name: str) -> str:
+    if name not in SPLITS:
+        raise UsageError(f"--split: found {name!r}, wanted {', '.join(SPLITS)}")
+    return name
 
 
 @app.callback()
 def protocols(context: typer.Context, as_json: options.Json = False) -> None:
-    """List the frozen protocols, or show one in full."""
+    """List the frozen protocols, show one, or export its conditions."""
     if context.invoked_subcommand is not None:
         return
     from ccbench.protocols import PROTOCOLS
@@ -45,6 +57,35 @@ def show(name: Annotated[str, typer.Argument(help="Protocol to show.")], as_json
     facts = _facts(find_protocol(name))
     out.json(facts)
     out.table(("setting", "value"), _flat(facts), wrap=(1,))
+
+
+@app.command("export-conditions")
+def export_conditions(
+    name: Annotated[str, typer.Argument(help="Protocol whose conditions to write.", metavar="NAME")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="New folder to write.", metavar="DIR")],
+    data_root: options.DataRoot = None,
+    split: Annotated[
+        str, typer.Option("--split", help="test, validation or train.", metavar="NAME", callback=_known_split)
+    ] = "test",
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write masks, prompts and seeds for a program of any framework; its images join with ccbench run --from-dir."""
+    from ccbench.data.exporting import export
+    from ccbench.protocols import find_protocol
+
+    out = Output(as_json, quiet)
+    protocol = find_protocol(name)
+    done = export(protocol, cast("Split", split), data_root, output, out.progress())
+    out.json({"protocol": protocol.name, "protocol_hash": protocol.hash, "output": str(output), **asdict(done)})
+    folders = "conditions.jsonl, masks/" + (", images/" if done.images else "")
+    out.line(f"wrote {done.n} {split} conditions of {protocol.name} to {output}: {folders}, README.md with the rules")
+    out.line(f"licence: {done.licence}")
+    if protocol.needs_data_root:
+        out.note("no real image is in it, and the masks are the data sets': do not publish this folder")
+    if split == "test":
+        data = " --data-root DIR" if protocol.needs_data_root else ""
+        out.line(f"next: ccbench run --from-dir IMAGES --method NAME --protocol {protocol.name}{data} --seed 0")
 
 
 def _facts(protocol: "Protocol") -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ccbench.assets import BackboneSource
-from ccbench.cli import options
+from ccbench.cli import options, outside
 from ccbench.cli.output import Output
 from ccbench.cli.score import score_step, show_scores
 from ccbench.cli.synthesize import synthesize_step
@@ -42,19 +42,31 @@ def run(
     backbone: options.Backbone = None,
     allow_pickle: options.AllowPickle = False,
     checkpoint_from: _CheckpointFrom = None,
+    from_dir: outside.FromDir = None,
+    title: outside.Title = None,
+    licence: outside.Licence = None,
+    code: outside.Code = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a method, synthesise the test images, score them and show the table. The same command resumes."""
+    """Train a method, synthesise the test images, score them and show the table. The same command resumes.
+
+    With --from-dir nothing is trained or generated: images that any program made are checked, copied and scored, and
+    --method is the name of their row.
+    """
     out = Output(as_json, quiet)
     source = BackboneSource(backbone, allow_pickle)
     chosen = options.RunOptions(method, protocol, data_root, seed, sets, config, output, limit)
-    with chosen.open_run() as folder:
+    brought = outside.OutsideOptions(from_dir, title, licence, code).check(chosen, out)
+    with outside.open_run(chosen, brought) if brought else chosen.open_run() as folder:
         out.note(f"run: {folder.record.run_id} in {folder.path}")
-        train_step(folder, data_root, device, source, out, checkpoint_from)
-        if folder.following:
-            return  # sampling and scoring are the first process's
-        fresh = synthesize_step(folder, data_root, device, source, out)
+        if brought:
+            fresh = outside.bring_step(folder, brought, out)
+        else:
+            train_step(folder, data_root, device, source, out, checkpoint_from)
+            if folder.following:
+                return  # sampling and scoring are the first process's
+            fresh = synthesize_step(folder, data_root, device, source, out)
         card = score_step(folder, data_root, device, source, out)
         gallery_step(folder, data_root, fresh, out)
         out.json(_summary(folder, card))
@@ -118,7 +130,10 @@ def _show(run: "RunFolder", card: dict[str, Any], out: Output) -> None:
     out.line(f"{run.config.method} on {record.protocol}, seed {record.seed}")
     show_scores(card, out)
     trained = record.training is not None and record.training.steps > 0
-    facts = [f"training {format_seconds(cost.train_seconds)}" if trained else "no training"]
+    if cost.train_seconds is None:
+        facts = ["unknown"]
+    else:
+        facts = [f"training {format_seconds(cost.train_seconds)}" if trained else "no training"]
     facts += [f"{format_seconds(cost.seconds_per_image)} an image"] if cost.seconds_per_image is not None else []
     facts += [f"{format_count(cost.parameters_trained)} trained parameters"] if cost.parameters_trained else []
     out.line(f"cost: {', '.join(facts)}")
@@ -133,14 +148,17 @@ def _show(run: "RunFolder", card: dict[str, Any], out: Output) -> None:
 
 def _next_commands(run: "RunFolder") -> list[tuple[str, str]]:
     """What a person may want to do now, as commands that work."""
+    from ccbench.records import OUTSIDE
     from ccbench.registry import list_methods
 
-    config = run.config
+    config, method = run.config, run.record.method
     data = " --data-root DIR" if config.protocol.needs_data_root else ""
     where = "" if config.protocol.name == options.DEFAULT_PROTOCOL else f" --protocol {config.protocol.name}{data}"
     methods = [entry.name for entry in list_methods() if entry.method and not entry.method.info.control]
     others = [name for name in methods if name != config.method]
     found = [(f"ccbench run --method {name}{where}", "another method, on the same conditions") for name in others[:1]]
     if run.record.not_comparable:
-        return [*found, (f"ccbench run --method {config.method}{where}", "the whole protocol, which a board takes")]
+        outside = " --from-dir DIR" if method and method.distribution == OUTSIDE else ""
+        whole = f"ccbench run{outside} --method {config.method}{where}"
+        return [*found, (whole, "the whole protocol, which a board takes")]
     return [*found, (f"ccbench leaderboard add {run.path}", "put this run on the board of its protocol")]

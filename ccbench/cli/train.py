@@ -71,6 +71,6 @@ def train_step(
     elif done is None or not run.checkpoint.is_dir():
         picked = options.pick_device(device)
         train_run(run, data_root, device=picked, backbone=backbone, progress=out.progress())
-        out.note(f"train: done in {format_seconds(run.record.cost.train_seconds)}")
+        out.note(f"train: done in {format_seconds(run.record.cost.train_seconds or 0)}")
     else:
         out.note(f"train: skipped, the checkpoint is complete ({done.steps} steps)")

@@ -5,8 +5,6 @@ and the rest of a row. Files are numbered, since `imagefolder` makes splits of w
 """
 
 import json
-import os
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -22,7 +20,8 @@ from ccbench.data.examining import map_threads
 from ccbench.data.joining import PairFiles
 from ccbench.data.sets.base import DataSet, Listing
 from ccbench.data.sets.folder import METADATA
-from ccbench.errors import DataError, UsageError
+from ccbench.errors import DataError
+from ccbench.folders import check_new_folder, whole_folder
 from ccbench.images import content_sha256, open_image, threshold_mask, write_mask, write_png
 from ccbench.types import Progress, ProgressStep, SilentProgress
 
@@ -67,15 +66,14 @@ def prepare(
         UsageError: `output` is not empty, or cannot be written.
     """
     progress = progress or SilentProgress()
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UsageError(f"{output}: exists and is not empty; choose a new folder")
+    check_new_folder(output)
     with _unpacked(source, output) as root:
         listing = data_set.scan(root)
         report = check_listing(data_set, listing, progress)
         left_out = report.faulty if skip_faulty else {}
         kept = [pair for pair in listing.pairs if pair.id not in left_out]
         _refuse(report, kept, skip_faulty)
-        with _whole_folder(output) as folder, progress.step(f"prepare {data_set.name}", len(kept)) as step:
+        with whole_folder(output) as folder, progress.step(f"prepare {data_set.name}", len(kept)) as step:
             captioned = _write_pairs(folder, data_set, listing, kept, captioner, step)
             if left_out:
                 lines = ({"id": pair_id, "fault": KINDS[kind].text} for pair_id, kind in left_out.items())
@@ -172,19 +170,3 @@ def _unpacked(source: Path, output: Path) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
         extract(source, Path(folder))
         yield Path(folder)
-
-
-@contextmanager
-def _whole_folder(output: Path) -> Iterator[Path]:
-    """Give a new folder that takes the name `output` when all went well, and is removed otherwise."""
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    temporary.mkdir()
-    try:
-        yield temporary
-        if output.exists():
-            output.rmdir()
-        temporary.replace(output)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise

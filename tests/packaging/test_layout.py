@@ -46,7 +46,7 @@ def test_method_folders_look_alike(file: str) -> None:
 
 def test_checks_cover_every_package() -> None:
     names = ["ccbench", *METHOD_FOLDERS]
-    assert PROJECT["tool"]["mypy"]["packages"] == names
+    assert PROJECT["tool"]["mypy"]["packages"] == [*names, "ccbench_my_method"]  # the template of a new method
     assert PROJECT["tool"]["importlinter"]["root_packages"] == names
     for contract in PROJECT["tool"]["importlinter"]["contracts"]:
         for key in ("source_modules", "forbidden_modules", "modules"):

@@ -1,0 +1,44 @@
+"""Writes a new plugin: the package of `templates/method`, which trains and samples as it is, under another name."""
+
+from pathlib import Path
+
+from ccbench.errors import UsageError
+from ccbench.folders import whole_folder
+from ccbench.registry import check_new_name
+
+TEMPLATE = Path(__file__).parent / "templates" / "method"
+SUFFIXES = (".py", ".md", ".toml")
+
+
+def new_method(name: str, output: Path) -> list[Path]:
+    """Write the plugin of a new method into a new folder and return its files, relative to the folder.
+
+    Raises:
+        UsageError: the name is taken or not kebab-case, or there is something at `output`.
+    """
+    check_new_name(name, "NAME")
+    if output.exists():
+        raise UsageError(f"{output}: exists already; give a folder that does not, as --output DIR")
+    words = name.split("-")
+    names = {
+        "my-method": name,
+        "my_method": "_".join(words),
+        "MyMethod": "".join(word.capitalize() for word in words),
+        "My Method": " ".join(word.capitalize() for word in words),
+    }
+    written = []
+    with whole_folder(output) as folder:
+        for source in sorted(TEMPLATE.rglob("*")):
+            if source.suffix not in SUFFIXES:  # caches that tools leave beside the files
+                continue
+            file = Path(_renamed(source.relative_to(TEMPLATE).as_posix(), names))
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text(_renamed(source.read_text(encoding="utf-8"), names), encoding="utf-8")
+            written.append(file)
+    return written
+
+
+def _renamed(text: str, names: dict[str, str]) -> str:
+    for old, new in names.items():
+        text = text.replace(old, new)
+    return text
