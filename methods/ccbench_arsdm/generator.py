@@ -35,7 +35,7 @@ class ArsdmGenerator:
 
     def _generate_batch(self, masks: Sequence[Mask], seeds: Sequence[int]) -> list[Image]:
         config, device = self._context.config, self._context.device
-        frames = [Frame(*mask.shape, config.native_size, config.geometry == "letterbox") for mask in masks]
+        frames = [Frame.of(mask, config) for mask in masks]
         fitted = np.stack([frame.fit_mask(mask) for frame, mask in zip(frames, masks, strict=True)])
         layout = one_hot(torch.from_numpy(fitted).to(device))
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]

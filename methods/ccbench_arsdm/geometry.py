@@ -7,6 +7,7 @@ import PIL.Image
 from PIL.Image import Resampling
 
 from ccbench.types import Image, Mask
+from ccbench_arsdm.config import ArsdmConfig
 
 
 class Frame(NamedTuple):
@@ -16,6 +17,12 @@ class Frame(NamedTuple):
     width: int
     side: int
     letterbox: bool
+
+    @classmethod
+    def of(cls, mask: Mask, config: ArsdmConfig) -> "Frame":
+        """Return the frame of a mask under ArSDM's settings."""
+        height, width = mask.shape
+        return cls(height, width, config.native_size, config.geometry == "letterbox")
 
     @property
     def box(self) -> tuple[int, int, int, int]:

@@ -4,7 +4,7 @@ The encoder sees the noisy image only. The mask enters through SPADE, spatially 
 whose scale and shift are computed for every pixel from the mask.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from diffusers.models.attention_processor import Attention
@@ -32,7 +32,8 @@ class SpadeNorm(nn.Module):
         """Norm (B, C, h, w) by a (B, 2, H, W) one-hot mask."""
         hidden = F.relu(self.shared(F.interpolate(layout, size=x.shape[2:], mode="nearest")))
         gamma, beta = self.modulation(hidden).chunk(2, dim=1)
-        return torch.addcmul(beta, self.norm(x), 1 + gamma)
+        normed: torch.Tensor = self.norm(x) * (1 + gamma) + beta
+        return normed
 
 
 class SpadeResBlock(nn.Module):
@@ -56,8 +57,8 @@ class SpadeResBlock(nn.Module):
         h = self.conv1(h)
         scale, shift = self.time(F.silu(time))[:, :, None, None].chunk(2, dim=1)
         h = self.norm2(h, layout) * (1 + scale) + shift
-        skipped: torch.Tensor = self.skip(x)
-        return skipped + self.conv2(F.silu(h))
+        out: torch.Tensor = self.skip(x) + self.conv2(F.silu(h))
+        return out
 
 
 class SpadeUNet(nn.Module):
@@ -77,28 +78,17 @@ class SpadeUNet(nn.Module):
         widths = [base * factor for factor in settings.channel_mult]
 
         def plain(channels: int, out_channels: int, down: bool = False) -> nn.Module:
-            block = ResnetBlock2D(
-                in_channels=channels,
-                out_channels=out_channels,
-                temb_channels=time_channels,
-                groups=groups,
-                eps=1e-5,
-                time_embedding_norm="scale_shift",
-                down=down,
-            )
-            _zeroed(block.conv2)
-            return block  # type: ignore[no-any-return]
+            return _plain_block(channels, out_channels, time_channels, groups, down)
 
         def spade(channels: int, out_channels: int, up: bool = False) -> nn.Module:
             return SpadeResBlock(channels, out_channels, time_channels, settings, up)
 
-        def attention(channels: int, factor: int | None) -> nn.Module:
-            if factor is not None and factor not in settings.attention_factors:
-                return nn.Identity()
-            return _attention(channels, settings)
+        def attention(channels: int, factor: int) -> nn.Module:
+            return _attention(channels, settings) if factor in settings.attention_factors else nn.Identity()
 
         self.conv_in = nn.Conv2d(3, widths[0], 3, padding=1)
-        self.encoder, self.decoder = nn.ModuleList(), nn.ModuleList()
+        self.encoder: Any = nn.ModuleList()  # of [block, attention]
+        self.decoder: Any = nn.ModuleList()  # of [block, attention], and a block to go up where a level ends
         channels, skips = widths[0], [widths[0]]
         for level, width in enumerate(widths):
             for _ in range(settings.num_res_blocks):
@@ -108,7 +98,9 @@ class SpadeUNet(nn.Module):
             if level < len(widths) - 1:
                 self.encoder.append(nn.ModuleList([plain(width, width, down=True), nn.Identity()]))
                 skips.append(width)
-        self.middle = nn.ModuleList([spade(channels, channels), attention(channels, None), spade(channels, channels)])
+        self.middle = nn.ModuleList(
+            [spade(channels, channels), _attention(channels, settings), spade(channels, channels)]
+        )
         for level, width in reversed(list(enumerate(widths))):
             for index in range(settings.num_res_blocks + 1):
                 last = level > 0 and index == settings.num_res_blocks
@@ -124,12 +116,12 @@ class SpadeUNet(nn.Module):
         time = self.time_embedding(self.timesteps(timesteps))
         h = self.conv_in(noisy)
         skips = [h]
-        for block, attend in self.encoder:  # type: ignore[misc]
+        for block, attend in self.encoder:
             h = attend(block(h, time))
             skips.append(h)
         first, attend, second = self.middle
         h = second(attend(first(h, time, layout)), time, layout)
-        for block, attend, *ups in self.decoder:  # type: ignore[misc]
+        for block, attend, *ups in self.decoder:
             h = attend(block(torch.cat([h, skips.pop()], dim=1), time, layout))
             for up in ups:
                 h = up(h, time, layout)
@@ -145,6 +137,21 @@ def one_hot(masks: torch.Tensor) -> torch.Tensor:
 def build(settings: UNetSettings) -> SpadeUNet:
     """Return an untrained network."""
     return SpadeUNet(settings)
+
+
+def _plain_block(channels: int, out_channels: int, time_channels: int, groups: int, down: bool) -> nn.Module:
+    """Return guided-diffusion's residual block: its second norm is scaled and shifted by time."""
+    block = ResnetBlock2D(
+        in_channels=channels,
+        out_channels=out_channels,
+        temb_channels=time_channels,
+        groups=groups,
+        eps=1e-5,
+        time_embedding_norm="scale_shift",
+        down=down,
+    )
+    _zeroed(block.conv2)
+    return block  # type: ignore[no-any-return]
 
 
 def _attention(channels: int, settings: UNetSettings) -> nn.Module:

@@ -44,7 +44,7 @@ def fit_pairs(context: TrainContext[ArsdmConfig]) -> tuple[torch.Tensor, torch.T
     with context.progress.step("resizing training images", len(context.pairs)) as progress:
         for index in range(len(context.pairs)):
             pair = context.pairs[index]
-            frame = Frame(*pair.condition.mask.shape, config.native_size, config.geometry == "letterbox")
+            frame = Frame.of(pair.condition.mask, config)
             images.append(frame.fit_image(pair.image).transpose(2, 0, 1))
             masks.append(frame.fit_mask(pair.condition.mask))
             progress.advance()
@@ -88,7 +88,7 @@ class ArsdmObjective(Objective):
         picked = share.of(whole)
         images, masks = to_unit(self._images[picked].to(device)), self._masks[picked].to(device)
         noisy = self._schedule.add_noise(images, noise, timesteps)
-        predicted = self.network(noisy, timesteps, one_hot(masks))
+        predicted: torch.Tensor = self.network(noisy, timesteps, one_hot(masks))
         errors = (predicted - noise).abs()
         loss = (errors * adaptive_weights(masks[:, None].float()) if config.adaptive_loss else errors).mean()
         if self._judge is None or step < training.max_steps - config.refine.steps:
