@@ -19,7 +19,7 @@ ENCODE_BATCH = 16
 
 
 @dataclass(frozen=True)
-class _Cache:
+class TrainingCache:
     """Everything of the training set that does not change between steps; N images."""
 
     mean: torch.Tensor  # (N, 4, h, w)
@@ -55,7 +55,9 @@ def load_branch(checkpoint: Path, backbone: Backbone, config: Any, build: Branch
 class NoiseObjective(Objective):
     """Mean squared error on epsilon of a branch beside its frozen backbone."""
 
-    def __init__(self, context: TrainContext[Any], backbone: Backbone, branch: ControlBranch, cache: _Cache) -> None:
+    def __init__(
+        self, context: TrainContext[Any], backbone: Backbone, branch: ControlBranch, cache: TrainingCache
+    ) -> None:
         super().__init__()
         self.network: ControlBranch = branch
         self._context, self._backbone, self._cache = context, backbone, cache
@@ -88,7 +90,7 @@ def _drop(prompts: EncodedPrompts, empty: EncodedPrompts, dropped: torch.Tensor)
     )
 
 
-def _encode_set(context: TrainContext[Any], backbone: Backbone) -> _Cache:
+def _encode_set(context: TrainContext[Any], backbone: Backbone) -> TrainingCache:
     means, stds, masks, prompts = [], [], [], []
     with context.progress.step("encoding training images", len(context.pairs)) as progress:
         for start in range(0, len(context.pairs), ENCODE_BATCH):
@@ -103,4 +105,4 @@ def _encode_set(context: TrainContext[Any], backbone: Backbone) -> _Cache:
         *(torch.cat([getattr(part, name) for part in prompts]) for name in ("context", "words", "ends"))
     )
     masks_on_device = torch.cat(masks).to(backbone.device)
-    return _Cache(torch.cat(means), torch.cat(stds), masks_on_device, joined, encode_prompts(backbone, [""]))
+    return TrainingCache(torch.cat(means), torch.cat(stds), masks_on_device, joined, encode_prompts(backbone, [""]))
