@@ -18,7 +18,9 @@ def format_value(metric: str, value: float | None) -> str:
 
 
 def format_seconds(seconds: float) -> str:
-    """Return a duration for people: `0.42 s`, `38 s`, `4 min 10 s`, `2 h 05 min`."""
+    """Return a duration for people: `< 1 ms`, `0.42 s`, `38 s`, `4 min 10 s`, `2 h 05 min`."""
+    if seconds < 0.001:
+        return "< 1 ms"
     if seconds < 10:
         return f"{seconds:.2g} s"
     whole = round(seconds)

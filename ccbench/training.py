@@ -88,18 +88,21 @@ def _part_company() -> None:
         torch.distributed.destroy_process_group()
 
 
-def copy_training(run: RunFolder, source: RunFolder, data_root: Path | None) -> None:
+def copy_training(run: RunFolder, source: RunFolder, data_root: Path | None, *, device: str = "cpu") -> None:
     """Fill the run's checkpoint with that of a complete run which was trained as this one would be.
 
     That is a run of the same configuration, or, for a control on another method, that method's own. Nothing is done
     when the record says that training is finished. What an interrupted training has left is replaced.
 
     Raises:
-        UsageError: the source is not complete, or of another method, protocol, seed, budget or settings.
+        UsageError: the source is not complete, or of another method, protocol, seed, budget or settings; or there is
+            nothing to train.
         DataError: it was trained on other pairs. VerificationError: its weights are not those that it recorded.
     """
     if run.record.training is not None and run.checkpoint.is_dir():
         return
+    if find_method(run.config.method).train_ref is None:
+        raise UsageError(f"--checkpoint-from: {run.config.method} has nothing to train; leave the option out")
     wanted = {config.config_hash: config for config in (run.config, config_of(run.config)) if config is not None}
     record, where = source.record, f"--checkpoint-from {source.path}"
     if record.status != "complete" or record.training is None or record.method is None:
@@ -129,7 +132,7 @@ def copy_training(run: RunFolder, source: RunFolder, data_root: Path | None) -> 
                     "parameters_trained": record.cost.parameters_trained,
                 }
             ),
-            env=collect_environment("cpu"),
+            env=collect_environment(device),
         )
 
 

@@ -63,7 +63,7 @@ def train_step(
     done = run.record.training
     if (done is None or not run.checkpoint.is_dir()) and checkpoint_from is not None:
         source = RunFolder.read(checkpoint_from)
-        copy_training(run, source, data_root)
+        copy_training(run, source, data_root, device=options.pick_device(device))
         out.note(f"train: copied from {source.record.run_id}")
     elif find_method(run.config.method).train_ref is None:
         train_run(run, data_root, device=options.pick_device(device))

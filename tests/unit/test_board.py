@@ -18,7 +18,7 @@ from ccbench.images import read_image, sha256_file, write_png
 from ccbench.protocols import PROTOCOLS, Protocol
 from ccbench.records import BackboneRecord
 from ccbench.store import RunFolder
-from ccbench.tables import format_value
+from ccbench.tables import format_seconds, format_value
 from ccbench.types import Score
 
 
@@ -306,6 +306,10 @@ def test_where_users_bring_the_data_only_the_public_gallery_comes_along(
     add_run(run, tmp_path / "boards")
     render_boards(tmp_path / "boards")
     assert kept.is_file() and "![fake: the mask's outline, synthetic](gallery-fake.png)" in page(tmp_path / "boards")
+
+
+def test_a_duration_too_short_to_read_is_no_power_of_ten() -> None:
+    assert (format_seconds(1.2e-5), format_seconds(0.0041)) == ("< 1 ms", "0.0041 s")
 
 
 def test_what_rounds_to_nothing_has_no_sign() -> None:

@@ -360,6 +360,7 @@ def test_another_training_is_not_copied(source: RunFolder, tmp_path: Path, resol
     refused(resolve(fake_methods.METHOD, "training.max_steps=9"), UsageError, r"training\.max_steps 3, not 9")
     refused(resolve(controls.SHUFFLED_MASK), UsageError, "method 'fake', not 'controlnet'")
     refused(resolve(controls.SHUFFLED_MASK, "of=fake", seed=2), UsageError, "seed 1, not 2")
+    refused(resolve(controls.REAL_SPLIT), UsageError, "real-split has nothing to train")
     weights = source.checkpoint / "colour.safetensors"
     kept = weights.read_bytes()
     weights.write_bytes(kept[::-1])
