@@ -76,7 +76,8 @@ class RunConfig(Settings):
         kind = type(self.settings)
         settings = self.protocol.frozen_settings(self.method, kind.model_fields)
         found = self.settings.model_dump(mode="json")
-        wanted = kind.model_validate(settings).model_dump(mode="json")  # a group may be frozen in part
+        # A group may be frozen in part. Images from outside have no settings, and nothing of them is frozen.
+        wanted = kind.model_validate(settings).model_dump(mode="json") if settings else {}
         reasons += [
             f"method.{key}={found[key]} (protocol: {wanted[key]})" for key in settings if found[key] != wanted[key]
         ]

@@ -54,6 +54,7 @@ def test_images_become_a_run_and_nothing_is_generated(call: Call, made: Path) ->
         "licence": "MIT",
         "distribution": "outside",
         "version": "not stated",
+        "control": False,
     }
     assert (record.cost.train_seconds, record.cost.seconds_per_image, record.cost.parameters_trained) == (None,) * 3
     assert [sample.seed for sample in samples] == [sample_seed(0, sample.condition_id) for sample in samples]
