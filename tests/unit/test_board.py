@@ -118,7 +118,7 @@ def test_controls_stand_apart_without_a_best_and_without_missing_seeds(tmp_path:
             (controls.TRAIN_COPY, (), (0,), 5.0),
             (controls.CORRUPTED_REAL, (), (0, 1), 6.0),
             (controls.CORRUPTED_REAL, ("blur=3",), (0,), 7.0),
-            (controls.SHUFFLED_MASK, ("of=fake",), (0, 1, 2), 8.0),
+            (controls.SHUFFLED_MASK, (), (0, 1, 2), 8.0),
         ]
     ):
         for seed in seeds:
@@ -135,7 +135,7 @@ def test_controls_stand_apart_without_a_best_and_without_missing_seeds(tmp_path:
         "*real test images* (`real-split`)": "",
         "*real test images, blurred and noisy* (`corrupted-real`)": "0, 1",
         "*real test images, blurred and noisy* (`corrupted-real (blur=3)`)": "0",
-        "*a method given another condition's mask* (`shuffled-mask (of=fake)`)": "0, 1, 2",
+        "*a method given another condition's mask* (`shuffled-mask (of=controlnet)`)": "0, 1, 2",
         "*the training image of the most similar mask* (`train-copy`)": "0",
     }
     copied, shuffled = apart["*the training image of the most similar mask* (`train-copy`)"], list(apart.values())[3]
@@ -161,6 +161,7 @@ def test_a_controls_run_takes_the_place_of_the_scorecards_row(tmp_path: Path, pr
     assert table_rows(text, "control") == {
         "*real test images* (`real-split`)": ["0", "3", "10.13", "31.50", "-", "-", "0.12 s", "-"]
     }
+    assert text.count("| *real test images* (`real-split`)") == 1
     assert "`clip_image\\|ref:partners`" in text and "clip_image\\|ref:none" not in text
 
 
