@@ -86,11 +86,14 @@ def test_installed_alone_it_lists_the_plugins(clean_python: Path, tmp_path: Path
     assert str(clean_python.parents[1]) in shown.stdout  # the wheel's, not the checkout's
     done = ccbench(clean_python, tmp_path, "methods", "--json")
     assert done.returncode == 0, done.stderr
-    assert {card["name"]: card["status"] for card in json.loads(done.stdout)["methods"]} == {
-        "arsdm": "ok",
-        "ccis-diff": "ok",
-        "controlnet": "ok",
-    }
+    cards = json.loads(done.stdout)["methods"]
+    assert [card["name"] for card in cards if not card["control"]] == [
+        "arsdm",
+        "ccis-diff",
+        "controlnet",
+        "uni-controlnet",
+    ]
+    assert {card["status"] for card in cards} == {"ok"} and sum(card["control"] for card in cards) == 7
 
 
 def test_installed_alone_it_finds_its_weights_and_phantoms(clean_python: Path, tmp_path: Path) -> None:
