@@ -26,7 +26,8 @@ def test_three_points_by_hand() -> None:
 def test_batches_and_merging_change_nothing_far_from_the_origin() -> None:
     x = np.random.default_rng(0).normal(size=(101, 13)) + 1e6  # one-pass sums of squares would lose every digit
     whole = np.cov(x, rowvar=False) * 100
-    for statistics in (stream(x, 7), stream(x[:40], 9).merge(stream(x[40:], 100)), stream(x[60:], 3).merge(stream(x[:60], 60))):
+    halves = stream(x[:40], 9).merge(stream(x[40:], 100)), stream(x[60:], 3).merge(stream(x[:60], 60))
+    for statistics in (stream(x, 7), *halves):
         np.testing.assert_allclose(statistics.mean, x.mean(axis=0), rtol=1e-14)
         np.testing.assert_allclose(statistics.scatter, whole, rtol=1e-7, atol=1e-7)
 
