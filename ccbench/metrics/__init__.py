@@ -8,6 +8,7 @@ from typing import Literal
 from ccbench.errors import UsageError
 
 Direction = Literal["up", "down"]
+SetFamily = Literal["fd", "fd_infinity", "kid", "cmmd", "precision", "recall", "density", "coverage"]
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,50 @@ _KERNEL = MetricInfo(
     needs=("images", "reference"),
     paper="Binkowski et al., Demystifying MMD GANs, ICLR 2018",
 )
+_CMMD = dataclasses.replace(
+    _KERNEL,
+    title="CMMD (unbiased)",
+    unit="1000 squared MMD",
+    paper="Jayasumana et al., Rethinking FID: Towards a Better Evaluation Metric for Image Generation, CVPR 2024",
+)
+_FRECHET_INFINITY = dataclasses.replace(
+    _FRECHET,
+    title="Frechet distance extrapolated to infinitely many images",
+    paper="Chong and Forsyth, Effectively Unbiased FID and Inception Score and Where to Find Them, CVPR 2020",
+)
+_PRECISION = dataclasses.replace(
+    _KERNEL,
+    title="Precision: share of images within reach of a real one",
+    direction="up",
+    unit="share",
+    paper="Kynkaanniemi et al., Improved Precision and Recall Metric for Assessing Generative Models, NeurIPS 2019",
+)
+_DENSITY = dataclasses.replace(
+    _PRECISION,
+    title="Density: real images within whose reach an image lies, over k",
+    unit="images / k",
+    paper="Naeem et al., Reliable Fidelity and Diversity Metrics for Generative Models, ICML 2020",
+)
+_FAMILIES: dict[SetFamily, MetricInfo] = {
+    "fd_infinity": _FRECHET_INFINITY,  # before `fd`, whose prefix it has
+    "fd": _FRECHET,
+    "kid": _KERNEL,
+    "cmmd": _CMMD,
+    "precision": _PRECISION,
+    "recall": dataclasses.replace(_PRECISION, title="Recall: share of real images within reach of a synthetic one"),
+    "density": _DENSITY,
+    "coverage": dataclasses.replace(
+        _DENSITY, title="Coverage: share of real images with a synthetic one within their reach", unit="share"
+    ),
+}
+_INCEPTION_NAMES: dict[SetFamily, str] = {"fd": "fid", "fd_infinity": "fid_infinity", "kid": "kid"}
 
 METRICS: dict[str, MetricInfo] = {
     info.name: info
     for info in (
         dataclasses.replace(_FRECHET, title="Frechet Inception distance"),
         dataclasses.replace(_KERNEL, title="Kernel Inception distance (unbiased)"),
+        dataclasses.replace(_FRECHET_INFINITY, name="fid_infinity"),
         dataclasses.replace(_FRECHET, name="fd_lite0", title="Frechet distance, EfficientNet-Lite0 features"),
         dataclasses.replace(_KERNEL, name="kid_lite0", title="Kernel distance (unbiased), EfficientNet-Lite0 features"),
         MetricInfo(
@@ -83,27 +122,28 @@ METRICS: dict[str, MetricInfo] = {
 
 
 def metric_info(name: str) -> MetricInfo:
-    """Return the card of a metric; `fd_<encoder>` and `kid_<encoder>` exist for every encoder.
+    """Return the card of a metric; those of sets, such as `fd_<encoder>`, exist for every encoder.
 
     Raises:
         UsageError: unknown name; says the nearest one.
     """
     if name in METRICS:
         return METRICS[name]
-    for prefix, family in (("fd_", _FRECHET), ("kid_", _KERNEL)):
-        encoder = name.removeprefix(prefix)
-        if encoder not in (name, "", "inception"):  # with Inception features the names are `fid` and `kid`
-            return dataclasses.replace(family, name=name, title=f"{family.title}, {encoder} features")
+    family = next((family for family in _FAMILIES if name.startswith(f"{family}_")), None)
+    if family is not None:
+        encoder = name.removeprefix(f"{family}_")
+        if encoder and set_metric_name(family, encoder) == name:
+            info = _FAMILIES[family]
+            return dataclasses.replace(info, name=name, title=f"{info.title}, {encoder} features")
     near = difflib.get_close_matches(name, METRICS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(METRICS)}, fd_<encoder>, kid_<encoder>"
+    known = ", ".join([*METRICS, *(f"{family}_<encoder>" for family in _FAMILIES)])
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {known}"
     raise UsageError(f"unknown metric {name!r}; {hint}")
 
 
-def set_metric_name(family: Literal["fd", "kid"], encoder: str) -> str:
-    """Return the public name of a set distance: `fid` and `kid` are kept for Inception features."""
-    if encoder == "inception":
-        return {"fd": "fid", "kid": "kid"}[family]
-    return f"{family}_{encoder}"
+def set_metric_name(family: SetFamily, encoder: str) -> str:
+    """Return the public name of a set metric: `fid`, `fid_infinity` and `kid` are kept for Inception features."""
+    return _INCEPTION_NAMES.get(family, f"{family}_{encoder}") if encoder == "inception" else f"{family}_{encoder}"
 
 
 def sign(metric: str, encoder_signature: str, n: str, **references: str) -> str:

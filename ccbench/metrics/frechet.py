@@ -5,13 +5,16 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dpstrf
 
+from ccbench.metrics.feature_statistics import FeatureStatistics
 from ccbench.metrics.intervals import check_features, jackknife_error, normal_interval
 from ccbench.types import Interval
 
 Array = NDArray[np.float64]
 
 _RANK_TOLERANCE = 1e-10  # of the largest singular value; smaller ones are rounding
+_GRAM_TOLERANCE = 1e-7  # relative error of a distance above which a Gram matrix is not trusted
 _STEP = 0.25  # of the trapezoid rule in log s
 _NODES = np.exp(np.arange(-32.0, 32.0, _STEP))  # s, in units of the largest singular value
 
@@ -61,9 +64,80 @@ def frechet_distance(features_1: NDArray[np.floating], features_2: NDArray[np.fl
     return FrechetDistance(value, error, normal_interval(value, error, "jackknife-normal", lowest=0.0))
 
 
+def frechet_value(features_1: NDArray[np.floating], features_2: NDArray[np.floating]) -> float:
+    """Return the value of `frechet_distance` alone, by the cheapest exact form.
+
+    The eigenvalues of a Gram matrix of min(N1, N2, D) rows replace the singular vectors, which only the jackknife
+    needs. Agrees with `frechet_distance` to 1e-6 relative or better.
+
+    Raises:
+        ValueError: as `frechet_distance`.
+    """
+    f1, f2 = check_features(features_1, "first set"), check_features(features_2, "second set")
+    _check_widths(f1.shape[1], f2.shape[1])
+    if min(len(f1), len(f2)) > f1.shape[1]:
+        return frechet_from_statistics(FeatureStatistics.of(f1), FeatureStatistics.of(f2))
+    small, large = sorted((f1, f2), key=len)
+    m1, m2 = small.mean(axis=0), large.mean(axis=0)
+    x1, x2 = small - m1, large - m2
+    n1, n2 = len(x1), len(x2)
+    traces = float(np.sum(x1**2)) / (n1 - 1) + float(np.sum(x2**2)) / (n2 - 1)
+    return _finish(float((m1 - m2) @ (m1 - m2)) + traces, x1, x2, math.sqrt((n1 - 1) * (n2 - 1)))
+
+
+def frechet_from_statistics(first: FeatureStatistics, second: FeatureStatistics) -> float:
+    """Return the Frechet distance of two sets known by their streamed statistics only: the D x D form.
+
+    Agrees with `frechet_distance` to 1e-6 relative; sets of fewer images than features lose the most digits here.
+
+    Raises:
+        ValueError: fewer than two images in a set, or other widths.
+    """
+    for name, one in (("first set", first), ("second set", second)):
+        if one.n < 2:
+            raise ValueError(f"{name}: {one.n} image(s), at least 2 are needed")
+    _check_widths(len(first.mean), len(second.mean))
+    shift = first.mean - second.mean
+    traces = float(np.trace(first.scatter)) / (first.n - 1) + float(np.trace(second.scatter)) / (second.n - 1)
+    small, large = sorted((_root(first.scatter), _root(second.scatter)), key=len)
+    return _finish(float(shift @ shift) + traces, small, large, math.sqrt((first.n - 1) * (second.n - 1)))
+
+
+def _finish(without_cross: float, small: Array, large: Array, degrees: float) -> float:
+    """Return `without_cross` less twice the nuclear norm of `small` (R, D) times `large` (S, D)^T over `degrees`.
+
+    The norm is that of an R x R eigenvalue problem, whose roots lose the small half of the digits; where that could
+    show in the result, for steep spectra and small distances, it is done again by SVD.
+    """
+    if not len(small):
+        return without_cross
+    cross = small @ large.T if len(large) <= large.shape[1] else None
+    gram = small @ (large.T @ large) @ small.T if cross is None else cross @ cross.T
+    eigenvalues = np.maximum(np.linalg.eigvalsh(gram), 0.0)
+    roots, rounding = np.sqrt(eigenvalues), np.finfo(float).eps * eigenvalues[-1]
+    value = without_cross - 2 * float(roots.sum()) / degrees
+    lost = float(np.sum(rounding / (roots + math.sqrt(rounding)))) if rounding else 0.0
+    if 2 * lost / degrees > _GRAM_TOLERANCE * value:
+        singular = np.linalg.svd(small @ _factor(large).T if cross is None else cross, compute_uv=False)
+        value = without_cross - 2 * float(singular.sum()) / degrees
+    return max(0.0, value)
+
+
+def _root(scatter: Array) -> Array:
+    """Return F (R, D), R the rank, with F^T F = scatter: the pivoted Cholesky factor, which stops at the rank."""
+    factor, pivots, rank, _ = dpstrf(scatter)
+    root = np.zeros((rank, len(scatter)))
+    root[:, pivots - 1] = np.triu(factor)[:rank]
+    return root
+
+
+def _check_widths(first: int, second: int) -> None:
+    if first != second:
+        raise ValueError(f"features are {first} and {second} wide; they must come from one encoder")
+
+
 def _decompose(f1: Array, f2: Array) -> _Parts:
-    if f1.shape[1] != f2.shape[1]:
-        raise ValueError(f"features are {f1.shape[1]} and {f2.shape[1]} wide; they must come from one encoder")
+    _check_widths(f1.shape[1], f2.shape[1])
     m1, m2 = f1.mean(axis=0), f2.mean(axis=0)
     x1, x2 = f1 - m1, f2 - m2
     r1, r2 = _factor(x1), _factor(x2)
@@ -79,6 +153,11 @@ def _decompose(f1: Array, f2: Array) -> _Parts:
 def _factor(x: Array) -> Array:
     """Return a matrix of at most D rows with the same x^T x."""
     return x if len(x) <= x.shape[1] else np.asarray(np.linalg.qr(x, mode="r"))
+
+
+def delete_one_distances(features_1: NDArray[np.floating], features_2: NDArray[np.floating]) -> tuple[Array, Array]:
+    """Return the distances (N1,) and (N2,) with each single image left out; raises as `frechet_distance`."""
+    return delete_one(_decompose(check_features(features_1, "first set"), check_features(features_2, "second set")))
 
 
 def delete_one(parts: _Parts) -> tuple[Array, Array]:

@@ -60,19 +60,30 @@ def bootstrap_mean(
     Returns:
         None when there are fewer than two clusters.
     """
-    labels: list[Hashable] = [
-        ("alone", i) if clusters is None or clusters[i] is None else ("cluster", clusters[i])
-        for i in range(len(values))
-    ]
-    index = {label: k for k, label in enumerate(dict.fromkeys(labels))}
-    if len(index) < 2:
+    group = cluster_index(len(values), clusters)
+    count = int(group.max(initial=-1)) + 1
+    if count < 2:
         return None
-    group = np.array([index[label] for label in labels])
     sums = np.bincount(group, weights=np.asarray(values, dtype=np.float64))
     sizes = np.bincount(group)
     rng = np.random.default_rng(seed)
-    draws = rng.integers(len(index), size=(resamples, len(index)))
+    draws = rng.integers(count, size=(resamples, count))
     means = sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    kind = "bootstrap" if len(index) == len(labels) else "cluster-bootstrap"
+    kind = "bootstrap" if count == len(group) else "cluster-bootstrap"
     return Interval(low=float(low), high=float(high), level=LEVEL, kind=f"{kind}-percentile-{resamples}")
+
+
+def cluster_index(n: int, clusters: Sequence[Hashable | None] | None = None) -> NDArray[np.int64]:
+    """Return the number (n,) of each value's cluster, 0.. in order of appearance; None stands alone.
+
+    Raises:
+        ValueError: not one label a value.
+    """
+    if clusters is not None and len(clusters) != n:
+        raise ValueError(f"{len(clusters)} cluster labels for {n} values; wanted one for each")
+    labels: list[Hashable] = [
+        ("alone", i) if clusters is None or clusters[i] is None else ("cluster", clusters[i]) for i in range(n)
+    ]
+    index = {label: k for k, label in enumerate(dict.fromkeys(labels))}
+    return np.array([index[label] for label in labels], dtype=np.int64)

@@ -1,20 +1,30 @@
 """From features to `Score` entries: value, interval and signature, or None with the reason."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ccbench.metrics import set_metric_name, sign
+from ccbench.metrics import SetFamily, set_metric_name, sign
 from ccbench.metrics.clip import clip_image, clip_score
-from ccbench.metrics.frechet import frechet_distance
+from ccbench.metrics.frechet import FrechetDistance, frechet_distance
+from ccbench.metrics.infinity import frechet_infinity
 from ccbench.metrics.intervals import bootstrap_mean
-from ccbench.metrics.kernel import kernel_distance
+from ccbench.metrics.kernel import KernelDistance, cmmd_distance, kernel_distance
+from ccbench.metrics.manifold import ManifoldScores, manifold_scores
 from ccbench.seeding import derive_seed
-from ccbench.types import Score
+from ccbench.types import Interval, Score
 
 Features = NDArray[np.floating]
+NEIGHBOURS = 5  # k of precision, recall, density and coverage
+_DISTANCES: dict[SetFamily, Callable[[Features, Features], FrechetDistance | KernelDistance]] = {
+    "fd": frechet_distance,
+    "kid": kernel_distance,
+    "cmmd": cmmd_distance,
+}
 _PAIR_METRICS = {"clip_score": clip_score, "clip_image": clip_image}
 
 
@@ -25,26 +35,47 @@ class PairScores(NamedTuple):
     values: list[float]
 
 
-def set_scores(images: Features, reference: Features, encoder: str, signature: str, ref: str) -> list[Score]:
-    """Return the Frechet and the kernel distance between features (N, D) and (M, D).
+def set_scores(
+    images: Features,
+    reference: Features,
+    encoder: str,
+    signature: str,
+    ref: str,
+    families: Sequence[SetFamily] = ("fd", "kid"),
+) -> list[Score]:
+    """Return one entry for each of `families` between features (N, D) and (M, D), in their order.
 
     Args:
         encoder, signature: of the network that made the features. ref: what the reference is, for the signature.
     """
     n, n_real = len(images), len(reference)
+    manifold = cache(lambda: manifold_scores(images, reference, NEIGHBOURS))
     scores = []
-    for metric, distance in (
-        (set_metric_name("fd", encoder), frechet_distance),
-        (set_metric_name("kid", encoder), kernel_distance),
-    ):
-        signed = sign(metric, signature, f"{n}x{n_real}", ref=ref)
+    for family in families:
+        metric = set_metric_name(family, encoder)
+        settings = {"k": str(NEIGHBOURS)} if family in ManifoldScores._fields else {}
+        signed = sign(metric, signature, f"{n}x{n_real}", ref=ref, **settings)
         try:
-            value, _, interval = distance(images, reference)
+            value, interval, reason = _set_score(family, images, reference, manifold)
         except ValueError as error:
-            scores.append(Score(metric, signed, None, n, n_real, reason=str(error)))
-        else:
-            scores.append(Score(metric, signed, value, n, n_real, interval))
+            value, interval, reason = None, None, str(error)
+        scores.append(Score(metric, signed, value, n, n_real, interval, reason))
     return scores
+
+
+def _set_score(
+    family: SetFamily, images: Features, reference: Features, manifold: Callable[[], ManifoldScores]
+) -> tuple[float | None, Interval | None, str | None]:
+    """Return value, interval and reason; raises ValueError where the metric refuses the features."""
+    if family in _DISTANCES:
+        value, _, interval = _DISTANCES[family](images, reference)
+        return value, interval, None
+    if family == "fd_infinity":
+        extrapolated = frechet_infinity(images, reference, derive_seed("fd_infinity"))
+        return extrapolated.value, None, extrapolated.reason
+    parts: NDArray[np.float64] = getattr(manifold(), family)
+    interval = bootstrap_mean(parts, derive_seed("bootstrap", family))
+    return float(parts.mean()), interval and replace(interval, kind=f"{interval.kind}-balls-held"), None
 
 
 def pair_scores(

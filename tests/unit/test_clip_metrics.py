@@ -7,6 +7,7 @@ from ccbench.errors import UsageError
 from ccbench.metrics import METRICS, metric_info, set_metric_name, sign
 from ccbench.metrics.clip import clip_image, clip_score
 from ccbench.metrics.intervals import bootstrap_mean
+from ccbench.metrics.scores import set_scores
 
 
 def test_cosines_by_hand() -> None:
@@ -64,9 +65,28 @@ def test_names_and_signatures() -> None:
     assert set_metric_name("fd", "lite0") == "fd_lite0"
     assert all(metric_info(name) is info for name, info in METRICS.items())
     assert metric_info("kid_clip-vit-b-16").direction == "down"
+    assert metric_info("coverage_lite0").direction == "up"
+    assert metric_info("fd_infinity_lite0").title.endswith("infinitely many images, lite0 features")
     signature = sign("fd_lite0", "enc:lite0|w:01234567|resize:r", "2x3", ref="x@y")
     assert signature == "fd_lite0|enc:lite0|w:01234567|resize:r|n:2x3|ref:x@y|v:1"
     with pytest.raises(UsageError, match="clip_score"):
         metric_info("clip_scor")
     with pytest.raises(UsageError, match="unknown metric 'fd_inception'"):  # its name is fid
         metric_info("fd_inception")
+    with pytest.raises(UsageError, match="unknown metric"):
+        metric_info("fd_infinity_inception")
+
+
+def test_set_scores_of_every_family_have_a_value_or_a_reason() -> None:
+    rng = np.random.default_rng(0)
+    families = ("fd", "kid", "cmmd", "precision", "recall", "density", "coverage", "fd_infinity")
+    x, y = rng.normal(size=(30, 20)), rng.normal(size=(25, 20))
+    scores = set_scores(x, y, "lite0", "enc:lite0", "ref", families)
+    assert [score.metric for score in scores] == [f"{family}_lite0" for family in families]
+    assert [score.value is None for score in scores] == [False] * 7 + [True]
+    assert [score.interval is None for score in scores] == [False] * 7 + [True]
+    assert scores[-1].reason is not None and "n too small" in scores[-1].reason
+    assert scores[3].signature == "precision_lite0|enc:lite0|n:30x25|ref:ref|k:5|v:1"
+    assert set_scores(x, y, "lite0", "enc:lite0", "ref") == scores[:2]
+    few = set_scores(x[:5], y, "lite0", "enc:lite0", "ref", families)
+    assert few[3].reason is not None and "more than k = 5" in few[3].reason
