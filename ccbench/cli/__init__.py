@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from ccbench.cli import data, doctor, leaderboard, methods, protocols, run, score, synthesize, train
+from ccbench.cli import cache, data, doctor, leaderboard, methods, protocols, run, score, synthesize, train
 from ccbench.errors import CcbenchError
 
 __all__ = ["app", "execute", "main"]
@@ -35,6 +35,7 @@ app.command("methods")(methods.methods)
 app.command("doctor")(doctor.doctor)
 app.add_typer(protocols.app, name="protocols")
 app.add_typer(data.app, name="data")
+app.add_typer(cache.app, name="cache")
 app.add_typer(leaderboard.app, name="leaderboard")
 
 

@@ -28,6 +28,7 @@ def run(
     output: options.RunOutput = None,
     device: options.Device = "auto",
     limit: options.Limit = None,
+    no_cache: options.NoCache = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -38,7 +39,7 @@ def run(
         out.note(f"run: {folder.record.run_id} in {folder.path}")
         train_step(folder, data_root, device, out)
         fresh = synthesize_step(folder, data_root, device, out)
-        card = score_step(folder, data_root, device, out)
+        card = score_step(folder, data_root, device, no_cache, out)
         gallery_step(folder, data_root, fresh, out)
         out.json(_summary(folder, card))
         _show(folder, card, out)

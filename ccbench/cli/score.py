@@ -49,6 +49,7 @@ def score(
     text_weights: _TextWeights = None,
     data_root: options.DataRoot = None,
     device: options.Device = "auto",
+    no_cache: options.NoCache = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -61,7 +62,7 @@ def score(
                 f"{folder}: a run is scored as its protocol says; give the run folder alone, or --images and "
                 "--reference without it"
             )
-        _score_run(folder, data_root, device, out)
+        _score_run(folder, data_root, device, no_cache, out)
         return
     if images is None or reference is None:
         raise UsageError("score: give a run folder, or both --images DIR and --reference DIR")
@@ -76,24 +77,25 @@ def score(
         text_encoder=text_encoder,
         text_weights=text_weights,
         device=options.pick_device(device),
+        cache=options.open_cache(no_cache, out),
         progress=out.progress(),
     ).to_json()
     out.json({"images": images.name, "reference": reference.name, **card})
     show_scores(card, out)
 
 
-def _score_run(folder: Path, data_root: Path | None, device: str, out: Output) -> None:
+def _score_run(folder: Path, data_root: Path | None, device: str, no_cache: bool, out: Output) -> None:
     from ccbench.store import RunFolder
 
     with RunFolder.open(folder) as run:
         if run.record.status != "complete":
             raise UsageError(f"{folder}: the run is {run.record.status}, not complete; finish it with ccbench run")
-        card = score_step(run, data_root, device, out)
+        card = score_step(run, data_root, device, no_cache, out)
         out.json({"run_id": run.record.run_id, "output": str(run.path), **card})
         show_scores(card, out)
 
 
-def score_step(run: "RunFolder", data_root: Path | None, device: str, out: Output) -> dict[str, Any]:
+def score_step(run: "RunFolder", data_root: Path | None, device: str, no_cache: bool, out: Output) -> dict[str, Any]:
     """Score the run's images unless they are scored already; return the scorecard's JSON form."""
     card = run.scorecard()
     if card is not None:
@@ -117,6 +119,7 @@ def score_step(run: "RunFolder", data_root: Path | None, device: str, out: Outpu
         text_encoder=protocol.text_encoder,
         controls={VAE_CEILING: open_reconstruction(protocol.backbone, picked)},
         device=picked,
+        cache=options.open_cache(no_cache, out),
         progress=out.progress(),
     )
     run.write_scorecard(fresh)
