@@ -68,7 +68,7 @@ def entry_key(encoder: Encoder, batch: int) -> str:
     The batch's size is in it since kernels sum in another order at another size: features from the cache then equal
     computed ones to the last bit. What else is in the batch changes nothing.
     """
-    return f"{encoder.signature}|path:{encoder.path}|torch:{_torch_version()}|v:{FEATURE_VERSION}"
+    return f"{encoder.signature}|path:{encoder.path}|torch:{_torch_version()}|batch:{batch}|v:{FEATURE_VERSION}"
 
 
 @functools.cache
