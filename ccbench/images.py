@@ -5,6 +5,7 @@ import io
 import math
 import os
 import re
+import stat
 import struct
 import zlib
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 64_000_000  # above any endoscope's frame, below what a decompression bomb needs
+MAX_BYTES = 512 * 2**20  # twice what so many pixels take uncompressed
 MASK_THRESHOLD = 127  # Kvasir-SEG masks are JPEGs with 0..8 and 247..255: `> 0` would grow every polyp
 LOSSY_FORMATS = ("JPEG", "WEBP")  # their decoders may differ in the last bit
 _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
@@ -56,7 +58,7 @@ def read_image(path: Path) -> Image:
     """Return the image file as (H, W, 3) uint8 RGB with its EXIF orientation applied; transparency is dropped.
 
     Raises:
-        DataError: the file is missing, unreadable, truncated, not 8 bits a channel, or above `MAX_PIXELS`.
+        DataError: the file is missing, unreadable, truncated, not 8 bits a channel, above `MAX_PIXELS`, or animated.
     """
     return open_image(path).pixels
 
@@ -164,14 +166,18 @@ def is_image_name(path: Path) -> bool:
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Return the image files lying directly in `folder`, sorted by name; hidden files are left out.
+    """Return the image files lying directly in `folder`, sorted by name; hidden files and folders are left out.
+
+    Links are followed. One that leads nowhere is listed, so that reading it is an error and no image is lost.
 
     Raises:
-        DataError: the folder does not exist or holds no image.
+        DataError: the folder does not exist, holds no image, or one whose name cannot be written into a record.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: not a folder; give a folder of images")
-    files = [path for path in folder.iterdir() if is_image_name(path) and path.is_file()]
+    files = [path for path in folder.iterdir() if is_image_name(path) and not path.is_dir()]
+    if odd := [os.fsencode(path.name) for path in files if any("\ud800" <= sign <= "\udfff" for sign in path.name)]:
+        raise DataError(f"{folder}: {len(odd)} file names are not UTF-8, such as {odd[0]!r}; rename them")
     if not files:
         raise DataError(f"{folder}: holds no image; wanted files ending in {', '.join(IMAGE_SUFFIXES)}")
     return sorted(files, key=lambda path: path.name)
@@ -183,24 +189,54 @@ def open_image(path: Path) -> ImageFile:
     Raises:
         DataError: as `read_image`.
     """
+    return decode_image(read_bytes(path), path)
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return an image file's bytes.
+
+    Raises:
+        DataError: no such file, not a regular one (opening a pipe would wait for ever), or above `MAX_BYTES`.
+    """
     try:
-        with path.open("rb") as file:
-            is_tiff = file.read(4) in _TIFF_STARTS
-        samples = _read_tiff_samples(path) if is_tiff else None
-        return samples or _read_with_pillow(path)
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise DataError(f"{path}: not a regular file; wanted an image")
+        if status.st_size > MAX_BYTES:
+            raise DataError(f"{path}: {status.st_size:,} bytes, at most {MAX_BYTES:,} are read; scale it down")
+        return path.read_bytes()
     except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
+        what = "a link to a file that is not there" if path.is_symlink() else "no such file"
+        raise DataError(f"{path}: {what}") from error
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({_line(error)}); copy the file again or remove it") from error
+
+
+def decode_image(data: bytes, path: Path) -> ImageFile:
+    """Decode the bytes of an image file; `path` is named in errors.
+
+    Raises:
+        DataError: as `read_image`, but for what `read_bytes` finds.
+    """
+    try:
+        samples = _read_tiff_samples(data, path) if data[:4] in _TIFF_STARTS else None
+        return samples or _read_with_pillow(data, path)
     except PIL.UnidentifiedImageError as error:
         raise DataError(f"{path}: not an image that can be read; convert it to PNG or copy it again") from error
     except _DAMAGE as error:
         raise DataError(f"{path}: cannot be decoded ({_line(error)}); copy the file again or remove it") from error
 
 
-def _read_with_pillow(path: Path) -> ImageFile:
-    with PIL.Image.open(path) as picture:
+def _read_with_pillow(data: bytes, path: Path) -> ImageFile:
+    with PIL.Image.open(io.BytesIO(data)) as picture:
         _check_size(path, picture.width, picture.height)
-        if picture.mode not in _EIGHT_BIT_MODES:
-            raise DataError(f"{path}: pixel mode {picture.mode}, wanted 8 bits a channel; convert it to 8-bit PNG")
+        # Pillow calls a PNG of 16-bit colours RGB and drops the lower bytes: only its raw mode tells.
+        stored = next((word for tile in picture.tile for word in _words(tile.args) if ";16" in word), picture.mode)
+        if stored not in _EIGHT_BIT_MODES:
+            raise DataError(f"{path}: pixel mode {stored}, wanted 8 bits a channel; convert it to 8-bit PNG")
+        frames = getattr(picture, "n_frames", 1)
+        if frames > 1 and picture.format != "MPO":  # an MPO is a camera's JPEG with a preview behind it
+            raise DataError(f"{path}: holds {frames} pictures, wanted one; save the one that is meant by itself")
         picture.load()
         has_exif = not _TELLING_TAGS.isdisjoint(picture.getexif())
         upright = PIL.ImageOps.exif_transpose(picture).convert("RGB")
@@ -208,14 +244,19 @@ def _read_with_pillow(path: Path) -> ImageFile:
         return ImageFile(np.array(upright, dtype=np.uint8), name, picture.mode, has_exif)
 
 
-def _read_tiff_samples(path: Path) -> ImageFile | None:
+def _words(args: object) -> list[str]:
+    """Return the words among a tile's decoder arguments, which are a word or a tuple."""
+    return [word for word in (args if isinstance(args, tuple) else (args,)) if isinstance(word, str)]
+
+
+def _read_tiff_samples(data: bytes, path: Path) -> ImageFile | None:
     """Decode a TIFF of three samples a pixel that calls itself grey, as CVC-ClinicDB's; None for any other TIFF.
 
     Pillow refuses these files, and OpenCV returns their red channel without an error.
     """
     import tifffile
 
-    with tifffile.TiffFile(path) as file:
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages.first
         if not isinstance(page, tifffile.TiffPage):
             return None
@@ -224,7 +265,7 @@ def _read_tiff_samples(path: Path) -> ImageFile | None:
             raise DataError(f"{path}: {page.bitspersample} bits a channel, wanted 8; convert it to 8-bit PNG")
         if page.photometric != tifffile.PHOTOMETRIC.MINISBLACK or page.samplesperpixel < 3:
             return None
-        _check_strips(page, path.stat().st_size)
+        _check_strips(page, len(data))
         samples = page.asarray()
         if page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
             samples = np.moveaxis(samples, 0, -1)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ccbench.errors import UsageError
 from ccbench.plugin import Method
@@ -14,6 +14,8 @@ from ccbench.plugin import Method
 GROUP = "ccbench.methods"
 
 KEBAB_CASE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+T = TypeVar("T")
 
 STALE_HINT = "if you just added it, run the editable install again (pip install -e .)"
 
@@ -34,7 +36,9 @@ class MethodEntry:
 
 
 @dataclass(frozen=True)
-class _Offer:
+class Offer:
+    """An entry point with the package that offers it."""
+
     point: EntryPoint
     distribution: str
     version: str
@@ -47,7 +51,7 @@ def list_methods() -> list[MethodEntry]:
     Raises:
         UsageError: two installed packages offer a method of one name.
     """
-    return [_load(offer) for _, offer in sorted(_offers().items())]
+    return [_load(offer) for _, offer in sorted(find_offers(GROUP, "method").items())]
 
 
 def find_entry(name: str, option: str = "--method") -> MethodEntry:
@@ -56,7 +60,7 @@ def find_entry(name: str, option: str = "--method") -> MethodEntry:
     Raises:
         UsageError: no such method (the nearest name is given), or two of one name.
     """
-    offers = _offers()
+    offers = find_offers(GROUP, "method")
     if name in offers:
         return _load(offers[name])
     near = difflib.get_close_matches(name, offers, n=1)
@@ -72,7 +76,7 @@ def check_new_name(name: str, where: str) -> None:
     """
     if not KEBAB_CASE.fullmatch(name):
         raise UsageError(f"{where}: found {name!r}, wanted lower case letters, digits and single hyphens: my-method")
-    if name in (offers := _offers()):
+    if name in (offers := find_offers(GROUP, "method")):
         owner = f"{offers[name].distribution} {offers[name].version}"
         raise UsageError(f"{where}: {name!r} is the name of a method that {owner} offers; choose another name")
 
@@ -92,47 +96,51 @@ def find_method(name: str, option: str = "--method") -> Method[Any]:
     return entry.method
 
 
-def _offers() -> dict[str, _Offer]:
-    found: dict[str, _Offer] = {}
-    for offer in _scan():
+def find_offers(group: str, kind: str) -> dict[str, Offer]:
+    """Return what installed packages offer in an entry-point group, by name; `kind` is its word in errors.
+
+    Raises:
+        UsageError: two of one name.
+    """
+    found: dict[str, Offer] = {}
+    for offer in _scan(group):
         name = offer.point.name
         other = found.setdefault(name, offer)
         if other.place != offer.place or other.distribution != offer.distribution:
             raise UsageError(
-                f"method {name!r} is offered twice: by {other.distribution} {other.version} in {other.place} and by "
+                f"{kind} {name!r} is offered twice: by {other.distribution} {other.version} in {other.place} and by "
                 f"{offer.distribution} {offer.version} in {offer.place}; uninstall one of them"
             )
         if other.point.value != offer.point.value:
             raise UsageError(
-                f"method {name!r} is offered twice by {offer.distribution} {offer.version}: {other.point.value} and "
+                f"{kind} {name!r} is offered twice by {offer.distribution} {offer.version}: {other.point.value} and "
                 f"{offer.point.value}; give one another name"
             )
     return found
 
 
-def _scan() -> Iterator[_Offer]:
+def _scan(group: str) -> Iterator[Offer]:
     # Not importlib.metadata.entry_points(): of two distributions with one name it silently drops the second.
     for distribution in distributions():
-        for point in distribution.entry_points.select(group=GROUP):
+        for point in distribution.entry_points.select(group=group):
             name = re.sub(r"[-_.]+", "-", distribution.name).lower()
-            yield _Offer(point, name, distribution.version, str(Path(str(distribution.locate_file(""))).resolve()))
+            yield Offer(point, name, distribution.version, str(Path(str(distribution.locate_file(""))).resolve()))
 
 
-def _load(offer: _Offer) -> MethodEntry:
-    method, error = None, None
+def load_offer(offer: Offer, kind: type[T]) -> tuple[T | None, str | None]:
+    """Return what an entry point names, or one line on why it is no `kind`."""
     try:
         loaded = offer.point.load()
     except Exception as problem:  # noqa: BLE001 - a plugin may raise anything when imported, and is listed with it
-        error = _one_line(problem)
-    else:
-        if not isinstance(loaded, Method):
-            error = f"{offer.point.value} is a {type(loaded).__name__}, wanted a ccbench Method"
-        elif loaded.info.name != offer.point.name:
-            error = f"its card says {loaded.info.name!r} and its entry point {offer.point.name!r}; they must be equal"
-        else:
-            method = loaded
+        return None, " ".join(f"{type(problem).__name__}: {problem}".split())
+    if not isinstance(loaded, kind):
+        return None, f"{offer.point.value} is a {type(loaded).__name__}, wanted a ccbench {kind.__name__}"
+    return loaded, None
+
+
+def _load(offer: Offer) -> MethodEntry:
+    method, error = load_offer(offer, Method)
+    if method is not None and method.info.name != offer.point.name:
+        error = f"its card says {method.info.name!r} and its entry point {offer.point.name!r}; they must be equal"
+        method = None
     return MethodEntry(offer.point.name, method, error, offer.distribution, offer.version)
-
-
-def _one_line(problem: Exception) -> str:
-    return " ".join(f"{type(problem).__name__}: {problem}".split())

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from ccbench.errors import DataError, MissingError
 from ccbench.features import Encoder, TextImageEncoder, open_encoder, open_text_encoder
-from ccbench.features.pipeline import EncodedSet, encode_set
-from ccbench.images import list_images, read_image
+from ccbench.features.cache import FeatureCache
+from ccbench.features.pipeline import EncodedSet, encode_files, encode_set
+from ccbench.images import list_images
 from ccbench.metrics.scores import PairScores, no_pair_scores, pair_scores, set_scores
 from ccbench.prompts import match_prompts, read_prompts
 from ccbench.scorecard import Scorecard, SourceScores, per_sample_table, score_from_json, score_to_json
@@ -46,6 +47,7 @@ def score_synthesis(
     text_encoder: str,
     controls: Mapping[str, Callable[[Image], Image]] = MappingProxyType({}),
     device: str = "cpu",
+    cache: FeatureCache | None = None,
     progress: Progress = SilentProgress(),
 ) -> Scorecard:
     """Score the images of one synthesis; every file is decoded once, and the real test images once more per control.
@@ -59,6 +61,7 @@ def score_synthesis(
             such as `phantom-128-train@0123456789ab`.
         controls: name -> what is done to each real test image before it is scored as if it were synthetic, such as
             "vae-ceiling": the way through the backbone's VAE and back.
+        cache: where features are looked up and kept; None = all are computed. It changes no score.
 
     Raises:
         DataError: counts differ, or images cannot be decoded. MissingError: an encoder's weights are not there.
@@ -71,11 +74,15 @@ def score_synthesis(
     both: list[Encoder] = [network, clip]
 
     def changed(name: str, change: Callable[[Image], Image]) -> EncodedSet:
-        return encode_set(lambda i: change(test[i].image), len(test), both, f"encoding {name}", progress)
+        return encode_set(lambda i: change(test[i].image), len(test), both, f"encoding {name}", progress, cache=cache)
 
-    made = encode_set(_reader(images), len(images), both, "encoding synthetic images", progress)
-    real = encode_set(pairs.load, len(test), both, "encoding real test images", progress)
-    target = encode_set(known.load, len(reference), [network], "encoding reference images", progress)
+    def streamed(part: _StreamedPairs, count: int, encoders: list[Encoder], name: str) -> EncodedSet:
+        # One worker: the pairs' short parts are kept in the order of the calls.
+        return encode_set(part.load, count, encoders, f"encoding {name} images", progress, cache=cache, workers=1)
+
+    made = encode_files(images, both, "encoding synthetic images", progress, cache=cache)
+    real = streamed(pairs, len(test), both, "real test")
+    target = streamed(known, len(reference), [network], "reference")
     panel = _Panel(network, clip, target, reference_id, real, clip.encode_texts(pairs.prompts), pairs)
     others = {name: changed(name, change) for name, change in controls.items()}
     score, image = panel.score_pairs(made)
@@ -106,6 +113,7 @@ def score_folders(
     text_encoder: str | None,
     text_weights: Path | None,
     device: str = "cpu",
+    cache: FeatureCache | None = None,
     progress: Progress = SilentProgress(),
 ) -> Scorecard:
     """Score a folder of images against a folder of reference images, whatever made them.
@@ -116,6 +124,7 @@ def score_folders(
 
     Args:
         text_encoder: None = the shipped one, where it is needed and there.
+        cache: as in `score_synthesis`.
 
     Raises:
         DataError: an empty folder, images that cannot be decoded, prompts that do not cover the images.
@@ -129,9 +138,9 @@ def score_folders(
     if lines is not None or order is not None:
         clip, missing = _open_clip(text_encoder, text_weights, device)
     both = [network] if clip is None else [network, clip]
-    made = encode_set(_reader(files), len(files), both, f"encoding {images}", progress)
+    made = encode_files(files, both, f"encoding {images}", progress, cache=cache)
     needed = both if order is not None else [network]
-    real = encode_set(_reader(real_files), len(real_files), needed, f"encoding {reference}", progress)
+    real = encode_files(real_files, needed, f"encoding {reference}", progress, cache=cache)
 
     texts: _Partners | str = missing or "no prompts were given"
     partners: _Partners | str = missing or unpaired
@@ -239,10 +248,6 @@ class _Panel:
 
     def _prompts(self) -> _Partners:
         return _Partners(self.texts, f"prompts@{_digest(sorted(self.pairs.prompts))}")
-
-
-def _reader(files: Sequence[Path]) -> Callable[[int], Image]:
-    return lambda index: read_image(files[index])
 
 
 def _encode_texts(clip: TextImageEncoder, texts: Sequence[str]) -> _Partners:

@@ -39,6 +39,11 @@ def format_count(count: int) -> str:
     return str(count)
 
 
+def format_bytes(size: int) -> str:
+    """Return a size for people, such as `1.7 MB`."""
+    return f"{format_count(size)}{'' if size >= 1000 else ' '}B"
+
+
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Return a GitHub table; the columns numbered in `right` are aligned to the right."""
     rule = ["---:" if index in right else "---" for index in range(len(header))]

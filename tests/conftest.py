@@ -19,13 +19,19 @@ Install = Callable[..., Path]
 def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
     """Return a function that makes a distribution with entry points visible, as an installed wheel would be."""
 
-    def install(points: dict[str, str], name: str = "fake-plugin", version: str = "1.2.3", place: str = "site") -> Path:
+    def install(
+        points: dict[str, str],
+        name: str = "fake-plugin",
+        version: str = "1.2.3",
+        place: str = "site",
+        group: str = "ccbench.methods",
+    ) -> Path:
         site = tmp_path / place
         info = site / f"{name.replace('-', '_')}-{version}.dist-info"
         info.mkdir(parents=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
         lines = [f"{key} = {value}" for key, value in points.items()]
-        (info / "entry_points.txt").write_text("\n".join(["[ccbench.methods]", *lines, ""]))
+        (info / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines, ""]))
         monkeypatch.syspath_prepend(site)
         importlib.invalidate_caches()
         return site

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from ccbench.cli import data, doctor, leaderboard, methods, protocols, run, score, synthesize, train
+from ccbench.cli import cache, data, doctor, leaderboard, methods, protocols, run, score, synthesize, train
 from ccbench.errors import CcbenchError
 from ccbench.provenance import process_rank
 
@@ -36,6 +36,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(methods.app, name="methods")
 app.add_typer(protocols.app, name="protocols")
 app.add_typer(data.app, name="data")
+app.add_typer(cache.app, name="cache")
 app.add_typer(leaderboard.app, name="leaderboard")
 
 

@@ -80,7 +80,7 @@ def _machine() -> list[Finding]:
 
 def _weights() -> list[Finding]:
     from ccbench.assets import locate_backbone
-    from ccbench.features import ENCODERS
+    from ccbench.features import list_encoders
     from ccbench.protocols import PROTOCOLS
 
     users: dict[str, list[str]] = {}
@@ -90,9 +90,18 @@ def _weights() -> list[Finding]:
         _look(f"backbone {name}", partial(locate_backbone, name), f"protocols {', '.join(protocols)}")
         for name, protocols in users.items()
     ]
-    return looked + [
-        _look(f"encoder {spec.name}", partial(spec.find, True), spec.unlocks) for spec in ENCODERS.values()
-    ]
+    try:
+        entries = list_encoders()
+    except UsageError as error:
+        return [*looked, Finding("weights", "encoders", False, _line(error), "every encoder that is not ours")]
+    for entry in entries:
+        if entry.spec is not None:
+            looked.append(_look(f"encoder {entry.name}", partial(entry.spec.find, True), entry.spec.unlocks))
+        else:
+            looked.append(
+                Finding("weights", f"encoder {entry.name}", False, str(entry.error), f"what {entry.source} adds")
+            )
+    return looked
 
 
 def _look(name: str, find: Callable[[], str | Path], unlocks: str) -> Finding:

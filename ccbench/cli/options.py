@@ -10,7 +10,9 @@ import typer
 from ccbench.errors import UsageError
 
 if TYPE_CHECKING:
+    from ccbench.cli.output import Output
     from ccbench.config import RunConfig
+    from ccbench.features.cache import FeatureCache
     from ccbench.store import RunFolder
 
 
@@ -63,6 +65,9 @@ Limit = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")]
+NoCache = Annotated[
+    bool, typer.Option("--no-cache", help="Compute every feature; neither read nor fill the feature cache.")
+]
 
 DEFAULT_PROTOCOL = "phantom-128"
 
@@ -109,6 +114,13 @@ class RunOptions:
 
         config, path = self.resolve()
         return RunFolder.open(path, config)
+
+
+def open_cache(no_cache: bool, out: "Output") -> "FeatureCache | None":
+    """Return the user's feature cache, or None where it is not wanted."""
+    from ccbench.features.cache import FeatureCache, default_folder
+
+    return None if no_cache else FeatureCache(default_folder(), out.note)
 
 
 def pick_device(name: str) -> str:

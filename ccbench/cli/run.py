@@ -46,6 +46,7 @@ def run(
     title: outside.Title = None,
     licence: outside.Licence = None,
     code: outside.Code = None,
+    no_cache: options.NoCache = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -67,7 +68,7 @@ def run(
             if folder.following:
                 return  # sampling and scoring are the first process's
             fresh = synthesize_step(folder, data_root, device, source, out)
-        card = score_step(folder, data_root, device, source, out)
+        card = score_step(folder, data_root, device, source, no_cache, out)
         gallery_step(folder, data_root, fresh, out)
         out.json(_summary(folder, card))
         _show(folder, card, out)

@@ -52,6 +52,7 @@ def score(
     device: options.Device = "auto",
     backbone: options.Backbone = None,
     allow_pickle: options.AllowPickle = False,
+    no_cache: options.NoCache = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -64,7 +65,7 @@ def score(
                 f"{folder}: a run is scored as its protocol says; give the run folder alone, or --images and "
                 "--reference without it"
             )
-        _score_run(folder, data_root, device, BackboneSource(backbone, allow_pickle), out)
+        _score_run(folder, data_root, device, BackboneSource(backbone, allow_pickle), no_cache, out)
         return
     if images is None or reference is None:
         raise UsageError("score: give a run folder, or both --images DIR and --reference DIR")
@@ -79,25 +80,28 @@ def score(
         text_encoder=text_encoder,
         text_weights=text_weights,
         device=options.pick_device(device),
+        cache=options.open_cache(no_cache, out),
         progress=out.progress(),
     ).to_json()
     out.json({"images": images.name, "reference": reference.name, **card})
     show_scores(card, out)
 
 
-def _score_run(folder: Path, data_root: Path | None, device: str, backbone: BackboneSource, out: Output) -> None:
+def _score_run(
+    folder: Path, data_root: Path | None, device: str, backbone: BackboneSource, no_cache: bool, out: Output
+) -> None:
     from ccbench.store import RunFolder
 
     with RunFolder.open(folder) as run:
         if run.record.status != "complete":
             raise UsageError(f"{folder}: the run is {run.record.status}, not complete; finish it with ccbench run")
-        card = score_step(run, data_root, device, backbone, out)
+        card = score_step(run, data_root, device, backbone, no_cache, out)
         out.json({"run_id": run.record.run_id, "output": str(run.path), **card})
         show_scores(card, out)
 
 
 def score_step(
-    run: "RunFolder", data_root: Path | None, device: str, backbone: BackboneSource, out: Output
+    run: "RunFolder", data_root: Path | None, device: str, backbone: BackboneSource, no_cache: bool, out: Output
 ) -> dict[str, Any]:
     """Score the run's images unless they are scored already; return the scorecard's JSON form."""
     card = run.scorecard()
@@ -123,6 +127,7 @@ def score_step(
         text_encoder=protocol.text_encoder,
         controls={VAE_CEILING: open_reconstruction(reference, picked, backbone.allow_pickle)},
         device=picked,
+        cache=options.open_cache(no_cache, out),
         progress=out.progress(),
     )
     run.write_scorecard(fresh)

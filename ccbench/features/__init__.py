@@ -1,17 +1,35 @@
-"""Encoders by name. Importing this imports no torch; opening an encoder does."""
+"""Encoders by name. Importing this imports no torch; opening an encoder does.
+
+Installed packages add their own through the entry-point group `ccbench.encoders`: the point names an `EncoderSpec`.
+"""
 
 import difflib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 from ccbench.errors import MissingError, UsageError
 from ccbench.features import weights as _weights
 from ccbench.features.base import Encoder, TextImageEncoder
+from ccbench.registry import STALE_HINT, Offer, find_offers, load_offer
 
-__all__ = ["ENCODERS", "Encoder", "EncoderSpec", "TextImageEncoder", "open_encoder", "open_text_encoder"]
+__all__ = [
+    "ENCODERS",
+    "GROUP",
+    "Encoder",
+    "EncoderEntry",
+    "EncoderSpec",
+    "TextImageEncoder",
+    "find_spec",
+    "list_encoders",
+    "open_encoder",
+    "open_text_encoder",
+]
+
+GROUP = "ccbench.encoders"
 
 
 @dataclass(frozen=True)
@@ -22,7 +40,7 @@ class EncoderSpec:
         texts: whether it is a `TextImageEncoder`. dim: width of its features, None where its weights decide.
         weights: what file or folder it reads. source: where that comes from. unlocks: what needs this encoder.
         find: `find(offline) -> Path` of the weights; `MissingError` says what to put where. Imports no torch offline.
-        module: its file; `open(weights, device)` in it returns the encoder.
+        module: its file. opener: name of the function in it that returns the encoder of `(weights, device)`.
     """
 
     name: str
@@ -34,6 +52,7 @@ class EncoderSpec:
     unlocks: str
     find: Callable[[bool], Path]
     module: str
+    opener: str = "open"
 
 
 ENCODERS: dict[str, EncoderSpec] = {
@@ -72,19 +91,92 @@ ENCODERS: dict[str, EncoderSpec] = {
             find=_weights.find_inception,
             module="ccbench.features.inception",
         ),
+        *(
+            EncoderSpec(
+                name=name,
+                title=f"CLIP {title}, OpenAI (open_clip)",
+                texts=True,
+                dim=dim,
+                weights=_weights.CLIP_FILE,
+                source=f"the hub's {_weights.CLIP_REPOSITORIES[name]}, or a local file",
+                unlocks=f"clip_score and clip_image {unlocks}",
+                find=partial(_weights.find_clip, name),
+                module="ccbench.features.open_clip_vit",
+                opener=opener,
+            )
+            for name, title, dim, unlocks, opener in (
+                ("clip-vit-b-16", "ViT-B/16", 512, "as the papers print them", "open_b_16"),
+                ("clip-vit-b-32", "ViT-B/32", 512, "with this encoder", "open_b_32"),
+                ("clip-vit-l-14", "ViT-L/14", 768, "with this encoder", "open_l_14"),
+            )
+        ),
         EncoderSpec(
-            name="clip-vit-b-16",
-            title="CLIP ViT-B/16, OpenAI (open_clip)",
-            texts=True,
-            dim=512,
-            weights=_weights.CLIP_FILE,
-            source=f"the hub's {_weights.CLIP_REPOSITORY}, or a local file",
-            unlocks="clip_score and clip_image as the papers print them",
-            find=_weights.find_clip_vit_b_16,
-            module="ccbench.features.open_clip_vit",
+            name="dinov2",
+            title="DINOv2 ViT-S/14, B/14 or L/14 at 224 px (timm)",
+            texts=False,
+            dim=None,
+            weights="model.safetensors",
+            source=f"the hub's {_weights.DINO_REPOSITORY}, or a local file of timm's or Meta's",
+            unlocks="fd_dinov2, kid_dinov2",
+            find=_weights.find_dinov2,
+            module="ccbench.features.dinov2",
         ),
     )
 }
+
+
+@dataclass(frozen=True)
+class EncoderEntry:
+    """One encoder, ours or an installed one; exactly one of `spec` and `error` is given."""
+
+    name: str
+    spec: EncoderSpec | None
+    error: str | None = None
+    source: str = "ccbench"
+
+
+def list_encoders() -> list[EncoderEntry]:
+    """List our encoders, then installed ones by name, the broken ones with their error. Imports no torch.
+
+    Raises:
+        UsageError: two packages offer an encoder of one name, or one of a name of ours.
+    """
+    own = [EncoderEntry(name, spec) for name, spec in ENCODERS.items()]
+    offers = find_offers(GROUP, "encoder")
+    if doubled := sorted(offers.keys() & ENCODERS.keys()):
+        offer = offers[doubled[0]]
+        raise UsageError(
+            f"encoder {doubled[0]!r} of {offer.distribution} {offer.version} has the name of one of ours; rename it"
+        )
+    return own + [_entry(offer) for _, offer in sorted(offers.items())]
+
+
+def find_spec(name: str) -> EncoderSpec:
+    """Return the card of the encoder called `name`.
+
+    Raises:
+        UsageError: unknown name, a broken plugin, or as `list_encoders`.
+    """
+    if name in ENCODERS:  # ours open whatever is installed beside them
+        return ENCODERS[name]
+    entries = {entry.name: entry for entry in list_encoders()}
+    if name not in entries:
+        near = difflib.get_close_matches(name, entries, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(entries)}"
+        raise UsageError(f"unknown encoder {name!r}; {hint} ({STALE_HINT})")
+    entry = entries[name]
+    if entry.spec is None:
+        raise UsageError(f"encoder {name!r} of {entry.source} cannot be loaded: {entry.error}; repair or uninstall it")
+    return entry.spec
+
+
+def _entry(offer: Offer) -> EncoderEntry:
+    source = f"{offer.distribution} {offer.version}"
+    spec, error = load_offer(offer, EncoderSpec)
+    if spec is not None and spec.name != offer.point.name:
+        error = f"its card says {spec.name!r} and its entry point {offer.point.name!r}; they must be equal"
+        spec = None
+    return EncoderEntry(offer.point.name, spec, error, source)
 
 
 def open_encoder(name: str, *, weights: Path | None = None, device: str = "cpu", offline: bool = True) -> Encoder:
@@ -98,14 +190,10 @@ def open_encoder(name: str, *, weights: Path | None = None, device: str = "cpu",
         UsageError: unknown name. MissingError: weights not there; says what to put where.
         DataError: a weights file that is corrupt or another network's. VerificationError: not the pinned weights.
     """
-    if name not in ENCODERS:
-        near = difflib.get_close_matches(name, ENCODERS, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(ENCODERS)}"
-        raise UsageError(f"unknown encoder {name!r}; {hint}")
-    spec = ENCODERS[name]
+    spec = find_spec(name)
     if weights is not None and not weights.exists():
         raise MissingError(f"encoder {name}: {weights} does not exist; wanted {spec.weights} ({spec.source})")
-    opener = cast(Callable[[Path, str], Encoder], importlib.import_module(spec.module).open)
+    opener = cast(Callable[[Path, str], Encoder], getattr(importlib.import_module(spec.module), spec.opener))
     return opener(weights if weights is not None else spec.find(offline), device)
 
 
@@ -113,7 +201,7 @@ def open_text_encoder(
     name: str, *, weights: Path | None = None, device: str = "cpu", offline: bool = True
 ) -> TextImageEncoder:
     """Return an encoder that also reads text; as `open_encoder`, and `UsageError` for one that does not."""
-    if name in ENCODERS and not ENCODERS[name].texts:
-        known = ", ".join(spec.name for spec in ENCODERS.values() if spec.texts)
+    if not find_spec(name).texts:
+        known = ", ".join(entry.name for entry in list_encoders() if entry.spec is not None and entry.spec.texts)
         raise UsageError(f"encoder {name!r} does not read text; those that do: {known}")
     return cast(TextImageEncoder, open_encoder(name, weights=weights, device=device, offline=offline))

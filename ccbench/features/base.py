@@ -25,11 +25,13 @@ class Encoder(Protocol):
     Attributes:
         id: name in `ENCODERS`. dim: width of the features.
         signature: encoder, first 8 hex digits of its weights' sha256, and its own resize.
+        path: how it is computed here, such as `eager cpu`; it may change the last digits, so cached features name it.
     """
 
     id: str
     signature: str
     dim: int
+    path: str
 
     def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """Return (N, D) features of N uint8 RGB images of any sizes, in order."""

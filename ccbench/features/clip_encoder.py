@@ -70,6 +70,7 @@ class ClipEncoder:
         resize = f"clean-{preprocess.interpolation}{size}{_RESIZES[preprocess.resize_mode]}"
         self.id = name
         self.signature = f"enc:{name}|w:{sha256_file(weights)[:8]}|resize:{resize}"
+        self.path = f"eager {device}"
         self._network = network.to(device)
         self._transform = image_transform_v2(preprocess, is_train=False)
         self._tokenize = tokenize

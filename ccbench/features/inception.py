@@ -25,6 +25,7 @@ class InceptionEncoder:
 
     def __init__(self, weights: Path, device: str) -> None:
         self.signature = f"enc:inception-tf1|w:{sha256_file(weights)[:8]}|resize:tf1-bilinear299"
+        self.path = f"eager {device}"
         self._device = device
         self._network = _load(weights).to(device).to(memory_format=torch.channels_last)
 

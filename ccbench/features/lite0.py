@@ -31,6 +31,7 @@ class Lite0Encoder:
 
     def __init__(self, weights: Path, device: str, size: int = SIZE) -> None:
         self.signature = f"enc:lite0|w:{sha256_file(weights)[:8]}|resize:clean-bicubic{size}"
+        self.path = f"eager {device}"
         self._device, self._size = device, size
         self._network = load_lite0(weights).to(device).to(memory_format=torch.channels_last)
 

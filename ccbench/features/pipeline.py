@@ -1,17 +1,30 @@
-"""One pass over a set of images: each is decoded once, and goes through every encoder while it is in memory."""
+"""One pass over a set of images: each is decoded once, and goes through every encoder while it is in memory.
 
+Worker threads read, hash and decode ahead of the encoders; decoders let go of Python's lock. What is held does not grow
+with the set: one batch, as many images ahead, and the features.
+"""
+
+import contextlib
 import hashlib
-from collections.abc import Callable, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ccbench.errors import DataError
-from ccbench.features.base import Encoder
+from ccbench.features.base import BATCH_SIZE, Encoder
+from ccbench.features.cache import FeatureCache, ImageFacts, entry_key
+from ccbench.images import decode_image, read_bytes
 from ccbench.types import Image, Progress
 
-CHUNK = 64  # images held at a time
+CHUNK = BATCH_SIZE  # images held at a time, and as many again that are decoded ahead
+NAMED = 3  # unreadable images that an error names; it counts all
 CONSTANT_RANGE = 2  # grey levels: an image whose channels vary no more than this shows nothing
 
 
@@ -57,47 +70,176 @@ class EncodedSet:
         return hashlib.sha256("".join(sorted(self.digests)).encode()).hexdigest()[:12]
 
 
+class _Frame(NamedTuple):
+    """An image as the workers hand it over; without pixels where the cache holds all that is wanted of it."""
+
+    facts: ImageFacts
+    image: Image | None
+
+
 def encode_set(
     load: Callable[[int], Image],
     count: int,
     encoders: Sequence[Encoder],
     description: str,
     progress: Progress,
+    *,
+    cache: FeatureCache | None = None,
+    workers: int = 0,
 ) -> EncodedSet:
     """Return the features of images `load(0)` to `load(count - 1)`.
 
+    Args:
+        cache: where features are looked up by pixels, and kept. None = all are computed.
+        workers: threads that call `load`; 0 = the caller's. One calls it in order.
+
     Raises:
-        DataError: images could not be loaded: how many, and what the first one's trouble is.
+        DataError: images could not be loaded: how many, and what the first ones' trouble is; or an encoder's features
+            are not finite.
     """
+
+    def look(number: int) -> _Frame:
+        image = load(number)
+        return _Frame(_facts(image), image)
+
+    return _encode(look, load, count, encoders, description, progress, cache, workers)
+
+
+def encode_files(
+    files: Sequence[Path],
+    encoders: Sequence[Encoder],
+    description: str,
+    progress: Progress,
+    *,
+    cache: FeatureCache | None = None,
+) -> EncodedSet:
+    """Return the features of image files, as `encode_set`; a file whose features are cached is not decoded."""
+
+    def load(number: int) -> Image:
+        return decode_image(read_bytes(files[number]), files[number]).pixels
+
+    def look(number: int) -> _Frame:
+        data = read_bytes(files[number])
+        digest = hashlib.sha256(data).hexdigest()
+        known = cache.find_image(digest) if cache else None
+        if cache and known and cache.holds(known.pixels, _keys(encoders, number, len(files))):
+            return _Frame(known, None)
+        image = decode_image(data, files[number]).pixels
+        facts = _facts(image)
+        if cache and facts != known:
+            cache.add_image(digest, facts)
+        return _Frame(facts, image)
+
+    workers = min(4, os.cpu_count() or 1)
+    return _encode(look, load, len(files), encoders, description, progress, cache, workers)
+
+
+def _encode(
+    look: Callable[[int], _Frame],
+    load: Callable[[int], Image],
+    count: int,
+    encoders: Sequence[Encoder],
+    description: str,
+    progress: Progress,
+    cache: FeatureCache | None,
+    workers: int,
+) -> EncodedSet:
     networks = {encoder.id: encoder for encoder in encoders}
     features: dict[str, list[NDArray[np.float32]]] = {name: [] for name in networks}
-    digests: list[str] = []
-    sizes: list[tuple[int, int]] = []
-    flat: list[bool] = []
+    seen: list[ImageFacts] = []
     troubles: list[DataError] = []
-    with progress.step(description, count) as step:
+    with progress.step(description, count) as step, contextlib.closing(_look_ahead(look, count, workers)) as frames:
         for start in range(0, count, CHUNK):
-            images = _load_chunk(load, range(start, min(start + CHUNK, count)), troubles)
+            batch: list[_Frame] = []
+            for frame in (next(frames) for _ in range(start, min(start + CHUNK, count))):
+                (troubles if isinstance(frame, DataError) else batch).append(frame)  # type: ignore[arg-type]
             if not troubles:  # otherwise only the rest of the unreadable ones is counted
-                for name, network in networks.items():
-                    features[name].append(network.encode_images(images))
-                digests += [_digest(image) for image in images]
-                sizes += [(image.shape[0], image.shape[1]) for image in images]
-                flat += [_is_constant(image) for image in images]
+                rows = _encode_batch(batch, start, load, list(networks.values()), cache)
+                for name, part in zip(networks, rows, strict=True):
+                    features[name].append(part)
+                seen += [frame.facts for frame in batch]
             step.advance(min(CHUNK, count - start))
     if troubles:
-        raise DataError(f"{description}: {len(troubles)} of {count} images cannot be read; the first: {troubles[0]}")
-    return EncodedSet({name: np.concatenate(parts) for name, parts in features.items()}, digests, sizes, flat)
+        first = "; ".join(str(trouble) for trouble in troubles[:NAMED])
+        rest = f"; and {len(troubles) - NAMED} more" if len(troubles) > NAMED else ""
+        raise DataError(f"{description}: {len(troubles)} of {count} images cannot be read: {first}{rest}")
+    return EncodedSet(
+        {name: np.concatenate(parts) for name, parts in features.items()},
+        [facts.pixels for facts in seen],
+        [(facts.height, facts.width) for facts in seen],
+        [facts.flat for facts in seen],
+    )
 
 
-def _load_chunk(load: Callable[[int], Image], numbers: range, troubles: list[DataError]) -> list[Image]:
-    images = []
-    for number in numbers:
+def _look_ahead(look: Callable[[int], _Frame], count: int, workers: int) -> Generator[_Frame | DataError, None, None]:
+    """Yield what `look` gives for each image, in order, never more than `CHUNK` images ahead."""
+
+    def attempt(number: int) -> _Frame | DataError:
         try:
-            images.append(load(number))
+            return look(number)
         except DataError as error:
-            troubles.append(error)
-    return images
+            return error
+
+    if not workers:
+        yield from map(attempt, range(count))
+        return
+    pool = ThreadPoolExecutor(workers)
+    waiting: deque[Future[_Frame | DataError]] = deque()
+    try:
+        for number in range(count):
+            waiting.append(pool.submit(attempt, number))
+            if len(waiting) > CHUNK:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _encode_batch(
+    batch: Sequence[_Frame],
+    start: int,
+    load: Callable[[int], Image],
+    encoders: Sequence[Encoder],
+    cache: FeatureCache | None,
+) -> list[NDArray[np.float32]]:
+    """Return each encoder's features of a batch, of the whole of it from the cache or from the network."""
+    pixels = [frame.facts.pixels for frame in batch]
+    images: list[Image] = []
+    found = []
+    for encoder in encoders:
+        key = entry_key(encoder, len(batch)) if cache else ""
+        rows = cache.read(pixels, key, encoder.dim) if cache else None
+        if rows is None:
+            images = images or [_pixels(frame, start + place, load) for place, frame in enumerate(batch)]
+            rows = encoder.encode_images(images)
+            if bad := np.flatnonzero(~np.isfinite(rows).all(axis=1)).tolist():
+                raise DataError(
+                    f"encoder {encoder.id}: features of {len(bad)} of {len(batch)} images are not finite, the first of "
+                    f"image {start + bad[0]}; its weights are damaged or do not suit these images"
+                )
+            if cache:
+                cache.write(pixels, key, rows)
+        found.append(rows)
+    return found
+
+
+def _pixels(frame: _Frame, number: int, load: Callable[[int], Image]) -> Image:
+    if frame.image is not None:
+        return frame.image
+    image = load(number)  # its features were in the cache, those of another image of its batch were not
+    if _digest(image) != frame.facts.pixels:
+        raise DataError(f"image {number} has changed while it was scored; score again when the folder is at rest")
+    return image
+
+
+def _keys(encoders: Sequence[Encoder], number: int, count: int) -> list[str]:
+    batch = min(CHUNK, count - number // CHUNK * CHUNK)
+    return [entry_key(encoder, batch) for encoder in encoders]
+
+
+def _facts(image: Image) -> ImageFacts:
+    return ImageFacts(_digest(image), image.shape[0], image.shape[1], _is_constant(image))
 
 
 def _digest(image: Image) -> str:

@@ -12,8 +12,13 @@ from ccbench.images import sha256_file
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 INCEPTION_URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{INCEPTION_FILE}"
-CLIP_REPOSITORY = "timm/vit_base_patch16_clip_224.openai"
 CLIP_FILE = "open_clip_model.safetensors"
+CLIP_REPOSITORIES = {
+    "clip-vit-b-16": "timm/vit_base_patch16_clip_224.openai",
+    "clip-vit-b-32": "timm/vit_base_patch32_clip_224.openai",
+    "clip-vit-l-14": "timm/vit_large_patch14_clip_224.openai",
+}
+DINO_REPOSITORY = "timm/vit_base_patch14_dinov2.lvd142m"
 
 
 def find_lite0(offline: bool) -> Path:
@@ -57,19 +62,28 @@ def find_inception(offline: bool) -> Path:
     return path
 
 
-def find_clip_vit_b_16(offline: bool) -> Path:
-    """Return OpenAI's ViT-B/16 in the Hugging Face cache; fetch it there when allowed to."""
+def find_clip(encoder: str, offline: bool) -> Path:
+    """Return OpenAI's CLIP in the Hugging Face cache; fetch it there when allowed to."""
+    return _find_on_hub(encoder, CLIP_REPOSITORIES[encoder], CLIP_FILE, offline)
+
+
+def find_dinov2(offline: bool) -> Path:
+    """Return timm's DINOv2 ViT-B/14 in the Hugging Face cache; fetch it there when allowed to."""
+    return _find_on_hub("dinov2", DINO_REPOSITORY, "model.safetensors", offline)
+
+
+def _find_on_hub(encoder: str, repository: str, file: str, offline: bool) -> Path:
     import huggingface_hub
 
-    cached = huggingface_hub.try_to_load_from_cache(CLIP_REPOSITORY, CLIP_FILE)
+    cached = huggingface_hub.try_to_load_from_cache(repository, file)
     if isinstance(cached, str):
         return Path(cached)
     if offline:
         raise MissingError(
-            f"encoder clip-vit-b-16: no weights; give {CLIP_FILE} of the hub's {CLIP_REPOSITORY} as the text "
-            "encoder's weights file, or let the hub cache hold it"
+            f"encoder {encoder}: no weights; give {file} of the hub's {repository} as the encoder's weights file, "
+            f"or let the hub's cache hold it: hf download {repository} {file}"
         )
-    return Path(_fetch("clip-vit-b-16", lambda: huggingface_hub.hf_hub_download(CLIP_REPOSITORY, CLIP_FILE)))
+    return Path(_fetch(encoder, lambda: huggingface_hub.hf_hub_download(repository, file)))
 
 
 def _fetch_inception(path: Path) -> str:

@@ -17,6 +17,7 @@ from ccbench.scorecard import Scorecard
 def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """Return a function that runs one command line in an empty folder, as `ccbench` would."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CCBENCH_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("COLUMNS", "200")  # tables do not break words that a test looks for
 
     def run(*args: object) -> Finished:

@@ -138,9 +138,12 @@ def test_mini_clip_folders_that_do_not_fit(
     assert "\n" not in str(caught.value)
 
 
-def test_clip_vit_b_16_needs_quickgelu_and_its_own_tokens(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    # The real network is 600 MB; a narrow one in its place shows what is passed on.
-    config = open_clip.get_model_config("ViT-B-16-quickgelu")
+@pytest.mark.parametrize("kind", ["B-16", "B-32", "L-14"])
+def test_clip_vits_need_quickgelu_and_their_own_tokens(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
+) -> None:
+    # The real networks are 600 MB and more; a narrow one in its place shows what is passed on.
+    config = open_clip.get_model_config(f"ViT-{kind}-quickgelu")
     assert config["quick_gelu"] is True
     config["vision_cfg"].update(width=64, layers=1)
     config["text_cfg"].update(width=32, heads=2, layers=1)
@@ -149,8 +152,8 @@ def test_clip_vit_b_16_needs_quickgelu_and_its_own_tokens(monkeypatch: pytest.Mo
     monkeypatch.setattr(open_clip, "get_model_config", lambda name: asked.append(name) or config)
     network = open_clip.CLIP(**config).eval()
     torch.save(network.state_dict(), tmp_path / "clip.pt")
-    encoder = open_text_encoder("clip-vit-b-16", weights=tmp_path / "clip.pt")
-    assert asked == ["ViT-B-16-quickgelu"]
+    encoder = open_text_encoder(f"clip-vit-{kind.lower()}", weights=tmp_path / "clip.pt")
+    assert asked == [f"ViT-{kind}-quickgelu"]
     texts = ["a polyp on the left wall", "polyp " * 100, "Größe & <b>"]
     preprocess = open_clip.image_transform(224, is_train=False)
     with torch.inference_mode():
@@ -161,6 +164,34 @@ def test_clip_vit_b_16_needs_quickgelu_and_its_own_tokens(monkeypatch: pytest.Mo
     assert_features_equal(encoder.encode_texts(texts), expected_texts)
     assert_features_equal(encoder.encode_images(ODD[1:3]), expected_images)
     assert encoder.count_truncated(texts) == 1
+
+
+def test_dinov2_equals_timm_and_reads_the_file_of_the_last_training_stage(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        trained = timm.create_model("vit_small_patch14_dinov2", pretrained=False, num_classes=0).eval()
+        network = timm.create_model("vit_small_patch14_dinov2", pretrained=False, num_classes=0, img_size=224).eval()
+    rng = torch.Generator().manual_seed(0)
+    random = {key: 0.05 * torch.randn(value.shape, generator=rng) for key, value in trained.state_dict().items()}
+    trained.load_state_dict(random, assign=True)
+    state = {**trained.state_dict(), "mask_token": torch.zeros(1, 384)}  # as Meta's file has it
+    save_file({key: value.contiguous() for key, value in state.items()}, tmp_path / "dino.safetensors")
+    positions = random["pos_embed"][0, 1:].T.reshape(1, 384, 37, 37)
+    resized = torch.nn.functional.interpolate(positions, (16, 16), mode="bicubic", antialias=True)
+    random["pos_embed"] = torch.cat([random["pos_embed"][:, :1], resized.flatten(2).mT], dim=1)
+    network.load_state_dict(random, assign=True)
+    with torch.inference_mode():
+        x = np.stack([PIL.Image.fromarray(i).resize((224, 224), PIL.Image.Resampling.BICUBIC) for i in ODD[1:3]])
+        x = (x / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+        expected = network.forward_features(torch.tensor(x, dtype=torch.float32).permute(0, 3, 1, 2))[:, 0].numpy()
+    encoder = open_encoder("dinov2", weights=tmp_path / "dino.safetensors")
+    assert encoder.signature.startswith("enc:dinov2-vit-small|w:") and encoder.dim == 384
+    assert_features_equal(encoder.encode_images(ODD[1:3]), expected)
+    save_file({"cls_token": torch.zeros(1, 1, 384)}, tmp_path / "dino.safetensors")
+    with pytest.raises(DataError, match="does not fit vit_small_patch14_dinov2"):
+        open_encoder("dinov2", weights=tmp_path / "dino.safetensors")
+    save_file({"w": torch.zeros(1)}, tmp_path / "dino.safetensors")
+    with pytest.raises(DataError, match="is not DINOv2"):
+        open_encoder("dinov2", weights=tmp_path / "dino.safetensors")
 
 
 def test_encoding_is_repeatable_and_leaves_global_state_alone(tmp_path: Path) -> None:
@@ -184,7 +215,10 @@ def test_missing_weights_say_what_to_put_where(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr("ccbench.assets.WEIGHTS_ROOT", tmp_path)
     for name, words in (
         ("inception", "weights-inception-2015-12-05-6726825d.pth"),
-        ("clip-vit-b-16", "open_clip_model.safetensors"),
+        ("clip-vit-b-16", "open_clip_model.safetensors of the hub's timm/vit_base_patch16"),
+        ("clip-vit-b-32", "open_clip_model.safetensors of the hub's timm/vit_base_patch32"),
+        ("clip-vit-l-14", "open_clip_model.safetensors of the hub's timm/vit_large_patch14"),
+        ("dinov2", "model.safetensors of the hub's timm/vit_base_patch14_dinov2"),
         ("mini-clip", "card.json"),
     ):
         with pytest.raises(MissingError, match=words) as caught:
