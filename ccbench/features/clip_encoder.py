@@ -10,10 +10,13 @@ import torch
 from numpy.typing import NDArray
 from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.transform import PreprocessCfg, image_transform_v2
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 
 from ccbench.assets import load_state
 from ccbench.errors import DataError
 from ccbench.features.base import check_images, kept_random_state, run_batches
+from ccbench.features.fused import fuse
+from ccbench.features.paths import open_tower
 from ccbench.images import sha256_file
 from ccbench.types import Image
 
@@ -70,7 +73,6 @@ class ClipEncoder:
         resize = f"clean-{preprocess.interpolation}{size}{_RESIZES[preprocess.resize_mode]}"
         self.id = name
         self.signature = f"enc:{name}|w:{sha256_file(weights)[:8]}|resize:{resize}"
-        self.path = f"eager {device}"
         self._network = network.to(device)
         self._transform = image_transform_v2(preprocess, is_train=False)
         self._tokenize = tokenize
@@ -78,15 +80,19 @@ class ClipEncoder:
         self._length = int(network.context_length)
         self._device = device
         self.dim = dim
+        self._tower = open_tower(network.visual, self._prepare_images, self.signature, device, _fuse_vision)
+        self.path, self.path_error = self._tower.path, self._tower.error
 
     def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """Return (N, D) features, in order."""
         check_images(images, self.id)
-        return run_batches(images, self._prepare_images, self._network.encode_image, self.dim, self._device)
+        run, split = self._tower.run, self._tower.split
+        return run_batches(images, self._prepare_images, run, self.dim, self._device, split=split)
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return (N, D) features; of a long text the first 75 tokens count, both special tokens are kept."""
-        return run_batches(texts, self._prepare_texts, self._network.encode_text, self.dim, self._device)
+        split = self._device == "cpu"
+        return run_batches(texts, self._prepare_texts, self._forward_texts, self.dim, self._device, split=split)
 
     def count_truncated(self, texts: Sequence[str]) -> int:
         """Return how many texts have more tokens than the 75 that fit between the special ones."""
@@ -95,9 +101,49 @@ class ClipEncoder:
     def _prepare_images(self, images: Sequence[Image]) -> torch.Tensor:
         return torch.stack([self._transform(PIL.Image.fromarray(image)) for image in images])
 
+    def _forward_texts(self, tokens: torch.Tensor) -> torch.Tensor:
+        network = self._network
+        features: torch.Tensor
+        if not isinstance(network, CLIP) or network.attn_mask is None or network.text_pool_type != "argmax":
+            features = network.encode_text(tokens)
+            return features
+        # A causal mask lets nothing behind the end token into the features, so what is behind all of them is cut.
+        length = int(tokens.argmax(dim=1).max()) + 1
+        x = network.token_embedding(tokens[:, :length]) + network.positional_embedding[:length]
+        x = network.ln_final(network.transformer(x, attn_mask=network.attn_mask[:length, :length]))
+        features = x[torch.arange(len(x)), tokens.argmax(dim=1)]
+        projection = network.text_projection
+        features = projection(features) if isinstance(projection, torch.nn.Linear) else features @ projection
+        return features
+
     def _prepare_texts(self, texts: Sequence[str]) -> torch.Tensor:
         tokens = torch.full((len(texts), self._length), self._special.pad, dtype=torch.long)
         for row, text in enumerate(texts):
             ids = [self._special.begin, *self._tokenize(text)[: self._length - 2], self._special.end]
             tokens[row, : len(ids)] = torch.tensor(ids)
         return tokens
+
+
+def _fuse_vision(tower: torch.nn.Module) -> torch.nn.Module:
+    """Return `fuse(tower)`, a vision transformer's last block cut to the class token: no other is read after it."""
+    fused = fuse(tower)
+    if isinstance(fused, VisionTransformer) and fused.attn_pool is None and fused.pool_type == "tok":
+        blocks = fused.transformer.resblocks
+        if type(blocks[-1]) is ResidualAttentionBlock and not hasattr(blocks[-1], "ln_1_kv"):
+            blocks[-1] = _ClassTokenBlock(blocks[-1])
+    return fused
+
+
+class _ClassTokenBlock(torch.nn.Module):
+    """A last attention block that gives (B, 1, D), the class token, of (B, L, D)."""
+
+    def __init__(self, block: torch.nn.Module) -> None:
+        super().__init__()
+        self._block = block
+
+    def forward(self, x: torch.Tensor, attn_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """Return what the block would give for the first token."""
+        block, normed = self._block, self._block.ln_1(x)
+        token = x[:, :1] + block.ls_1(block.attention(normed[:, :1], normed, normed))
+        result: torch.Tensor = token + block.ls_2(block.mlp(block.ln_2(token)))
+        return result
