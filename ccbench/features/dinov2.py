@@ -31,7 +31,8 @@ class DinoEncoder:
         name, network = _load(weights)
         self.signature = f"enc:dinov2-{name}|w:{sha256_file(weights)[:8]}|resize:clean-bicubic{SIZE}"
         self.dim = int(network.num_features)
-        self._device, self._tower = device, open_tower(network.to(device), _prepare, self.signature, device)
+        self._device = device
+        self._tower = open_tower(lambda: network.to(device), _prepare, self.signature, device)
         self.path, self.path_error = self._tower.path, self._tower.error
 
     def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:

@@ -33,7 +33,7 @@ class InceptionEncoder:
         self.id = name
         self.signature = f"enc:inception-tf1|w:{sha256_file(weights)[:8]}|resize:{mode}{SIZE}"
         self._device, self._prepare = device, partial(_prepare, resize=resize)
-        self._tower = open_tower(_load(weights, name).to(device), self._prepare, self.signature, device)
+        self._tower = open_tower(lambda: _load(weights, name).to(device), self._prepare, self.signature, device)
         self.path, self.path_error = self._tower.path, self._tower.error
 
     def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:

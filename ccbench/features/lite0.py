@@ -33,7 +33,7 @@ class Lite0Encoder:
     def __init__(self, weights: Path, device: str, size: int = SIZE) -> None:
         self.signature = f"enc:lite0|w:{sha256_file(weights)[:8]}|resize:clean-bicubic{size}"
         self._device, self._prepare = device, partial(_prepare, size=size)
-        self._tower = open_tower(load_lite0(weights).to(device), self._prepare, self.signature, device)
+        self._tower = open_tower(lambda: load_lite0(weights).to(device), self._prepare, self.signature, device)
         self.path, self.path_error = self._tower.path, self._tower.error
 
     def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:

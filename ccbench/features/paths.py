@@ -9,6 +9,7 @@ the plain network is used. The verdict is kept under `CCBENCH_HOME`, for measuri
 """
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -16,7 +17,6 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -36,48 +36,66 @@ _VERSION = 1  # raise it when a path or the probes change
 Network = Callable[[torch.Tensor], torch.Tensor]
 
 
-class Tower(NamedTuple):
+class Tower:
     """An image tower as it will be run.
 
     Attributes:
-        run: features (B, D) of a prepared batch. path: such as `fused cpu`. error: that of the gate, 0.0 if plain.
+        path: such as `fused cpu`. error: what the gate measured, 0.0 if plain.
         split: whether a batch may be cut into pieces that run side by side.
     """
 
-    run: Network
-    path: str
-    error: float
-    split: bool
+    def __init__(self, make: Callable[[], Network], path: str, error: float, split: bool) -> None:
+        self._make, self.path, self.error, self.split = make, path, error, split
+
+    @functools.cached_property
+    def run(self) -> Network:
+        """Features (B, D) of a prepared batch."""
+        return self._make()
 
 
 def open_tower(
-    network: torch.nn.Module,
+    load: Callable[[], torch.nn.Module],
     prepare: Callable[[Sequence[Image]], torch.Tensor],
     signature: str,
     device: str,
     fuse: Callable[[torch.nn.Module], torch.nn.Module] = fuse,
 ) -> Tower:
-    """Return `network`, which is on `device`, on the path asked for if that passes the gate, else as it is.
+    """Return the tower on the path asked for if that passes the gate, else as it is.
 
     Args:
+        load: gives the plain network on `device`. Where a verdict on these weights is kept, it is not called before
+            the tower runs: a set whose features are all in the cache needs no network.
         prepare: makes the network's batch of images. signature: of the encoder, it names the verdict.
         fuse: makes the network of the path `fused`.
 
     Raises:
         UsageError: an unknown path, or one that the device does not have. MissingError: OpenVINO is not installed.
     """
-    name = _wanted(device)
-    plain = Tower(network, f"eager {device}", 0.0, device == "cpu")
+    name, split = _wanted(device), device == "cpu"
     if name == "eager":
-        return plain
-    probes = prepare(probe_images()).to(device)
-    fast = fuse(network) if name == "fused" else _BUILDERS[name](network, probes)
+        network = load()
+        return Tower(lambda: network, f"eager {device}", 0.0, split)
+    _check_installed(name)
+
+    def build(network: torch.nn.Module) -> Network:
+        if name == "fused":
+            return fuse(network)
+        return {"openvino": _openvino, "tf32": _tf32, "bf16": _bf16}[name](network, probes())
+
+    def probes() -> torch.Tensor:
+        return prepare(probe_images()).to(device)
+
     key = _key(signature, f"{name} {device}")
-    error = _kept_verdict(key)
+    error, make = _kept_verdict(key), lambda: build(load())
     if error is None:
-        error = _measure(network, fast, probes)
+        plain = load()
+        fast = build(plain)
+        error = _measure(plain, fast, probes())
         _keep_verdict(key, error)
-    return Tower(fast, f"{name} {device}", error, plain.split and name != "openvino") if error <= BOUND else plain
+        load, make = lambda: plain, lambda: fast
+    if not error <= BOUND:  # or not a number
+        return Tower(load, f"eager {device}", 0.0, split)
+    return Tower(make, f"{name} {device}", error, split and name != "openvino")
 
 
 def probe_images() -> list[Image]:
@@ -99,6 +117,11 @@ def _wanted(device: str) -> str:
     if name == "auto":
         return "fused" if device == "cpu" else "eager"
     return name
+
+
+def _check_installed(name: str) -> None:
+    if name == "openvino" and package_version("openvino") is None:
+        raise MissingError(f"{VARIABLE}: openvino is not installed; run: pip install 'ccbench[openvino]'")
 
 
 def _openvino(network: torch.nn.Module, probes: torch.Tensor) -> Network:
@@ -144,9 +167,6 @@ def _bf16(network: torch.nn.Module, probes: torch.Tensor) -> Network:
         return features.float()
 
     return run
-
-
-_BUILDERS = {"openvino": _openvino, "tf32": _tf32, "bf16": _bf16}
 
 
 @contextlib.contextmanager

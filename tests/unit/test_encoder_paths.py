@@ -1,7 +1,6 @@
 """The paths of the encoders' image towers, and the gate in front of them."""
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +9,12 @@ import pytest
 import torch
 
 from ccbench.errors import MissingError, UsageError
-from ccbench.features import open_encoder
+from ccbench.features import open_encoder, open_text_encoder
 from ccbench.features.base import PIECE, run_batches
+from ccbench.features.cache import FeatureCache
 from ccbench.features.fused import fuse
 from ccbench.features.paths import BOUND, VARIABLE, open_tower, probe_images
+from ccbench.features.pipeline import encode_texts
 from ccbench.types import Image
 from fake_encoders import random_images
 
@@ -63,7 +64,7 @@ def test_a_path_gives_the_plain_features(name: str, path: str, monkeypatch: pyte
 
 def test_openvino_is_used_only_when_asked_for_and_says_when_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_encoder("mini-clip").path == "fused cpu"
-    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setattr("ccbench.features.paths.package_version", lambda name: None)
     monkeypatch.setenv(VARIABLE, "openvino")
     with pytest.raises(MissingError, match=r"pip install 'ccbench\[openvino\]'"):
         open_encoder("mini-clip")
@@ -92,7 +93,7 @@ def test_the_gate_measures_the_largest_error_against_the_rms(
         hooked.register_forward_hook(lambda _, inputs, output: output + step * (torch.arange(8) == 5))
         return hooked
 
-    tower = open_tower(network, prepare, "enc:x", "cpu", wrong)
+    tower = open_tower(lambda: network, prepare, "enc:x", "cpu", wrong)
     assert tower.path == path
     assert tower.error == pytest.approx(change if path == "fused cpu" else 0.0, rel=0.1)
 
@@ -110,10 +111,11 @@ def test_fusing_leaves_the_network_alone_and_takes_its_norms_out() -> None:
 def test_the_verdict_is_kept_and_measured_again_for_other_weights_or_a_damaged_file(empty_home: Path) -> None:
     def runs(signature: str) -> int:
         network, calls = small_network(), []
-        network.register_forward_hook(lambda *_: calls.append(1))
         unhooked = small_network()
-        tower = open_tower(network, prepare, signature, "cpu", lambda _: fuse(unhooked))
-        assert tower.path == "fused cpu"
+        network.register_forward_hook(lambda *_: calls.append(1))
+        tower = open_tower(lambda: network, prepare, signature, "cpu", lambda _: fuse(unhooked))
+        assert tower.path == "fused cpu" and 0 < tower.error < BOUND
+        assert relative_error(tower.run(prepare(IMAGES)).numpy(), unhooked(prepare(IMAGES)).numpy()) < BOUND
         return len(calls)
 
     assert [runs("enc:x|w:1"), runs("enc:x|w:1"), runs("enc:x|w:2")] == [1, 0, 1]
@@ -124,6 +126,42 @@ def test_the_verdict_is_kept_and_measured_again_for_other_weights_or_a_damaged_f
         for file in files:
             file.write_text(damaged)
         assert runs("enc:x|w:1") + runs("enc:x|w:2") == 2, damaged
+
+
+def test_with_a_verdict_the_network_is_loaded_when_it_runs_and_a_refused_path_stays_refused() -> None:
+    loads: list[int] = []
+
+    def load() -> torch.nn.Module:
+        loads.append(1)
+        return small_network()
+
+    def broken(module: torch.nn.Module) -> torch.nn.Module:
+        return torch.nn.Sequential(module, torch.nn.Threshold(1e9, 0.0))
+
+    for signature, fusing, path in (("good", fuse, "fused cpu"), ("bad", broken, "eager cpu")):
+        loads.clear()
+        first, again = (open_tower(load, prepare, signature, "cpu", fusing) for _ in range(2))
+        assert len(loads) == 1
+        assert first.path == again.path == path and first.error == again.error
+        assert torch.equal(first.run(prepare(IMAGES)), again.run(prepare(IMAGES)))
+        again.run(prepare(IMAGES))
+        assert len(loads) == 2
+
+
+def test_texts_come_from_the_cache_and_depend_on_no_other_text(tmp_path: Path) -> None:
+    encoder, cache = open_text_encoder("mini-clip"), FeatureCache(tmp_path / "cache")
+    texts = ["a polyp", "a round red polyp on the left wall of a fold " * 3, "a polyp", ""]
+    expected = encoder.encode_texts(texts)
+    assert np.array_equal(np.concatenate([encoder.encode_texts([text]) for text in texts]), expected)
+    assert np.array_equal(encode_texts(encoder, texts[:1], cache=cache), expected[:1])
+    asked: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        plain = encoder.encode_texts
+        patch.setattr(encoder, "encode_texts", lambda missing: asked.extend(missing) or plain(missing))
+        assert np.array_equal(encode_texts(encoder, texts, cache=cache), expected)
+        assert np.array_equal(encode_texts(encoder, texts, cache=cache), expected)
+    assert asked == [texts[1], ""]
+    assert encode_texts(encoder, []).shape == (0, encoder.dim)
 
 
 def test_a_home_that_cannot_be_written_costs_only_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +181,7 @@ def test_a_home_that_cannot_be_written_costs_only_time(tmp_path: Path, monkeypat
 def test_paths_that_there_are_not(path: str, device: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, path)
     with pytest.raises(UsageError, match=words):
-        open_tower(small_network(), prepare, "enc:x", device)
+        open_tower(small_network, prepare, "enc:x", device)
 
 
 @pytest.mark.parametrize("name", ["lite0", "mini-clip"])
