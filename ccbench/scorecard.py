@@ -10,7 +10,8 @@ from ccbench.types import Interval, Score
 if TYPE_CHECKING:
     import pandas as pd
 
-PER_SAMPLE_COLUMNS = ("index", "condition_id", "clip_score", "clip_image")
+SCORECARD_VERSION = 2
+"""Raised when a scorecard holds other metrics than before: runs with an older one are scored again."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,11 @@ class Scorecard:
     Attributes:
         scores: one entry per metric, value None with a reason where it could not be computed.
         controls: name -> scores of a control; "real-split" holds real images scored like a method (floor, ceiling).
-        per_sample: columns `PER_SAMPLE_COLUMNS`, one row an image, NaN where a pair score is not there.
+        per_sample: `index`, `condition_id` and a column for each metric of single images, one row an image, NaN = none.
         failures: kind -> number of synthetic images; 0 = looked for and not found.
         notes: short facts about the scoring, such as the share of truncated prompts.
         by_source: data set -> its scores apart, where the split mixes several; empty otherwise.
+        version: which metrics it has, see `SCORECARD_VERSION`.
     """
 
     scores: list[Score]
@@ -40,10 +42,12 @@ class Scorecard:
     failures: dict[str, int]
     notes: dict[str, str | float]
     by_source: dict[str, SourceScores] = field(default_factory=dict)
+    version: int = SCORECARD_VERSION
 
     def to_json(self) -> dict[str, Any]:
         """Return everything but `per_sample` as plain JSON values, numbers unrounded."""
         return {
+            "version": self.version,
             **_to_json(self.scores, self.controls),
             "failures": dict(self.failures),
             "notes": dict(self.notes),
@@ -60,9 +64,10 @@ class Scorecard:
         try:
             return cls(
                 **_from_json(record),
-                per_sample=per_sample_table([], [], []) if per_sample is None else per_sample,
+                per_sample=per_sample_table([], {}) if per_sample is None else per_sample,
                 failures=dict(record["failures"]),
                 notes=dict(record["notes"]),
+                version=record.get("version", 1),
                 by_source={n: SourceScores(**_from_json(part)) for n, part in record.get("by_source", {}).items()},
             )
         except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -110,11 +115,11 @@ def score_from_json(record: Mapping[str, Any]) -> Score:
     )
 
 
-def per_sample_table(ids: Sequence[str], clip_score: Sequence[float], clip_image: Sequence[float]) -> "pd.DataFrame":
-    """Return the table of per-image scores; an empty column of scores is filled with NaN."""
+def per_sample_table(ids: Sequence[str], values: Mapping[str, Sequence[float]]) -> "pd.DataFrame":
+    """Return the table of per-image scores, metric -> one value an image; a metric without values is all NaN."""
     import pandas as pd
 
     table = pd.DataFrame({"index": pd.RangeIndex(len(ids)), "condition_id": pd.Series(ids, dtype="str")})
-    for name, values in (("clip_score", clip_score), ("clip_image", clip_image)):
-        table[name] = pd.Series(values if len(values) else [float("nan")] * len(ids), dtype="float64")
+    for name, column in values.items():
+        table[name] = pd.Series(column if len(column) else [float("nan")] * len(ids), dtype="float64")
     return table

@@ -20,7 +20,7 @@ from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.images import file_stem, sha256_file, write_png
 from ccbench.provenance import now, process_rank
 from ccbench.records import ConditionsRecord, Failure, RunRecord, Sample
-from ccbench.scorecard import Scorecard
+from ccbench.scorecard import SCORECARD_VERSION, Scorecard
 from ccbench.types import Image
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ class RunFolder:
             self.update(status="complete", error=None, failures=counts, finished=now())
 
     def scorecard(self) -> dict[str, Any] | None:
-        """Return what `Scorecard.to_json` gave; None when there is none or the images have changed since.
+        """Return what `Scorecard.to_json` gave; None when there is none, it is of an older version or of other images.
 
         Raises:
             DataError: the file cannot be read.
@@ -229,7 +229,7 @@ class RunFolder:
         scores = stored.get("scorecard")
         if stored.get("samples_sha256") != self._samples_sha256() or not isinstance(scores, dict):
             return None
-        return scores
+        return scores if scores.get("version") == SCORECARD_VERSION else None
 
     def per_sample(self) -> "pd.DataFrame":
         """Return the scorecard's table of one row an image.

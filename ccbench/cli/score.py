@@ -12,6 +12,8 @@ from ccbench.errors import UsageError
 from ccbench.tables import format_value, metric_heading
 
 if TYPE_CHECKING:
+    from ccbench.data.sources import DataSplit
+    from ccbench.scoring.fidelity import Segmenter
     from ccbench.store import RunFolder
 
 _Folder = Annotated[Path | None, typer.Argument(help="Run folder to score, unless --images is given.", metavar="RUN")]
@@ -114,8 +116,7 @@ def score_step(
 
     config, picked = run.config, options.pick_device(device)
     protocol, training = config.protocol, run.record.training
-    test = open_split(protocol, "test", data_root, config.limit)
-    train = open_split(protocol, "train", data_root, config.limit)
+    test, train = (open_split(protocol, name, data_root, config.limit) for name in ("test", "train"))
     reference = backbone.reference or protocol.backbone
     manifest = training.pairs.manifest_sha256 if training else train.manifest_sha256
     fresh = score_synthesis(
@@ -125,6 +126,7 @@ def score_step(
         f"{protocol.name}-train@{manifest[:12]}",
         set_encoder=protocol.set_encoder,
         text_encoder=protocol.text_encoder,
+        judge=_find_judge(run, train, data_root, picked, out),
         controls={VAE_CEILING: open_reconstruction(reference, picked, backbone.allow_pickle)},
         device=picked,
         cache=options.open_cache(no_cache, out),
@@ -133,6 +135,22 @@ def score_step(
     run.write_scorecard(fresh)
     out.note(f"score: done, {len(fresh.scores)} metrics")
     return fresh.to_json()
+
+
+def _find_judge(
+    run: "RunFolder", train: "DataSplit", data_root: Path | None, device: str, out: Output
+) -> "Segmenter | str":
+    """Return the judge of mask fidelity, trained now where the cache has none, or why there is none."""
+    from ccbench.data.sources import open_split
+    from ccbench.downstream.judge import open_judge
+
+    if run.config.limit is not None:
+        return "a limited run trains no judge of its masks"
+    validation = open_split(run.config.protocol, "validation", data_root, None)
+    both = f"{train.manifest_sha256} {validation.manifest_sha256}"
+    judge = open_judge(train.pairs, validation.pairs, both, device=device, note=out.note, progress=out.progress())
+    out.note(f"judge of masks: {judge.signature}, Dice {judge.dice:.3f} on {len(validation.pairs)} validation images")
+    return judge
 
 
 def show_scores(card: dict[str, Any], out: Output) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from ccbench.errors import UsageError
 
-Direction = Literal["up", "down"]
+Direction = Literal["up", "down", "zero"]
 SetFamily = Literal["fd", "fd_infinity", "kid", "cmmd", "precision", "recall", "density", "coverage"]
 
 
@@ -16,7 +16,7 @@ class MetricInfo:
     """The card of a metric.
 
     Attributes:
-        version: raised by every change that moves its numbers. direction: where better lies.
+        version: raised by every change that moves its numbers. direction: where better lies; zero = nearest to 0.
         scope: "image" = one value an image and their mean; "set" = of whole sets only.
         needs: what it is computed from. paper: where it is defined.
     """
@@ -87,6 +87,20 @@ _FAMILIES: dict[SetFamily, MetricInfo] = {
         _DENSITY, title="Coverage: share of real images with a synthetic one within their reach", unit="share"
     ),
 }
+_MASK_PAPER = "ccbench: a segmenter trained on real images only, asked where it sees the polyp"
+_MASK_METRICS: tuple[tuple[str, str, Direction, str], ...] = (
+    ("mask_dice", "Dice between the mask and where a judge sees the polyp", "up", "share"),
+    ("mask_iou", "Intersection over union of the same two masks", "up", "share"),
+    ("mask_hd95", "95th percentile of the distance between their outlines", "down", "pixels"),
+    ("mask_area_error", "Difference of their areas over the sum", "down", "share"),
+    ("polyp_missing", "Share of an image's polyps that the judge does not see", "down", "share"),
+    ("polyp_hallucinated", "Polyps an image that the judge sees outside the mask", "down", "polyps"),
+)
+_SEAM_PAPER = "ccbench: change at the mask's edge over that beside it, less the same of the real image"
+_SEAM_METRICS = (
+    ("seam_gradient", "Excess of the colour gradient at the mask's edge over the real image's"),
+    ("seam_colour", "Excess of the step in mean colour at the mask's edge over the real image's"),
+)
 _INCEPTION_NAMES: dict[SetFamily, str] = {"fd": "fid", "fd_infinity": "fid_infinity", "kid": "kid"}
 
 METRICS: dict[str, MetricInfo] = {
@@ -116,6 +130,14 @@ METRICS: dict[str, MetricInfo] = {
             scope="image",
             needs=("images", "real partners"),
             paper="CCIS-DIFF, Table 1",
+        ),
+        *(
+            MetricInfo(name, title, 1, direction, unit, "image", ("images", "masks", "judge"), _MASK_PAPER)
+            for name, title, direction, unit in _MASK_METRICS
+        ),
+        *(
+            MetricInfo(name, title, 1, "zero", "doublings", "image", ("images", "masks", "real partners"), _SEAM_PAPER)
+            for name, title in _SEAM_METRICS
         ),
     )
 }

@@ -1,0 +1,106 @@
+"""What the image sets of one synthesis are scored against: the method's, the real test images, the controls'."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ccbench.features import Encoder, TextImageEncoder
+from ccbench.features.pipeline import EncodedSet
+from ccbench.metrics import SetFamily
+from ccbench.metrics.scores import PairScores, no_pair_scores, set_scores
+from ccbench.scoring.fidelity import SEAM_METRICS, Measured
+from ccbench.scoring.pairs import StreamedPairs
+from ccbench.scoring.parts import REAL_SPLIT, Partners, digest, mean_score, pair
+from ccbench.types import Score
+
+NETWORK_FAMILIES: tuple[SetFamily, ...] = ("fd", "kid", "precision", "recall", "density", "coverage")
+CLIP_FAMILIES: tuple[SetFamily, ...] = ("cmmd",)  # as its paper defines it
+_ITSELF = "a real image compared with itself: nothing is measured"
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images of the test conditions, in their order: features, and what each image shows of its condition."""
+
+    encoded: EncodedSet
+    measured: Sequence[Measured]
+
+    def rows(self, numbers: Sequence[int]) -> "ImageSet":
+        """Return the set of some of the images."""
+        return ImageSet(self.encoded.rows(numbers), [one.rows(numbers) for one in self.measured])
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """What every set of images of one synthesis is scored against; all in the order of the test pairs.
+
+    Attributes:
+        target: reference images of the set distances, called `reference_id`. real: the real test images.
+        texts: (N, D) features of the prompts.
+    """
+
+    network: Encoder
+    clip: TextImageEncoder
+    target: EncodedSet
+    reference_id: str
+    real: ImageSet
+    texts: NDArray[np.float32]
+    pairs: StreamedPairs
+
+    def part(self, source: str, rows: Sequence[int], target_rows: Sequence[int]) -> "Panel":
+        """Return the panel of one data set's test and reference images."""
+        target, name = self.target.rows(target_rows), f"{self.reference_id}/{source}"
+        real, texts, pairs = self.real.rows(rows), self.texts[list(rows)], self.pairs.rows(rows)
+        return replace(self, target=target, reference_id=name, real=real, texts=texts, pairs=pairs)
+
+    def score(self, images: ImageSet) -> list[Score]:
+        """Return the set distances, CLIP-score and CLIP-image, and the means of what was measured."""
+        pairs = [scores.score for scores in self._pairs(images.encoded)]
+        clusters, ref = self.pairs.clusters, f"conditions@{self._name()}"
+        measured = [mean_score(one, ref, clusters) for one in self._measured(images)]
+        return [*self._distances(images.encoded), *pairs, *measured]
+
+    def score_controls(self, others: Mapping[str, ImageSet]) -> dict[str, list[Score]]:
+        """Return the scores of the real test images, and of each set of changed ones."""
+        return {name: self.score(images) for name, images in {REAL_SPLIT: self.real, **others}.items()}
+
+    def values(self, images: ImageSet) -> dict[str, Sequence[float]]:
+        """Return metric -> its value for each image; empty where it has none."""
+        pairs = {scores.score.metric: scores.values for scores in self._pairs(images.encoded)}
+        return {**pairs, **{one.metric: one.values.tolist() for one in self._measured(images)}}
+
+    def _pairs(self, encoded: EncodedSet) -> tuple[PairScores, PairScores]:
+        """Return CLIP-score and CLIP-image; none of the real images themselves."""
+        # Named by id: a phantom's pixels may differ in the last bit between processors, and the pairs are the same.
+        clusters = self.pairs.clusters
+        reals = Partners(self.real.encoded.features[self.clip.id], f"partners@{self._name()}")
+        text = pair("clip_score", encoded, self.clip, self._prompts(), clusters)
+        if self._is_real(encoded):
+            return text, no_pair_scores("clip_image", self.clip.signature, _ITSELF, len(encoded))
+        return text, pair("clip_image", encoded, self.clip, reals, clusters)
+
+    def _measured(self, images: ImageSet) -> list[Measured]:
+        """Return what was measured; of the real images themselves nothing that is told against them."""
+        itself = self._is_real(images.encoded)
+        return [
+            replace(one, values=np.empty(0), reason=_ITSELF) if itself and one.metric in SEAM_METRICS else one
+            for one in images.measured
+        ]
+
+    def _is_real(self, encoded: EncodedSet) -> bool:
+        return encoded.digests == self.real.encoded.digests
+
+    def _distances(self, encoded: EncodedSet) -> list[Score]:
+        scores = []
+        for encoder, families in ((self.network, NETWORK_FAMILIES), (self.clip, CLIP_FAMILIES)):
+            features, target = encoded.features[encoder.id], self.target.features[encoder.id]
+            scores += set_scores(features, target, encoder.id, encoder.signature, self.reference_id, families)
+        return scores
+
+    def _prompts(self) -> Partners:
+        return Partners(self.texts, f"prompts@{digest(sorted(self.pairs.prompts))}")
+
+    def _name(self) -> str:
+        return digest([self.reference_id, *self.pairs.ids])

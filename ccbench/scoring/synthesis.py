@@ -1,0 +1,97 @@
+"""Scores of the images of one synthesis under a protocol."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+from ccbench.errors import DataError
+from ccbench.features import Encoder, open_encoder, open_text_encoder
+from ccbench.features.cache import FeatureCache
+from ccbench.features.pipeline import EncodedSet, encode_files, encode_set
+from ccbench.scorecard import Scorecard, SourceScores, per_sample_table
+from ccbench.scoring.fidelity import Meter, Segmenter
+from ccbench.scoring.pairs import StreamedPairs
+from ccbench.scoring.panel import ImageSet, Panel
+from ccbench.scoring.parts import count_failures
+from ccbench.types import Image, PairSequence, Progress, SilentProgress
+
+
+def score_synthesis(
+    images: Sequence[Path],
+    test: PairSequence,
+    reference: PairSequence,
+    reference_id: str,
+    *,
+    set_encoder: str,
+    text_encoder: str,
+    judge: Segmenter | str,
+    controls: Mapping[str, Callable[[Image], Image]] = MappingProxyType({}),
+    device: str = "cpu",
+    cache: FeatureCache | None = None,
+    progress: Progress = SilentProgress(),
+) -> Scorecard:
+    """Score the images of one synthesis; every file is decoded once, and the real test images once more per control.
+
+    The control "real-split" scores the real images of `test` in the same way: the floor of the set distances at equal
+    n, and the ceiling of what is measured against the conditions.
+
+    Args:
+        images: files; images[i] was made from the condition of test[i].
+        reference: the real images that the set distances are taken to, of which a generator may know. reference_id:
+            their name in the signatures, such as `phantom-128-train@0123456789ab`.
+        judge: the segmenter that mask fidelity is told by, or why there is none.
+        controls: name -> what is done to each real test image before it is scored as if it were synthetic, such as
+            "vae-ceiling": the way through the backbone's VAE and back.
+        cache: where features are looked up and kept; None = all are computed. It changes no score.
+
+    Raises:
+        DataError: counts differ, or images cannot be decoded. MissingError: an encoder's weights are not there.
+    """
+    if not images or len(images) != len(test):
+        raise DataError(f"scoring: {len(images)} images for {len(test)} test conditions; wanted one for each")
+    network = open_encoder(set_encoder, device=device)
+    clip = open_text_encoder(text_encoder, device=device)
+    both: list[Encoder] = [network, clip]
+    pairs, known = StreamedPairs(test), StreamedPairs(reference)
+
+    def meter() -> Meter:
+        return Meter(pairs, judge)
+
+    def streamed(part: StreamedPairs, name: str, visit: Meter | None) -> EncodedSet:
+        # One worker: the pairs' short parts are kept in the order of the calls.
+        count, text = len(part), f"encoding {name} images"
+        return encode_set(part.load, count, both, text, progress, cache=cache, workers=1, visit=visit)
+
+    def changed(name: str, change: Callable[[Image], Image]) -> ImageSet:
+        def load(number: int) -> Image:
+            return change(test[number].image)
+
+        seen = meter()
+        encoded = encode_set(load, len(test), both, f"encoding {name}", progress, cache=cache, visit=seen)
+        return ImageSet(encoded, seen.measured(seen_real))
+
+    seen_real, seen_made = meter(), meter()
+    real = ImageSet(streamed(pairs, "real test", seen_real), seen_real.measured(seen_real))
+    encoded = encode_files(images, both, "encoding synthetic images", progress, cache=cache, visit=seen_made)
+    made = ImageSet(encoded, seen_made.measured(seen_real))
+    target = streamed(known, "reference", None)
+    panel = Panel(network, clip, target, reference_id, real, clip.encode_texts(pairs.prompts), pairs)
+    others = {name: changed(name, change) for name, change in controls.items()}
+    return Scorecard(
+        scores=panel.score(made),
+        controls=panel.score_controls(others),
+        per_sample=per_sample_table(pairs.ids, panel.values(made)),
+        failures=count_failures(encoded, real.encoded.sizes),
+        notes={
+            "prompts_truncated_share": clip.count_truncated(pairs.prompts) / len(pairs.prompts),
+            **({} if isinstance(judge, str) else judge.notes()),
+        },
+        by_source={
+            source: SourceScores(
+                part.score(made.rows(rows)),
+                part.score_controls({name: control.rows(rows) for name, control in others.items()}),
+            )
+            for source, rows in pairs.rows_by_source().items()
+            for part in [panel.part(source, rows, known.rows_by_source().get(source, []))]
+        },
+    )
