@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ccbench.errors import DataError
 from ccbench.types import Interval, Score
@@ -22,6 +22,16 @@ class SourceScores:
     controls: dict[str, list[Score]]
 
 
+class NearPair(NamedTuple):
+    """A synthetic image and its nearest training image: numbers and ids of both, and their cosine distance, 0..2."""
+
+    index: int
+    condition_id: str
+    training_index: int
+    training_id: str
+    distance: float
+
+
 @dataclass(frozen=True, eq=False)
 class Scorecard:
     """All scores of one set of synthetic images.
@@ -33,6 +43,7 @@ class Scorecard:
         failures: kind -> number of synthetic images; 0 = looked for and not found.
         notes: short facts about the scoring, such as the share of truncated prompts.
         by_source: data set -> its scores apart, where the split mixes several; empty otherwise.
+        near_pairs: the synthetic images nearest to a training image, nearest first, for people to look at.
         version: which metrics it has, see `SCORECARD_VERSION`.
     """
 
@@ -42,6 +53,7 @@ class Scorecard:
     failures: dict[str, int]
     notes: dict[str, str | float]
     by_source: dict[str, SourceScores] = field(default_factory=dict)
+    near_pairs: list[NearPair] = field(default_factory=list)
     version: int = SCORECARD_VERSION
 
     def to_json(self) -> dict[str, Any]:
@@ -51,6 +63,7 @@ class Scorecard:
             **_to_json(self.scores, self.controls),
             "failures": dict(self.failures),
             "notes": dict(self.notes),
+            "near_pairs": [pair._asdict() for pair in self.near_pairs],
             "by_source": {name: _to_json(part.scores, part.controls) for name, part in self.by_source.items()},
         }
 
@@ -67,6 +80,7 @@ class Scorecard:
                 per_sample=per_sample_table([], {}) if per_sample is None else per_sample,
                 failures=dict(record["failures"]),
                 notes=dict(record["notes"]),
+                near_pairs=[NearPair(**pair) for pair in record.get("near_pairs", [])],
                 version=record.get("version", 1),
                 by_source={n: SourceScores(**_from_json(part)) for n, part in record.get("by_source", {}).items()},
             )

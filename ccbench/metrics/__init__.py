@@ -8,7 +8,7 @@ from typing import Literal
 from ccbench.errors import UsageError
 
 Direction = Literal["up", "down", "zero"]
-SetFamily = Literal["fd", "fd_infinity", "kid", "cmmd", "precision", "recall", "density", "coverage"]
+SetFamily = Literal["fd", "fd_infinity", "kid", "cmmd", "precision", "recall", "density", "coverage", "near_training"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,13 @@ _FAMILIES: dict[SetFamily, MetricInfo] = {
     "coverage": dataclasses.replace(
         _DENSITY, title="Coverage: share of real images with a synthetic one within their reach", unit="share"
     ),
+    "near_training": dataclasses.replace(
+        _PRECISION,
+        title="Share of images nearer to a training image than 95 % of the real test images are",
+        direction="down",
+        needs=("images", "training images", "real test images"),
+        paper="ccbench: 0.05 for fresh real images, more where training images were memorised",
+    ),
 }
 _MASK_PAPER = "ccbench: a segmenter trained on real images only, asked where it sees the polyp"
 _MASK_METRICS: tuple[tuple[str, str, Direction, str], ...] = (
@@ -100,6 +107,11 @@ _SEAM_PAPER = "ccbench: change at the mask's edge over that beside it, less the 
 _SEAM_METRICS = (
     ("seam_gradient", "Excess of the colour gradient at the mask's edge over the real image's"),
     ("seam_colour", "Excess of the step in mean colour at the mask's edge over the real image's"),
+)
+_TEXT_PAPER = "ccbench: attributes measured on the image against those its prompt states, beyond all others' prompts"
+_TEXT_METRICS = (
+    ("text_fidelity", "Agreement with the prompt in what only the prompt tells, beyond chance"),
+    ("text_fidelity_polyp", "The same of the polyp alone: its colour, surface and demarcation"),
 )
 _INCEPTION_NAMES: dict[SetFamily, str] = {"fd": "fid", "fd_infinity": "fid_infinity", "kid": "kid"}
 
@@ -138,6 +150,10 @@ METRICS: dict[str, MetricInfo] = {
         *(
             MetricInfo(name, title, 1, "zero", "doublings", "image", ("images", "masks", "real partners"), _SEAM_PAPER)
             for name, title in _SEAM_METRICS
+        ),
+        *(
+            MetricInfo(name, title, 1, "up", "kappa", "image", ("images", "masks", "prompts"), _TEXT_PAPER)
+            for name, title in _TEXT_METRICS
         ),
     )
 }

@@ -8,16 +8,17 @@ from numpy.typing import NDArray
 
 from ccbench.features import Encoder, TextImageEncoder
 from ccbench.features.pipeline import EncodedSet
-from ccbench.metrics import SetFamily
+from ccbench.metrics import SetFamily, sign
+from ccbench.metrics.memorisation import Memorisation, memorisation
 from ccbench.metrics.scores import PairScores, no_pair_scores, set_scores
-from ccbench.scoring.fidelity import SEAM_METRICS, Measured
+from ccbench.scoring.fidelity import Measured, Seen, Segmenter, measure_fidelity
 from ccbench.scoring.pairs import StreamedPairs
 from ccbench.scoring.parts import REAL_SPLIT, Partners, digest, mean_score, pair
 from ccbench.types import Score
 
 NETWORK_FAMILIES: tuple[SetFamily, ...] = ("fd", "kid", "precision", "recall", "density", "coverage")
 CLIP_FAMILIES: tuple[SetFamily, ...] = ("cmmd",)  # as its paper defines it
-_ITSELF = "a real image compared with itself: nothing is measured"
+_ITSELF = "a real image compared with itself: 100 by definition"
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,11 +26,11 @@ class ImageSet:
     """Images of the test conditions, in their order: features, and what each image shows of its condition."""
 
     encoded: EncodedSet
-    measured: Sequence[Measured]
+    seen: Sequence[Seen]
 
     def rows(self, numbers: Sequence[int]) -> "ImageSet":
         """Return the set of some of the images."""
-        return ImageSet(self.encoded.rows(numbers), [one.rows(numbers) for one in self.measured])
+        return ImageSet(self.encoded.rows(numbers), [self.seen[number] for number in numbers])
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,7 @@ class Panel:
     real: ImageSet
     texts: NDArray[np.float32]
     pairs: StreamedPairs
+    judge: Segmenter | str
 
     def part(self, source: str, rows: Sequence[int], target_rows: Sequence[int]) -> "Panel":
         """Return the panel of one data set's test and reference images."""
@@ -60,7 +62,7 @@ class Panel:
         pairs = [scores.score for scores in self._pairs(images.encoded)]
         clusters, ref = self.pairs.clusters, f"conditions@{self._name()}"
         measured = [mean_score(one, ref, clusters) for one in self._measured(images)]
-        return [*self._distances(images.encoded), *pairs, *measured]
+        return [*self._distances(images.encoded), *pairs, *measured, self._near_training(images.encoded)]
 
     def score_controls(self, others: Mapping[str, ImageSet]) -> dict[str, list[Score]]:
         """Return the scores of the real test images, and of each set of changed ones."""
@@ -82,15 +84,29 @@ class Panel:
         return text, pair("clip_image", encoded, self.clip, reals, clusters)
 
     def _measured(self, images: ImageSet) -> list[Measured]:
-        """Return what was measured; of the real images themselves nothing that is told against them."""
-        itself = self._is_real(images.encoded)
-        return [
-            replace(one, values=np.empty(0), reason=_ITSELF) if itself and one.metric in SEAM_METRICS else one
-            for one in images.measured
-        ]
+        real = images.seen if self._is_real(images.encoded) else self.real.seen
+        return measure_fidelity(images.seen, real, self.pairs.prompts, self.judge)
 
     def _is_real(self, encoded: EncodedSet) -> bool:
         return encoded.digests == self.real.encoded.digests
+
+    def memorisation(self, encoded: EncodedSet) -> Memorisation:
+        """Return how near images lie to the reference, beside the real test images, which no method has seen.
+
+        Raises:
+            ValueError: fewer than two images, or features that are zero or not finite.
+        """
+        name = self.network.id
+        sets = encoded.features[name], self.target.features[name], self.real.encoded.features[name]
+        return memorisation(*sets)
+
+    def _near_training(self, encoded: EncodedSet) -> Score:
+        metric, n, known = f"near_training_{self.network.id}", len(encoded), len(self.target)
+        signed = sign(metric, self.network.signature, f"{n}x{known}", ref=f"{self.reference_id}+{self._name()}")
+        try:
+            return Score(metric, signed, self.memorisation(encoded).near, n, known)
+        except ValueError as error:
+            return Score(metric, signed, None, n, known, reason=str(error))
 
     def _distances(self, encoded: EncodedSet) -> list[Score]:
         scores = []

@@ -8,12 +8,14 @@ from ccbench.errors import DataError
 from ccbench.features import Encoder, open_encoder, open_text_encoder
 from ccbench.features.cache import FeatureCache
 from ccbench.features.pipeline import EncodedSet, encode_files, encode_set
-from ccbench.scorecard import Scorecard, SourceScores, per_sample_table
+from ccbench.scorecard import NearPair, Scorecard, SourceScores, per_sample_table
 from ccbench.scoring.fidelity import Meter, Segmenter
 from ccbench.scoring.pairs import StreamedPairs
 from ccbench.scoring.panel import ImageSet, Panel
 from ccbench.scoring.parts import count_failures
 from ccbench.types import Image, PairSequence, Progress, SilentProgress
+
+NEAR_PAIRS = 12  # shown to people
 
 
 def score_synthesis(
@@ -55,7 +57,7 @@ def score_synthesis(
     pairs, known = StreamedPairs(test), StreamedPairs(reference)
 
     def meter() -> Meter:
-        return Meter(pairs, judge)
+        return Meter(pairs, judge, [])
 
     def streamed(part: StreamedPairs, name: str, visit: Meter | None) -> EncodedSet:
         # One worker: the pairs' short parts are kept in the order of the calls.
@@ -66,16 +68,17 @@ def score_synthesis(
         def load(number: int) -> Image:
             return change(test[number].image)
 
-        seen = meter()
-        encoded = encode_set(load, len(test), both, f"encoding {name}", progress, cache=cache, visit=seen)
-        return ImageSet(encoded, seen.measured(seen_real))
+        visitor = meter()
+        encoded = encode_set(load, len(test), both, f"encoding {name}", progress, cache=cache, visit=visitor)
+        return ImageSet(encoded, visitor.seen)
 
-    seen_real, seen_made = meter(), meter()
-    real = ImageSet(streamed(pairs, "real test", seen_real), seen_real.measured(seen_real))
-    encoded = encode_files(images, both, "encoding synthetic images", progress, cache=cache, visit=seen_made)
-    made = ImageSet(encoded, seen_made.measured(seen_real))
+    of_real, of_made = meter(), meter()
+    real = ImageSet(streamed(pairs, "real test", of_real), of_real.seen)
+    encoded = encode_files(images, both, "encoding synthetic images", progress, cache=cache, visit=of_made)
+    made = ImageSet(encoded, of_made.seen)
     target = streamed(known, "reference", None)
-    panel = Panel(network, clip, target, reference_id, real, clip.encode_texts(pairs.prompts), pairs)
+    panel = Panel(network, clip, target, reference_id, real, clip.encode_texts(pairs.prompts), pairs, judge)
+    verdict, near_pairs = _find_near_pairs(panel, encoded, known)
     others = {name: changed(name, change) for name, change in controls.items()}
     return Scorecard(
         scores=panel.score(made),
@@ -84,8 +87,10 @@ def score_synthesis(
         failures=count_failures(encoded, real.encoded.sizes),
         notes={
             "prompts_truncated_share": clip.count_truncated(pairs.prompts) / len(pairs.prompts),
+            "memorisation": verdict,
             **({} if isinstance(judge, str) else judge.notes()),
         },
+        near_pairs=near_pairs,
         by_source={
             source: SourceScores(
                 part.score(made.rows(rows)),
@@ -95,3 +100,15 @@ def score_synthesis(
             for part in [panel.part(source, rows, known.rows_by_source().get(source, []))]
         },
     )
+
+
+def _find_near_pairs(panel: Panel, made: EncodedSet, known: StreamedPairs) -> tuple[str, list[NearPair]]:
+    """Return the verdict on memorisation, and the `NEAR_PAIRS` images nearest to a training image."""
+    try:
+        found = panel.memorisation(made)
+    except ValueError as error:
+        return f"not told: {error}", []
+    index, distance = found.neighbours.index[:, 0].tolist(), found.neighbours.distance[:, 0].tolist()
+    first = sorted(range(len(made)), key=distance.__getitem__)[:NEAR_PAIRS]
+    pairs = [NearPair(row, panel.pairs.ids[row], index[row], known.ids[index[row]], distance[row]) for row in first]
+    return found.verdict, pairs
