@@ -8,6 +8,7 @@ from typing import Literal
 from ccbench.errors import UsageError
 
 Direction = Literal["up", "down", "zero"]
+Group = Literal["main", "realism", "mask", "prompt"]
 SetFamily = Literal["fd", "fd_infinity", "kid", "cmmd", "precision", "recall", "density", "coverage", "near_training"]
 
 
@@ -19,6 +20,7 @@ class MetricInfo:
         version: raised by every change that moves its numbers. direction: where better lies; zero = nearest to 0.
         scope: "image" = one value an image and their mean; "set" = of whole sets only.
         needs: what it is computed from. paper: where it is defined.
+        group: the table of a board that it stands in.
     """
 
     name: str
@@ -29,6 +31,7 @@ class MetricInfo:
     scope: Literal["image", "set"]
     needs: tuple[str, ...]
     paper: str
+    group: Group = "main"
 
 
 _FRECHET = MetricInfo(
@@ -56,11 +59,13 @@ _CMMD = dataclasses.replace(
     title="CMMD (unbiased)",
     unit="1000 squared MMD",
     paper="Jayasumana et al., Rethinking FID: Towards a Better Evaluation Metric for Image Generation, CVPR 2024",
+    group="realism",
 )
 _FRECHET_INFINITY = dataclasses.replace(
     _FRECHET,
     title="Frechet distance extrapolated to infinitely many images",
     paper="Chong and Forsyth, Effectively Unbiased FID and Inception Score and Where to Find Them, CVPR 2020",
+    group="realism",
 )
 _PRECISION = dataclasses.replace(
     _KERNEL,
@@ -68,6 +73,7 @@ _PRECISION = dataclasses.replace(
     direction="up",
     unit="share",
     paper="Kynkaanniemi et al., Improved Precision and Recall Metric for Assessing Generative Models, NeurIPS 2019",
+    group="realism",
 )
 _DENSITY = dataclasses.replace(
     _PRECISION,
@@ -95,13 +101,13 @@ _FAMILIES: dict[SetFamily, MetricInfo] = {
     ),
 }
 _MASK_PAPER = "ccbench: a segmenter trained on real images only, asked where it sees the polyp"
-_MASK_METRICS: tuple[tuple[str, str, Direction, str], ...] = (
-    ("mask_dice", "Dice between the mask and where a judge sees the polyp", "up", "share"),
-    ("mask_iou", "Intersection over union of the same two masks", "up", "share"),
-    ("mask_hd95", "95th percentile of the distance between their outlines", "down", "pixels"),
-    ("mask_area_error", "Difference of their areas over the sum", "down", "share"),
-    ("polyp_missing", "Share of an image's polyps that the judge does not see", "down", "share"),
-    ("polyp_hallucinated", "Polyps an image that the judge sees outside the mask", "down", "polyps"),
+_MASK_METRICS: tuple[tuple[str, str, Direction, str, Group], ...] = (
+    ("mask_dice", "Dice between the mask and where a judge sees the polyp", "up", "share", "main"),
+    ("mask_iou", "Intersection over union of the same two masks", "up", "share", "mask"),
+    ("mask_hd95", "95th percentile of the distance between their outlines", "down", "pixels", "mask"),
+    ("mask_area_error", "Difference of their areas over the sum", "down", "share", "mask"),
+    ("polyp_missing", "Share of an image's polyps that the judge does not see", "down", "share", "mask"),
+    ("polyp_hallucinated", "Polyps an image that the judge sees outside the mask", "down", "polyps", "mask"),
 )
 _SEAM_PAPER = "ccbench: change at the mask's edge over that beside it, less the same of the real image"
 _SEAM_METRICS = (
@@ -109,9 +115,9 @@ _SEAM_METRICS = (
     ("seam_colour", "Excess of the step in mean colour at the mask's edge over the real image's"),
 )
 _TEXT_PAPER = "ccbench: attributes measured on the image against those its prompt states, beyond all others' prompts"
-_TEXT_METRICS = (
-    ("text_fidelity", "Agreement with the prompt in what only the prompt tells, beyond chance"),
-    ("text_fidelity_polyp", "The same of the polyp alone: its colour, surface and demarcation"),
+_TEXT_METRICS: tuple[tuple[str, str, Group], ...] = (
+    ("text_fidelity", "Agreement with the prompt in what only the prompt tells, beyond chance", "main"),
+    ("text_fidelity_polyp", "The same of the polyp alone: its colour, surface and demarcation", "prompt"),
 )
 _INCEPTION_NAMES: dict[SetFamily, str] = {"fd": "fid", "fd_infinity": "fid_infinity", "kid": "kid"}
 
@@ -144,16 +150,18 @@ METRICS: dict[str, MetricInfo] = {
             paper="CCIS-DIFF, Table 1",
         ),
         *(
-            MetricInfo(name, title, 1, direction, unit, "image", ("images", "masks", "judge"), _MASK_PAPER)
-            for name, title, direction, unit in _MASK_METRICS
+            MetricInfo(name, title, 1, direction, unit, "image", ("images", "masks", "judge"), _MASK_PAPER, group)
+            for name, title, direction, unit, group in _MASK_METRICS
         ),
         *(
-            MetricInfo(name, title, 1, "zero", "doublings", "image", ("images", "masks", "real partners"), _SEAM_PAPER)
+            MetricInfo(
+                name, title, 1, "zero", "doublings", "image", ("images", "masks", "real partners"), _SEAM_PAPER, "mask"
+            )
             for name, title in _SEAM_METRICS
         ),
         *(
-            MetricInfo(name, title, 1, "up", "kappa", "image", ("images", "masks", "prompts"), _TEXT_PAPER)
-            for name, title in _TEXT_METRICS
+            MetricInfo(name, title, 1, "up", "kappa", "image", ("images", "masks", "prompts"), _TEXT_PAPER, group)
+            for name, title, group in _TEXT_METRICS
         ),
     )
 }
@@ -177,6 +185,12 @@ def metric_info(name: str) -> MetricInfo:
     known = ", ".join([*METRICS, *(f"{family}_<encoder>" for family in _FAMILIES)])
     hint = f"did you mean {near[0]!r}?" if near else f"known: {known}"
     raise UsageError(f"unknown metric {name!r}; {hint}")
+
+
+def badness(metric: str, value: float) -> float:
+    """Return a number that is lower the better a metric's value is: the value, its negative or its distance from 0."""
+    direction = metric_info(metric).direction
+    return abs(value) if direction == "zero" else -value if direction == "up" else value
 
 
 def set_metric_name(family: SetFamily, encoder: str) -> str:

@@ -19,9 +19,11 @@ class TextFidelity(NamedTuple):
     Attributes:
         value: (own - swapped) / (1 - swapped), 1 = every stated attribute shown, 0 = no more than with the prompts of
             the others; None where the swapped prompts agree in all.
-        interval: of `value`, from the paired differences of the images, `swapped` of the denominator held.
+        interval: of `value`, bootstrapped over `values`.
         own: mean share of an image's stated attributes that it shows. swapped: that of the other images' prompts.
-        n: images whose prompt states an attribute. gains: (n,) own - swapped of each; images: (n,) their indices.
+        n: images whose prompt states an attribute. images: (n,) their indices. values: (n,) the share of each in
+            `value`, which is their mean: `value` + (own_i - swapped_i - `value` (1 - swapped_i)) / (1 - swapped), the
+            ratio's linearisation; for intervals and for pairing two methods. Empty where `value` is None.
     """
 
     value: float | None
@@ -29,8 +31,8 @@ class TextFidelity(NamedTuple):
     own: float
     swapped: float
     n: int
-    gains: NDArray[np.float64]
     images: NDArray[np.int64]
+    values: NDArray[np.float64]
 
 
 def text_fidelity(
@@ -73,12 +75,18 @@ def text_fidelity(
             swapped.append(np.mean(chance))
     if not images:
         return None
-    gains, base = np.array(own) - swapped, float(np.mean(swapped))
+    shares, chances = np.array(own), np.array(swapped)
+    value, values = None, np.empty(0)
+    if (room := 1 - chances).any():
+        value = float((shares - chances).mean() / room.mean())
+        values = value + (shares - chances - value * room) / room.mean()
     labels = None if clusters is None else [clusters[index] for index in images]
-    interval, scale = bootstrap_mean(gains, seed, labels), 1 - base
-    if interval and scale > 0:
-        interval = Interval(interval.low / scale, interval.high / scale, interval.level, interval.kind)
-    value = float(gains.mean()) / scale if scale > 0 else None
     return TextFidelity(
-        value, interval if scale > 0 else None, float(np.mean(own)), base, len(images), gains, np.array(images)
+        value=value,
+        interval=None if value is None else bootstrap_mean(values, seed, labels),
+        own=float(shares.mean()),
+        swapped=float(chances.mean()),
+        n=len(images),
+        images=np.array(images),
+        values=values,
     )
