@@ -47,7 +47,7 @@ class JudgeSettings:
     version: int = 1
     size: int = 128
     width: int = 48
-    steps: int = 300
+    steps: int = 600
     batch_size: int = 16
     learning_rate: float = 1e-3
 

@@ -118,6 +118,7 @@ _TEXT_PAPER = "ccbench: attributes measured on the image against those its promp
 _TEXT_METRICS: tuple[tuple[str, str, Group], ...] = (
     ("text_fidelity", "Agreement with the prompt in what only the prompt tells, beyond chance", "main"),
     ("text_fidelity_polyp", "The same of the polyp alone: its colour, surface and demarcation", "prompt"),
+    ("text_fidelity_mucosa", "The same of the mucosa alone: its light, highlights, lumen and tint", "prompt"),
 )
 _INCEPTION_NAMES: dict[SetFamily, str] = {"fd": "fid", "fd_infinity": "fid_infinity", "kid": "kid"}
 
@@ -138,6 +139,17 @@ METRICS: dict[str, MetricInfo] = {
             scope="image",
             needs=("images", "prompts"),
             paper="Hessel et al., CLIPScore, EMNLP 2021 (100 cos, as the colonoscopy papers print it)",
+        ),
+        MetricInfo(
+            name="clip_score_polyp",
+            title="CLIP-score of the square around the polyps against what the prompt says of them",
+            version=1,
+            direction="up",
+            unit="100 cos",
+            scope="image",
+            needs=("images", "masks", "prompts"),
+            paper="as clip_score, on a crop",
+            group="prompt",
         ),
         MetricInfo(
             name="clip_image",

@@ -1,21 +1,26 @@
 """How far each image keeps to its condition, seen while the images pass: its mask, its seam, its prompt."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ccbench.data.attributes import measure_attributes
-from ccbench.data.reading import FROM_TEXT, FROM_TEXT_POLYP, measurable, read_attributes
+from ccbench.data.reading import FROM_TEXT, FROM_TEXT_MUCOSA, FROM_TEXT_POLYP, measurable, read_attributes
+from ccbench.features import TextImageEncoder
+from ccbench.features.cache import FeatureCache
+from ccbench.features.pipeline import encode_set
+from ccbench.images import crop_polyp
+from ccbench.metrics.clip import clip_score
 from ccbench.metrics.seam import SeamScores, seam
 from ccbench.metrics.segmentation import MaskScores, compare_masks
 from ccbench.metrics.text_fidelity import text_fidelity
 from ccbench.scoring.pairs import StreamedPairs
-from ccbench.types import Image, Mask
+from ccbench.types import Image, Mask, SilentProgress
 
 Values = NDArray[np.float64]
+Features = NDArray[np.float32]
 
 MASK_METRICS: Mapping[str, Callable[[MaskScores], float]] = {
     "mask_dice": lambda scores: scores.dice,
@@ -26,7 +31,11 @@ MASK_METRICS: Mapping[str, Callable[[MaskScores], float]] = {
     "polyp_hallucinated": lambda scores: float(scores.hallucinated),
 }
 SEAM_METRICS = tuple(f"seam_{name}" for name in SeamScores._fields)
-TEXT_METRICS: Mapping[str, tuple[str, ...]] = {"text_fidelity": FROM_TEXT, "text_fidelity_polyp": FROM_TEXT_POLYP}
+TEXT_METRICS: Mapping[str, tuple[str, ...]] = {
+    "text_fidelity": FROM_TEXT,
+    "text_fidelity_polyp": FROM_TEXT_POLYP,
+    "text_fidelity_mucosa": FROM_TEXT_MUCOSA,
+}
 _ITSELF = "a real image compared with itself: 0 by definition"
 
 
@@ -49,11 +58,13 @@ class Seen(NamedTuple):
 
     Attributes:
         mask: the judge's mask beside the wanted one, None without a judge. words: measured attributes by name.
+        crop: (D,) features of the square around the polyps.
     """
 
     mask: MaskScores | None = None
     seam: SeamScores | None = None
     words: Mapping[str, str] = {}
+    crop: Features | None = None
 
 
 class Measured(NamedTuple):
@@ -69,41 +80,64 @@ class Measured(NamedTuple):
     reason: str | None = None
 
 
-@dataclass(frozen=True, eq=False)
 class Meter:
     """Looks at each image of a set: give it to the pipeline as `visit`; `seen` then holds what each shows.
 
-    Attributes:
+    Args:
         pairs: the conditions, loaded before the images pass. judge: the segmenter, or the reason why there is none.
+        clip: encodes the squares around the polyps, through `cache`.
     """
 
-    pairs: StreamedPairs
-    judge: Segmenter | str
-    seen: list[Seen]
+    def __init__(
+        self, pairs: StreamedPairs, judge: Segmenter | str, clip: TextImageEncoder, cache: FeatureCache | None
+    ) -> None:
+        self._pairs, self._judge, self._clip, self._cache = pairs, judge, clip, cache
+        self.seen: list[Seen] = []
 
     def __call__(self, start: int, images: Sequence[Image]) -> None:
         """Look at the images numbered from `start`."""
-        masks = [None] * len(images) if isinstance(self.judge, str) else self.judge.segment(images)
-        for number, (image, found) in enumerate(zip(images, masks, strict=True), start):
-            self.seen.append(_look(image, self.pairs.mask(number), found))
+        wanted = [self._pairs.mask(start + place) for place in range(len(images))]
+        masks = [None] * len(images) if isinstance(self._judge, str) else self._judge.segment(images)
+        for image, mask, found, crop in zip(images, wanted, masks, self._crops(images, wanted), strict=True):
+            self.seen.append(_look(image, mask, found, crop))
+
+    def _crops(self, images: Sequence[Image], masks: Sequence[Mask]) -> list[Features | None]:
+        crops = {
+            place: crop_polyp(image, mask)
+            for place, (image, mask) in enumerate(zip(images, masks, strict=True))
+            if image.shape[:2] == mask.shape and mask.any()
+        }
+        if not crops:
+            return [None] * len(images)
+        shown, clip = list(crops.values()), self._clip
+        encoded = encode_set(shown.__getitem__, len(shown), [clip], "crops", SilentProgress(), cache=self._cache)
+        rows = dict(zip(crops, encoded.features[clip.id], strict=True))
+        return [rows.get(place) for place in range(len(images))]
 
 
-def _look(image: Image, wanted: Mask, found: Mask | None) -> Seen:
+def _look(image: Image, wanted: Mask, found: Mask | None, crop: Features | None) -> Seen:
     if image.shape[:2] != wanted.shape:
         return Seen()
     words = measure_attributes(image, wanted).words() if wanted.any() else {}
-    return Seen(compare_masks(found, wanted) if found is not None else None, seam(image, wanted), words)
+    return Seen(compare_masks(found, wanted) if found is not None else None, seam(image, wanted), words, crop)
 
 
 def measure_fidelity(
-    seen: Sequence[Seen], real: Sequence[Seen], prompts: Sequence[str], judge: Segmenter | str
+    seen: Sequence[Seen],
+    real: Sequence[Seen],
+    prompts: Sequence[str],
+    texts: Features,
+    clip: TextImageEncoder,
+    judge: Segmenter | str,
 ) -> list[Measured]:
     """Return the metrics of images against their conditions, all sequences in one order.
 
     Args:
         real: what the real image of each condition shows; if it is `seen` itself, no seam is told against it.
+        texts: (N, D) features by `clip` of what the prompts say of the polyp.
     """
-    return [*_mask_fidelity(seen, judge), *_seam_excess(seen, real), *_text_fidelity(seen, prompts)]
+    polyps = _polyp_clip_score(seen, texts, clip)
+    return [*_mask_fidelity(seen, judge), *_seam_excess(seen, real), *_text_fidelity(seen, prompts), polyps]
 
 
 def _mask_fidelity(seen: Sequence[Seen], judge: Segmenter | str) -> list[Measured]:
@@ -132,10 +166,18 @@ def _text_fidelity(seen: Sequence[Seen], prompts: Sequence[str]) -> list[Measure
         told = text_fidelity(shown, stated, names)
         values = np.full(len(seen), np.nan)
         if told is not None and told.value is not None:
-            values[told.images] = told.gains / (1 - told.swapped)  # whose mean is the score
+            values[told.images] = told.values
         reason = None if np.isfinite(values).any() else "no prompt states an attribute that can be measured"
         found.append(Measured(metric, "attributes:measured", values, reason))
     return found
+
+
+def _polyp_clip_score(seen: Sequence[Seen], texts: Features, clip: TextImageEncoder) -> Measured:
+    values = np.full(len(seen), np.nan)
+    there = [number for number, one in enumerate(seen) if one.crop is not None]
+    if there:
+        values[there] = clip_score(np.stack([seen[number].crop for number in there]), texts[there])
+    return Measured("clip_score_polyp", clip.signature, values)
 
 
 def _column(values: Iterable[float | None]) -> Values:

@@ -39,7 +39,7 @@ class Panel:
 
     Attributes:
         target: reference images of the set distances, called `reference_id`. real: the real test images.
-        texts: (N, D) features of the prompts.
+        texts: (N, D) features of the prompts. polyp_texts: of what they say of the polyp.
     """
 
     network: Encoder
@@ -48,14 +48,23 @@ class Panel:
     reference_id: str
     real: ImageSet
     texts: NDArray[np.float32]
+    polyp_texts: NDArray[np.float32]
     pairs: StreamedPairs
     judge: Segmenter | str
 
     def part(self, source: str, rows: Sequence[int], target_rows: Sequence[int]) -> "Panel":
         """Return the panel of one data set's test and reference images."""
         target, name = self.target.rows(target_rows), f"{self.reference_id}/{source}"
-        real, texts, pairs = self.real.rows(rows), self.texts[list(rows)], self.pairs.rows(rows)
-        return replace(self, target=target, reference_id=name, real=real, texts=texts, pairs=pairs)
+        texts, polyp_texts = self.texts[list(rows)], self.polyp_texts[list(rows)]
+        return replace(
+            self,
+            target=target,
+            reference_id=name,
+            real=self.real.rows(rows),
+            texts=texts,
+            polyp_texts=polyp_texts,
+            pairs=self.pairs.rows(rows),
+        )
 
     def score(self, images: ImageSet) -> list[Score]:
         """Return the set distances, CLIP-score and CLIP-image, and the means of what was measured."""
@@ -85,7 +94,7 @@ class Panel:
 
     def _measured(self, images: ImageSet) -> list[Measured]:
         real = images.seen if self._is_real(images.encoded) else self.real.seen
-        return measure_fidelity(images.seen, real, self.pairs.prompts, self.judge)
+        return measure_fidelity(images.seen, real, self.pairs.prompts, self.polyp_texts, self.clip, self.judge)
 
     def _is_real(self, encoded: EncodedSet) -> bool:
         return encoded.digests == self.real.encoded.digests

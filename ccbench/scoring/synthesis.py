@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from ccbench.data.reading import split_clauses
 from ccbench.errors import DataError
 from ccbench.features import Encoder, open_encoder, open_text_encoder
 from ccbench.features.cache import FeatureCache
@@ -57,7 +58,7 @@ def score_synthesis(
     pairs, known = StreamedPairs(test), StreamedPairs(reference)
 
     def meter() -> Meter:
-        return Meter(pairs, judge, [])
+        return Meter(pairs, judge, clip, cache)
 
     def streamed(part: StreamedPairs, name: str, visit: Meter | None) -> EncodedSet:
         # One worker: the pairs' short parts are kept in the order of the calls.
@@ -77,7 +78,10 @@ def score_synthesis(
     encoded = encode_files(images, both, "encoding synthetic images", progress, cache=cache, visit=of_made)
     made = ImageSet(encoded, of_made.seen)
     target = streamed(known, "reference", None)
-    panel = Panel(network, clip, target, reference_id, real, clip.encode_texts(pairs.prompts), pairs, judge)
+    texts = [
+        clip.encode_texts(lines) for lines in (pairs.prompts, [split_clauses(p).foreground for p in pairs.prompts])
+    ]
+    panel = Panel(network, clip, target, reference_id, real, *texts, pairs, judge)
     verdict, near_pairs = _find_near_pairs(panel, encoded, known)
     others = {name: changed(name, change) for name, change in controls.items()}
     return Scorecard(
