@@ -84,12 +84,13 @@ def _from_json(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def score_to_json(score: Score) -> dict[str, Any]:
-    """Return `{metric, signature, value, interval, n, n_real, reason}`."""
+    """Return `{metric, signature, value, interval, p, n, n_real, reason}`."""
     return {
         "metric": score.metric,
         "signature": score.signature,
         "value": score.value,
         "interval": None if score.interval is None else asdict(score.interval),
+        "p": score.p,
         "n": score.n,
         "n_real": score.n_real,
         "reason": score.reason,
@@ -97,7 +98,7 @@ def score_to_json(score: Score) -> dict[str, Any]:
 
 
 def score_from_json(record: Mapping[str, Any]) -> Score:
-    """Return the score of `score_to_json`'s record."""
+    """Return the score of `score_to_json`'s record; one without `p` is of a version that did not test."""
     interval = record["interval"]
     return Score(
         metric=record["metric"],
@@ -107,6 +108,7 @@ def score_from_json(record: Mapping[str, Any]) -> Score:
         n_real=record["n_real"],
         interval=None if interval is None else Interval(**interval),
         reason=record["reason"],
+        p=record.get("p"),
     )
 
 

@@ -130,7 +130,16 @@ def test_scorecard_survives_json(folders: Folders, tiny: TinyEncoder) -> None:
     again = Scorecard.from_json(json.loads(text))
     assert again.to_json() == card.to_json()
     assert again.scores == card.scores
-    assert list(json.loads(text)["scores"][0]) == ["metric", "signature", "value", "interval", "n", "n_real", "reason"]
+    assert list(json.loads(text)["scores"][0]) == [
+        "metric",
+        "signature",
+        "value",
+        "interval",
+        "p",
+        "n",
+        "n_real",
+        "reason",
+    ]
     with pytest.raises(DataError, match="scorecard"):
         Scorecard.from_json({"scores": [{}]})
 

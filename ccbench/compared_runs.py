@@ -1,0 +1,110 @@
+"""The runs of one comparison: checked against each other, and put together into methods with their seeds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+from ccbench.board import row_name, variant_hash
+from ccbench.errors import DataError, UsageError
+from ccbench.scorecard import Scorecard
+from ccbench.store import RunFolder
+from ccbench.types import Score
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedRun:
+    """A complete, scored run. `columns`: its pair metrics, one row an image, by condition id."""
+
+    folder: RunFolder
+    scores: dict[str, Score]
+    columns: "pd.DataFrame"
+
+    @property
+    def seed(self) -> int:
+        """Seed of training and noise."""
+        return self.folder.record.seed
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """One method of a comparison: its runs, which differ in nothing but the seed, in rising order of it."""
+
+    name: str
+    runs: tuple[ComparedRun, ...]
+
+
+def read_entries(folders: Sequence[RunFolder]) -> list[Entry]:
+    """Return the methods that complete, scored runs of one protocol belong to, in the order given.
+
+    Where all runs are of one method, each is an entry of its own: the question is then what a seed changes.
+
+    Raises:
+        UsageError: fewer than two runs, a run twice, or one that is not complete or not scored.
+        DataError: another protocol or other test conditions.
+    """
+    if len({folder.path.resolve() for folder in folders}) < max(2, len(folders)):
+        raise UsageError(f"compare: {len(folders)} runs given, wanted at least two different ones")
+    for folder in folders:
+        _check_fits(folders[0], folder)
+    grouped: dict[str, list[RunFolder]] = {}
+    for folder in folders:
+        grouped.setdefault(variant_hash(folder.config), []).append(folder)
+    if len(grouped) == 1:
+        return [Entry(f"{row_name(one.config)} seed {one.record.seed}", (_read(one),)) for one in folders]
+    entries = []
+    for runs in grouped.values():
+        seeds = [run.record.seed for run in runs]
+        if len(set(seeds)) < len(seeds):
+            raise UsageError(f"{runs[-1].path}: seed {seeds[-1]} of this method is given twice; give one run a seed")
+        ordered = sorted(runs, key=lambda run: run.record.seed)
+        entries.append(Entry(row_name(runs[0].config), tuple(_read(run) for run in ordered)))
+    return entries
+
+
+def pair_runs(first: Entry, second: Entry) -> list[tuple[ComparedRun, ComparedRun]]:
+    """Return the runs of equal seeds; where no seed is shared, those of equal rank among the seeds."""
+    by_seed = {run.seed: run for run in second.runs}
+    shared = [(run, by_seed[run.seed]) for run in first.runs if run.seed in by_seed]
+    return shared or list(zip(first.runs, second.runs, strict=False))
+
+
+def signature_difference(first: str, second: str) -> str | None:
+    """Return which parts of two signatures differ, such as `resize: a, b`; None when they are equal."""
+    pairs = zip_longest(first.split("|"), second.split("|"), fillvalue="nothing")
+    differing = [
+        f"{one.partition(':')[0]}: {one.partition(':')[2] or one}, {other.partition(':')[2] or other}"
+        for one, other in pairs
+        if one != other
+    ]
+    return "; ".join(differing) or None
+
+
+def _check_fits(base: RunFolder, folder: RunFolder) -> None:
+    record, wanted = folder.record, base.record
+    if record.status != "complete":
+        raise UsageError(f"{folder.path}: the run is {record.status}, not complete; run the same command to finish it")
+    if (record.protocol, record.protocol_hash) != (wanted.protocol, wanted.protocol_hash):
+        raise DataError(
+            f"{folder.path}: made under {record.protocol} {record.protocol_hash}, {base.path} under {wanted.protocol} "
+            f"{wanted.protocol_hash}; only runs of one protocol compare"
+        )
+    if record.conditions != wanted.conditions:
+        found, first = ((c.n, c.manifest_sha256[:12]) if c else None for c in (record.conditions, wanted.conditions))
+        raise DataError(f"{folder.path}: test conditions {found}, {base.path} has {first}; only equal ones compare")
+
+
+def _read(folder: RunFolder) -> ComparedRun:
+    card = folder.scorecard()
+    if card is None:
+        raise UsageError(
+            f"{folder.path}: the run has no scores of its present images; run: ccbench score {folder.path}"
+        )
+    columns = folder.per_sample().set_index("condition_id")
+    if not columns.index.is_unique:
+        raise DataError(f"{folder.path}: a condition occurs twice in the per-sample scores; score the run again")
+    scores = {score.metric: score for score in Scorecard.from_json(card).scores}
+    return ComparedRun(folder, scores, columns.select_dtypes("float64"))
