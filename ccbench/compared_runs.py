@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from ccbench.board import row_name, variant_hash
@@ -74,13 +73,14 @@ def pair_runs(first: Entry, second: Entry) -> list[tuple[ComparedRun, ComparedRu
 
 def signature_difference(first: str, second: str) -> str | None:
     """Return which parts of two signatures differ, such as `resize: a, b`; None when they are equal."""
-    pairs = zip_longest(first.split("|"), second.split("|"), fillvalue="nothing")
-    differing = [
-        f"{one.partition(':')[0]}: {one.partition(':')[2] or one}, {other.partition(':')[2] or other}"
-        for one, other in pairs
-        if one != other
-    ]
-    return "; ".join(differing) or None
+    one, other = (dict(_named(part) for part in signature.split("|")) for signature in (first, second))
+    keys = [key for key in {**one, **other} if one.get(key) != other.get(key)]
+    return "; ".join(f"{key}: {one.get(key, 'nothing')}, {other.get(key, 'nothing')}" for key in keys) or None
+
+
+def _named(part: str) -> tuple[str, str]:
+    key, colon, value = part.partition(":")
+    return (key, value) if colon else ("metric", part)
 
 
 def _check_fits(base: RunFolder, folder: RunFolder) -> None:

@@ -92,23 +92,23 @@ def compare_entries(
         raise UsageError(f"--against: found {against!r}, wanted one of {', '.join(names)}")
     pairs = [pair for pair in combinations(entries, 2) if against is None or against in (pair[0].name, pair[1].name)]
     pairs = [(b, a) if a.name == against else (a, b) for a, b in pairs]
+    ranked = len(entries) > 2 and against is None
     used = {id(run): run for pair in pairs for runs in pair_runs(*pair) for run in runs}
-    used |= {id(run): run for entry in entries for run in entry.runs if len(entries) > 2}
+    used |= {id(run): run for entry in entries for run in entry.runs if ranked}
     panel = Panel(data, {key: encode_run(run, data, cache, progress) for key, run in used.items()})
     planned = [one for pair in pairs for one in _plan(panel, *pair)]
-    family = sum(run is not None for _, run in planned)
+    tests = sum(test is not None for _, test in planned)
     done = []
     with progress.step("testing", len(planned)) as step:
-        for compared, test in planned:
-            done.append(compared if test is None else _tested(compared, test, family))
+        for one, test in planned:
+            done.append(one if test is None else _tested(one, test, tests))
             step.advance()
     compared = _judge(done)
-    complete = len(entries) > 2 and against is None
-    return Comparison(compared, _rank(panel, entries, compared) if complete else [])
+    return Comparison(compared, _rank(panel, entries, compared) if ranked else [])
 
 
-_Test = Callable[[Sequence[int], int], Difference]
-"""(numbers of the paired runs, tests in all) -> the difference of these runs' means."""
+_Test = Callable[[int], Difference]
+"""Tests in all -> the difference of the paired runs' means; the more tests, the smaller p must be able to get."""
 
 
 def _plan(panel: Panel, first: Entry, second: Entry) -> list[tuple[Compared, _Test | None]]:
@@ -150,19 +150,19 @@ def _make_test(panel: Panel, metric: str, pairs: Sequence[tuple[ComparedRun, Com
     seed, clusters = derive_seed("compare", metric), panel.data.clusters
     first, second = [a for a, _ in pairs], [b for _, b in pairs]
 
-    def means(numbers: Sequence[int], tests: int) -> Difference:
-        a, b = (np.mean([panel.column(runs[number], metric) for number in numbers], axis=0) for runs in (first, second))
+    def means(tests: int) -> Difference:
+        a, b = (np.mean([panel.column(run, metric) for run in runs], axis=0) for runs in (first, second))
         both = np.isfinite(a) & np.isfinite(b)
         labels = [label for label, keep in zip(clusters, both, strict=True) if keep]
         return compare_means(a[both], b[both], seed, labels, permutations=max(10_000, _EXCHANGES_A_TEST * tests))
 
-    def sets(numbers: Sequence[int], tests: int) -> Difference:
+    def sets(tests: int) -> Difference:
         family, encoder = panel.set_metric(metric)
-        a, b = (np.stack([panel.of(runs[number], encoder) for number in numbers]) for runs in (first, second))
+        a, b = (np.stack([panel.of(run, encoder) for run in runs]) for runs in (first, second))
         reference, exchanges = panel.data.reference[encoder.id], _EXCHANGES_A_TEST * tests
         if family == "fd":
             # Of several trainings p is Student's: the exchanges then only give the interval.
-            count = _LEAST_EXCHANGES if len(numbers) > 1 else max(_LEAST_EXCHANGES, exchanges)
+            count = _LEAST_EXCHANGES if len(pairs) > 1 else max(_LEAST_EXCHANGES, exchanges)
             return compare_frechet(a, b, reference, seed, clusters, count)
         return compare_kernel(a, b, reference, KERNELS[family], seed, clusters, max(10_000, exchanges))
 
@@ -170,9 +170,8 @@ def _make_test(panel: Panel, metric: str, pairs: Sequence[tuple[ComparedRun, Com
 
 
 def _tested(compared: Compared, test: _Test, tests: int) -> Compared:
-    numbers = range(len(compared.seeds))
     try:
-        difference = test(numbers, tests)
+        difference = test(tests)
     except ValueError as error:
         return replace(compared, reason=str(error), unit=None)
     if metric_info(compared.metric).scope == "set":
