@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from ccbench.board import row_name, variant_hash
@@ -54,14 +55,18 @@ def read_entries(folders: Sequence[RunFolder]) -> list[Entry]:
         grouped.setdefault(variant_hash(folder.config), []).append(folder)
     if len(grouped) == 1:
         return [Entry(f"{row_name(one.config)} seed {one.record.seed}", (_read(one),)) for one in folders]
-    entries = []
-    for runs in grouped.values():
-        seeds = [run.record.seed for run in runs]
-        if len(set(seeds)) < len(seeds):
-            raise UsageError(f"{runs[-1].path}: seed {seeds[-1]} of this method is given twice; give one run a seed")
-        ordered = sorted(runs, key=lambda run: run.record.seed)
-        entries.append(Entry(row_name(runs[0].config), tuple(_read(run) for run in ordered)))
-    return entries
+    names = [row_name(runs[0].config) for runs in grouped.values()]
+    if len(set(names)) < len(names):  # told apart by something that no row says
+        names = [f"{name} {key[:8]}" for name, key in zip(names, grouped, strict=True)]
+    return [_make_entry(name, runs) for name, runs in zip(names, grouped.values(), strict=True)]
+
+
+def _make_entry(name: str, runs: Sequence[RunFolder]) -> Entry:
+    ordered = sorted(runs, key=lambda run: run.record.seed)
+    for run, other in pairwise(ordered):
+        if run.record.seed == other.record.seed:
+            raise UsageError(f"{other.path}: of the same method and seed as {run.path}; give one run a seed")
+    return Entry(name, tuple(_read(run) for run in ordered))
 
 
 def pair_runs(first: Entry, second: Entry) -> list[tuple[ComparedRun, ComparedRun]]:

@@ -20,7 +20,7 @@ from ccbench.types import Progress, Score, SilentProgress
 ALPHA = 0.05
 _NORMAL_REACH = 1.959963984540054
 _LEAST_EXCHANGES, _EXCHANGES_A_TEST = 400, 40  # so that Holm's correction over all tests can still reach ALPHA
-_TOLERANCE = 1e-3  # of a distance: between features of two machines
+_TOLERANCE = 1e-3, 0.05  # of a distance and of a difference's error: between features of two machines
 
 Unit = Literal["condition", "condition and training"]
 
@@ -175,17 +175,17 @@ def _tested(compared: Compared, test: _Test, tests: int) -> Compared:
     except ValueError as error:
         return replace(compared, reason=str(error), unit=None)
     if metric_info(compared.metric).scope == "set":
-        _check_value(compared, difference.value)
+        _check_value(compared, difference)
     if len(compared.by_seed) > 1:
         difference = across_seeds(difference, compared.by_seed)
     return replace(compared, difference=difference)
 
 
-def _check_value(compared: Compared, found: float) -> None:
+def _check_value(compared: Compared, difference: Difference) -> None:
     """Refuse a set metric whose images do not give the difference of the scores on record."""
-    on_record = float(np.mean(compared.by_seed))
+    found, on_record = difference.value, float(np.mean(compared.by_seed))
     size = max(abs(one.mean) for one in (compared.first_values, compared.second_values) if one is not None)
-    if abs(found - on_record) > _TOLERANCE * size:
+    if abs(found - on_record) > _TOLERANCE[0] * size + _TOLERANCE[1] * difference.error:
         raise VerificationError(
             f"{compared.metric} of {compared.first} and {compared.second}: their images give a difference of "
             f"{found:.6g}, their scores one of {on_record:.6g}; score the runs again"

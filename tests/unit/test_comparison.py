@@ -137,6 +137,9 @@ def test_runs_that_never_compare(tmp_path: Path) -> None:
     b = write_run(tmp_path / "b", draw_images(3), LOW, sets=("tint=0.1",))
     with pytest.raises(UsageError, match="at least two different"):
         read_entries([a, a])
+    again = write_run(tmp_path / "again", draw_images(5), CLEAR)
+    with pytest.raises(UsageError, match="give one run a seed"):
+        read_entries([a, b, again])
     other = CONDITIONS.model_copy(update={"manifest_sha256": "e" * 64})
     c = write_run(tmp_path / "c", draw_images(3), LOW, sets=("tint=0.2",), conditions=other)
     with pytest.raises(DataError, match="only equal ones compare"):
