@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from ccbench.audit_record import Audit
 from ccbench.board_page import COMMAND, render_index, render_page
 from ccbench.board_store import (
+    OUTSIDE_MARK,
     Board,
     BoardResult,
     BoardRules,
@@ -132,7 +133,7 @@ def _make_result(folder: RunFolder) -> BoardResult:
     folder.complete()  # recounts the images and their hashes: what is published is what was scored
     result = BoardResult(
         variant=_variant(folder.config),
-        variant_hash=_variant_hash(folder.config),
+        variant_hash=variant_hash(folder.config),
         record=folder.record,
         scorecard=scorecard,
     )
@@ -142,11 +143,20 @@ def _make_result(folder: RunFolder) -> BoardResult:
     return result
 
 
-def _variant_hash(config: RunConfig) -> str:
+def variant_hash(config: RunConfig) -> str:
+    """Return the hash of a run's configuration without its seed; the runs of one row share it."""
     settings = config.settings
     if isinstance(settings, OutsideConfig):  # every seed has its own images
         settings = settings.model_copy(update={"images_sha256": ""})
     return config.model_copy(update={"seed": 0, "settings": settings}).config_hash
+
+
+def row_name(config: RunConfig) -> str:
+    """Return the name of the board row that a run of this configuration belongs to."""
+    if isinstance(config.settings, OutsideConfig):
+        return f"{config.method} {OUTSIDE_MARK}"
+    variant = _variant(config)
+    return f"{config.method} ({variant})" if variant else config.method
 
 
 def _variant(config: RunConfig) -> str:
@@ -154,7 +164,7 @@ def _variant(config: RunConfig) -> str:
     if isinstance(config.settings, OutsideConfig):
         return ""
     plain = resolve_config(find_method(config.method), config.protocol)
-    changed = {} if _variant_hash(config) == plain.config_hash else dict(config.overrides)
+    changed = {} if variant_hash(config) == plain.config_hash else dict(config.overrides)
     if isinstance(config.settings, OfMethodConfig):  # says nothing without the method, the default one too
         changed["method.of"] = config.settings.of
     return ", ".join(f"{key.removeprefix('method.')}={value}" for key, value in sorted(changed.items()))

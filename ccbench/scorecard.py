@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ccbench.errors import DataError
 from ccbench.types import Interval, Score
@@ -22,7 +22,8 @@ class SourceScores:
     controls: dict[str, list[Score]]
 
 
-class NearPair(NamedTuple):
+@dataclass(frozen=True)
+class NearPair:
     """A synthetic image and its nearest training image: numbers and ids of both, and their cosine distance, 0..2."""
 
     index: int
@@ -63,7 +64,7 @@ class Scorecard:
             **_to_json(self.scores, self.controls),
             "failures": dict(self.failures),
             "notes": dict(self.notes),
-            "near_pairs": [pair._asdict() for pair in self.near_pairs],
+            "near_pairs": [asdict(pair) for pair in self.near_pairs],
             "by_source": {name: _to_json(part.scores, part.controls) for name, part in self.by_source.items()},
         }
 
@@ -103,12 +104,13 @@ def _from_json(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def score_to_json(score: Score) -> dict[str, Any]:
-    """Return `{metric, signature, value, interval, n, n_real, reason}`."""
+    """Return `{metric, signature, value, interval, p, n, n_real, reason}`."""
     return {
         "metric": score.metric,
         "signature": score.signature,
         "value": score.value,
         "interval": None if score.interval is None else asdict(score.interval),
+        "p": score.p,
         "n": score.n,
         "n_real": score.n_real,
         "reason": score.reason,
@@ -116,7 +118,7 @@ def score_to_json(score: Score) -> dict[str, Any]:
 
 
 def score_from_json(record: Mapping[str, Any]) -> Score:
-    """Return the score of `score_to_json`'s record."""
+    """Return the score of `score_to_json`'s record; one without `p` is of a version that did not test."""
     interval = record["interval"]
     return Score(
         metric=record["metric"],
@@ -126,6 +128,7 @@ def score_from_json(record: Mapping[str, Any]) -> Score:
         n_real=record["n_real"],
         interval=None if interval is None else Interval(**interval),
         reason=record["reason"],
+        p=record.get("p"),
     )
 
 

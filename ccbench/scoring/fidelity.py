@@ -174,9 +174,9 @@ def _text_fidelity(seen: Sequence[Seen], prompts: Sequence[str]) -> list[Measure
 
 def _polyp_clip_score(seen: Sequence[Seen], texts: Features, clip: TextImageEncoder) -> Measured:
     values = np.full(len(seen), np.nan)
-    there = [number for number, one in enumerate(seen) if one.crop is not None]
-    if there:
-        values[there] = clip_score(np.stack([seen[number].crop for number in there]), texts[there])
+    crops = {number: one.crop for number, one in enumerate(seen) if one.crop is not None}
+    if crops:
+        values[list(crops)] = clip_score(np.stack(list(crops.values())), texts[list(crops)])
     return Measured("clip_score_polyp", clip.signature, values)
 
 

@@ -78,10 +78,9 @@ def score_synthesis(
     encoded = encode_files(images, both, "encoding synthetic images", progress, cache=cache, visit=of_made)
     made = ImageSet(encoded, of_made.seen)
     target = streamed(known, "reference", None)
-    texts = [
-        clip.encode_texts(lines) for lines in (pairs.prompts, [split_clauses(p).foreground for p in pairs.prompts])
-    ]
-    panel = Panel(network, clip, target, reference_id, real, *texts, pairs, judge)
+    texts = clip.encode_texts(pairs.prompts)
+    polyp_texts = clip.encode_texts([split_clauses(prompt).foreground for prompt in pairs.prompts])
+    panel = Panel(network, clip, target, reference_id, real, texts, polyp_texts, pairs, judge)
     verdict, near_pairs = _find_near_pairs(panel, encoded, known)
     others = {name: changed(name, change) for name, change in controls.items()}
     return Scorecard(

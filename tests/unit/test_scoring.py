@@ -132,7 +132,13 @@ def test_scorecard_survives_json(both: Folders, tiny: TinyEncoder) -> None:
     again = Scorecard.from_json(json.loads(text))
     assert again.to_json() == card.to_json()
     assert again.scores == card.scores
-    assert list(json.loads(text)["scores"][0]) == ["metric", "signature", "value", "interval", "n", "n_real", "reason"]
+    fields = ["metric", "signature", "value", "interval", "p", "n", "n_real", "reason"]
+    assert list(json.loads(text)["scores"][0]) == fields
+    assert [entry.metric for entry in card.scores if entry.p is not None] == ["kid_lite0"]
+    old = card.to_json()
+    for entry in old["scores"]:
+        del entry["p"]  # of a version that did not test
+    assert Scorecard.from_json(old).scores[1].p is None
     with pytest.raises(DataError, match="scorecard"):
         Scorecard.from_json({"scores": [{}]})
 
