@@ -19,35 +19,42 @@ STANDARD_ERRORS = 3.0
 SAME = 1e-5
 """Cosine distance below which two images have equal features, but for float32's rounding."""
 
+_COMPARED = 5  # nearest training images of which the first is compared with the others
+
 
 class Neighbours(NamedTuple):
     """Nearest training images, nearest first: their indices and cosine distances (0..2), (N, k) each."""
 
-    index: NDArray[np.int64]
-    distance: Array
+    indices: NDArray[np.int64]
+    distances: Array
 
 
 class Memorisation(NamedTuple):
     """How near synthetic images lie to training images.
 
     Attributes:
-        verdict: "look" if `near` exceeds `QUANTILE` by more than `STANDARD_ERRORS` of a share of fresh images, or an
-            image equals a training image; else "publish". Looking at the nearest pairs is wise in either case.
+        verdict: "look" if `near` or `alone` exceeds `QUANTILE` by more than `STANDARD_ERRORS` of a share of fresh
+            images, or an image equals a training image; else "publish".
         near: share of the synthetic images nearer to a training image than `limit`.
+        alone: share of those whose `relative` distance is below the same quantile of the held-out real images'.
         auc: chance that a synthetic image lies nearer to training than a held-out real one; 0.5 = as they do.
         same: synthetic images whose features equal a training image's.
         limit: the `QUANTILE` of the held-out real images' nearest distances.
         neighbours: of the synthetic images, for a gallery.
+        relative: (N,) nearest distance over the mean of the next four. A copy that was blurred or compressed is farther
+            from all training images, so its nearest distance need not be small, but one image is nearer than the rest.
         own: (N,) cosine distance to the training image that owns the image's mask; NaN where it has no owner.
         own_nearest: share of the images with an owner whose nearest training image it is; None without owners.
     """
 
     verdict: Literal["publish", "look"]
     near: float
+    alone: float
     auc: float
     same: int
     limit: float
     neighbours: Neighbours
+    relative: Array
     own: Array
     own_nearest: float | None
 
@@ -57,8 +64,7 @@ def memorisation(
 ) -> Memorisation:
     """Compare the nearest-training distances of synthetic images with those of real images that nobody trained on.
 
-    A floor and no proof: a method whose images lie far from all real ones, as blurred images do, can copy a training
-    image and still lie farther from it than a fresh real image would.
+    A sieve and no proof: see `docs/metrics.md` for the altered copies that pass it.
 
     Args:
         synthetic, training, held_out: (N, D), (M, D), (K, D) of one encoder.
@@ -67,22 +73,26 @@ def memorisation(
     Raises:
         ValueError: other widths, fewer than two rows, rows that are zero or not finite, or an owner that is not there.
     """
-    found, fresh = nearest(synthetic, training, k), nearest(held_out, training, 1).distance[:, 0]
-    distance = found.distance[:, 0]
+    found, known = (nearest(images, training, max(k, _COMPARED)) for images in (synthetic, held_out))
+    distance, fresh = found.distances[:, 0], known.distances[:, 0]
+    relative, fresh_relative = _relative(found), _relative(known)
     limit = float(np.quantile(fresh, QUANTILE))
     near = float((distance < limit).mean())
+    alone = float((relative < np.quantile(fresh_relative, QUANTILE)).mean())
     error = np.sqrt(QUANTILE * (1 - QUANTILE) * (1 / len(distance) + 1 / len(fresh)))
     same = int((distance < SAME).sum())
     below = np.searchsorted(np.sort(fresh), distance, "left")
     above = len(fresh) - np.searchsorted(np.sort(fresh), distance, "right")
     own, own_nearest = _own(synthetic, training, owners, found)
     return Memorisation(
-        verdict="look" if near > QUANTILE + STANDARD_ERRORS * error or same else "publish",
+        verdict="look" if max(near, alone) > QUANTILE + STANDARD_ERRORS * error or same else "publish",
         near=near,
+        alone=alone,
         auc=float((above - below).mean() / len(fresh) / 2 + 0.5),
         same=same,
         limit=limit,
-        neighbours=found,
+        neighbours=Neighbours(found.indices[:, :k], found.distances[:, :k]),
+        relative=relative,
         own=own,
         own_nearest=own_nearest,
     )
@@ -106,6 +116,15 @@ def nearest(images: Features, training: Features, k: int, block: int = 512) -> N
     return Neighbours(np.concatenate(index), np.concatenate(distance))
 
 
+def _relative(found: Neighbours) -> Array:
+    """Return the nearest distance over the mean of the next ones, (N,); 1 where there are none."""
+    following = found.distances[:, 1:_COMPARED]
+    if not following.shape[1]:
+        return np.ones(len(found.distances))
+    relative: Array = found.distances[:, 0] / np.maximum(following.mean(axis=1), SAME)
+    return relative
+
+
 def _own(
     synthetic: Features, training: Features, owners: NDArray[np.integer] | None, found: Neighbours
 ) -> tuple[Array, float | None]:
@@ -117,9 +136,9 @@ def _own(
     known = owners >= 0
     if not known.any():
         return own, None
-    cosines = (_unit(synthetic, "images")[known] * _unit(training, "training set")[owners[known]]).sum(axis=1)
+    cosines: Array = (_unit(synthetic, "images")[known] * _unit(training, "training set")[owners[known]]).sum(axis=1)
     own[known] = np.maximum(1 - cosines, 0)
-    return own, float((own[known] <= found.distance[known, 0] + SAME).mean())
+    return own, float((own[known] <= found.distances[known, 0] + SAME).mean())
 
 
 def _unit(features: Features, name: str) -> Array:
@@ -127,4 +146,5 @@ def _unit(features: Features, name: str) -> Array:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     if not lengths.all():
         raise ValueError(f"{name}: {int((lengths == 0).sum())} of {len(rows)} feature rows are zero: no direction")
-    return rows / lengths
+    unit: Array = rows / lengths
+    return unit

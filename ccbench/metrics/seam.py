@@ -129,7 +129,8 @@ def background_kept(synthetic: Image, background: Image, mask: Mask) -> Backgrou
         return None
     difference = synthetic[kept].astype(np.float64) - background[kept]
     squares = float((difference**2).mean())
-    _, similarity = structural_similarity(synthetic, background, channel_axis=2, full=True, data_range=255)
+    settings = {"channel_axis": 2, "full": True, "data_range": 255}
+    _, similarity = structural_similarity(synthetic, background, **settings)  # type: ignore[no-untyped-call]
     return BackgroundScores(
         mae=float(np.abs(difference).mean()),
         psnr=10 * float(np.log10(255**2 / squares)) if squares else PSNR_OF_EQUAL,
@@ -142,7 +143,7 @@ _RINGS = (-2 * RING, -RING, 0.0, RING)
 
 def _across(lab: Array, inside: Array, unit: float) -> Array:
     """Return the length (H, W) of the colour's derivative in the direction of the nearest edge, per unit."""
-    normal = np.stack(np.gradient(gaussian_filter(inside, unit)))
+    normal = np.array(np.gradient(gaussian_filter(inside, unit)))
     normal /= np.maximum(np.linalg.norm(normal, axis=0), 1e-6)
     width = (SCALE * unit, SCALE * unit, 0)
     down, right = (gaussian_filter(lab, width, order=order) * unit for order in ((1, 0, 0), (0, 1, 0)))

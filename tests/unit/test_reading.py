@@ -73,3 +73,4 @@ def test_text_without_a_background_is_all_foreground() -> None:
         "a polyp, paler than the mucosa",
         "dim mucosa",
     )
+    assert split_clauses("a polyp, with the mucosa red; dim mucosa") == ("a polyp, with the mucosa red", "dim mucosa")
