@@ -1,7 +1,7 @@
 """Fixtures shared by the tests: an installed fake plugin, a small protocol for it, and polyp files in their layout."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,15 @@ from ccbench.protocols import Protocol
 from fake_polyps import write_polyps
 
 Install = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's caches and choice of encoder path out of the tests, and the tests out of the user's caches."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CCBENCH_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.delenv("CCBENCH_ENCODER_PATH", raising=False)
+        yield
 
 
 @pytest.fixture

@@ -80,16 +80,23 @@ ENCODERS: dict[str, EncoderSpec] = {
             find=_weights.find_mini_clip,
             module="ccbench.features.mini_clip",
         ),
-        EncoderSpec(
-            name="inception",
-            title="InceptionV3, TensorFlow 2015 weights (torch-fidelity)",
-            texts=False,
-            dim=2048,
-            weights=_weights.INCEPTION_FILE,
-            source="torch-fidelity's release, or --weights",
-            unlocks="fid, kid",
-            find=_weights.find_inception,
-            module="ccbench.features.inception",
+        *(
+            EncoderSpec(
+                name=name,
+                title=f"InceptionV3, TensorFlow 2015 weights, {resize}",
+                texts=False,
+                dim=2048,
+                weights=_weights.INCEPTION_FILE,
+                source="torch-fidelity's release, or --weights",
+                unlocks=f"fid, kid as {unlocks} computes them",
+                find=_weights.find_inception,
+                module="ccbench.features.inception",
+                opener=opener,
+            )
+            for name, resize, unlocks, opener in (
+                ("inception", "TensorFlow 1's resize", "torch-fidelity", "open"),
+                ("inception-clean", "clean-fid's resize", "clean-fid", "open_clean"),
+            )
         ),
         *(
             EncoderSpec(

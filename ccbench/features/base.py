@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
 BATCH_SIZE = 32
+PIECE = 4  # images that go through a network at a time where several do side by side; 2 to 8 are as fast
 
 T = TypeVar("T")
 
@@ -26,12 +28,15 @@ class Encoder(Protocol):
         id: name in `ENCODERS`. dim: width of the features.
         signature: encoder, first 8 hex digits of its weights' sha256, and its own resize.
         path: how it is computed here, such as `eager cpu`; it may change the last digits, so cached features name it.
+        path_error: largest difference to the plain float32 network on made images, over the root mean square of its
+            features; 0.0 where the path is that network. Below 1e-4.
     """
 
     id: str
     signature: str
     dim: int
     path: str
+    path_error: float
 
     def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """Return (N, D) features of N uint8 RGB images of any sizes, in order."""
@@ -56,15 +61,40 @@ def run_batches(
     network: Callable[[torch.Tensor], torch.Tensor],
     dim: int,
     device: str,
+    *,
+    split: bool,
 ) -> NDArray[np.float32]:
-    """Return (N, `dim`) features: `prepare` makes a batch on the CPU, `network` its features on the device."""
+    """Return (N, `dim`) features: `prepare` makes a batch on the CPU, `network` its features on the device.
+
+    Args:
+        split: run pieces of `PIECE` items side by side, one per thread of torch's. Threads that share one piece wait
+            for the slowest at every layer. A shorter last piece is filled up, so that features depend on no neighbour.
+    """
     import torch
 
     features = np.empty((len(items), dim), dtype=np.float32)
-    with torch.inference_mode(), exact_arithmetic(device):
-        for start in range(0, len(items), BATCH_SIZE):
-            batch = prepare(items[start : start + BATCH_SIZE]).to(device)
-            features[start : start + BATCH_SIZE] = network(batch).float().cpu().numpy()
+    size = PIECE if split else BATCH_SIZE
+
+    def encode(start: int) -> None:
+        part = items[start : start + size]
+        filled = [*part, *[part[-1]] * (size - len(part))] if split else part
+        with torch.inference_mode():
+            batch = network(prepare(filled).to(device)).float().cpu().numpy()
+        features[start : start + size] = batch[: len(part)]
+
+    starts = range(0, len(items), size)
+    threads = torch.get_num_threads()
+    workers = min(threads, len(starts)) if split else 1
+    with exact_arithmetic(device):
+        if workers < 2:
+            for start in starts:
+                encode(start)
+        else:
+            try:
+                with ThreadPoolExecutor(workers, initializer=lambda: torch.set_num_threads(threads // workers)) as pool:
+                    list(pool.map(encode, starts))
+            finally:
+                torch.set_num_threads(threads)  # a new thread takes over the number that was set last
     return features
 
 

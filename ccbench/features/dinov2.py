@@ -14,6 +14,7 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 from ccbench.assets import load_state
 from ccbench.errors import DataError
 from ccbench.features.base import check_images, run_batches
+from ccbench.features.paths import open_tower
 from ccbench.images import resize_image, sha256_file
 from ccbench.types import Image
 
@@ -29,13 +30,16 @@ class DinoEncoder:
     def __init__(self, weights: Path, device: str) -> None:
         name, network = _load(weights)
         self.signature = f"enc:dinov2-{name}|w:{sha256_file(weights)[:8]}|resize:clean-bicubic{SIZE}"
-        self.path = f"eager {device}"
         self.dim = int(network.num_features)
-        self._device, self._network = device, network.to(device)
+        self._device = device
+        self._tower = open_tower(lambda: network.to(device), _prepare, self.signature, device)
+        self.path, self.path_error = self._tower.path, self._tower.error
 
     def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """Return (N, D) features, in order."""
-        return run_batches(check_images(images, self.id), _prepare, self._network, self.dim, self._device)
+        check_images(images, self.id)
+        run, split = self._tower.run, self._tower.split
+        return run_batches(images, _prepare, run, self.dim, self._device, split=split)
 
 
 def open(weights: Path, device: str) -> DinoEncoder:

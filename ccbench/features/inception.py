@@ -1,52 +1,62 @@
-"""InceptionV3 of the original FID, as torch-fidelity runs it: the encoder of `fid` and `kid`."""
+"""InceptionV3 of the original FID with torch-fidelity's or clean-fid's resize: the encoders of `fid` and `kid`."""
 
 import io
-from collections.abc import Sequence
-from itertools import groupby
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import torch
 from numpy.typing import NDArray
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
+from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
 from ccbench.assets import load_state
 from ccbench.errors import DataError
 from ccbench.features.base import check_images, kept_random_state, run_batches
+from ccbench.features.paths import open_tower
 from ccbench.images import sha256_file
 from ccbench.types import Image
 
+SIZE = 299
+
 
 class InceptionEncoder:
-    """Pooled features (N, 2048); the network itself resizes to 299 x 299 by TensorFlow 1's bilinear filter."""
+    """Pooled features (N, 2048) of images that `resize` makes (3, 299, 299) float32 of, in 0..255."""
 
-    id = "inception"
     dim = 2048
 
-    def __init__(self, weights: Path, device: str) -> None:
-        self.signature = f"enc:inception-tf1|w:{sha256_file(weights)[:8]}|resize:tf1-bilinear299"
-        self.path = f"eager {device}"
-        self._device = device
-        self._network = _load(weights).to(device).to(memory_format=torch.channels_last)
+    def __init__(
+        self, weights: Path, device: str, name: str, mode: str, resize: Callable[[Image], torch.Tensor]
+    ) -> None:
+        self.id = name
+        self.signature = f"enc:inception-tf1|w:{sha256_file(weights)[:8]}|resize:{mode}{SIZE}"
+        self._device, self._prepare = device, partial(_prepare, resize=resize)
+        self._tower = open_tower(lambda: _load(weights, name).to(device), self._prepare, self.signature, device)
+        self.path, self.path_error = self._tower.path, self._tower.error
 
     def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
-        """Return (N, 2048) features, in order. Images of other sizes than their neighbours go in their own batches."""
+        """Return (N, 2048) features, in order."""
         check_images(images, self.id)
-        runs = [list(run) for _, run in groupby(images, key=lambda image: image.shape)]
-        parts = [run_batches(run, _prepare, self._forward, self.dim, self._device) for run in runs]
-        return np.concatenate([np.empty((0, self.dim), dtype=np.float32), *parts])
-
-    def _forward(self, batch: torch.Tensor) -> torch.Tensor:
-        features: torch.Tensor = self._network(batch)[0]
-        return features
+        run, split = self._tower.run, self._tower.split
+        return run_batches(images, self._prepare, run, self.dim, self._device, split=split)
 
 
 def open(weights: Path, device: str) -> InceptionEncoder:
-    """Return the encoder with a PyTorch or safetensors file of torch-fidelity's InceptionV3."""
-    return InceptionEncoder(weights, device)
+    """Return the encoder with a PyTorch or safetensors file of torch-fidelity's InceptionV3 and its resize.
+
+    That is TensorFlow 1's bilinear filter without antialias.
+    """
+    return InceptionEncoder(weights, device, "inception", "tf1-bilinear", _tf1_bilinear)
 
 
-def _load(weights: Path) -> torch.nn.Module:
+def open_clean(weights: Path, device: str) -> InceptionEncoder:
+    """Return the encoder of the same file with clean-fid's resize: PIL's bicubic filter, antialias, float channels."""
+    return InceptionEncoder(weights, device, "inception-clean", "clean-bicubic", _clean_bicubic)
+
+
+def _load(weights: Path, encoder: str) -> torch.nn.Module:
     # The extractor can only read a file, and unpickles it unsafely: hand it a copy of tensors that were read safely.
     copy = io.BytesIO()
     torch.save(load_state(weights), copy)
@@ -55,10 +65,23 @@ def _load(weights: Path) -> torch.nn.Module:
         with kept_random_state():
             network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=copy)
     except RuntimeError as error:
-        raise DataError(f"encoder inception: {weights} is not torch-fidelity's InceptionV3") from error
-    module: torch.nn.Module = network.eval()
-    return module
+        raise DataError(f"encoder {encoder}: {weights} is not torch-fidelity's InceptionV3") from error
+    # Its layers are registered in the order in which it runs them; before them it resizes, the last makes the logits.
+    layers = [layer for name, layer in network.eval().named_children() if name != "fc"]
+    return torch.nn.Sequential(*layers, torch.nn.Flatten())
 
 
-def _prepare(images: Sequence[Image]) -> torch.Tensor:
-    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)  # (B, 3, H, W) uint8
+def _prepare(images: Sequence[Image], resize: Callable[[Image], torch.Tensor]) -> torch.Tensor:
+    return (torch.stack([resize(image) for image in images]) - 128) / 128  # (B, 3, 299, 299)
+
+
+def _tf1_bilinear(image: Image) -> torch.Tensor:
+    pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float()  # (1, 3, H, W)
+    resized: torch.Tensor = interpolate_bilinear_2d_like_tensorflow1x(pixels, size=(SIZE, SIZE), align_corners=False)
+    return resized[0]
+
+
+def _clean_bicubic(image: Image) -> torch.Tensor:
+    size, bicubic = (SIZE, SIZE), PIL.Image.Resampling.BICUBIC
+    channels = [PIL.Image.fromarray(image[:, :, c].astype(np.float32)).resize(size, bicubic) for c in range(3)]
+    return torch.from_numpy(np.stack([np.asarray(channel) for channel in channels]).clip(0, 255))

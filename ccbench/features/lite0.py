@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ccbench.assets import load_state
 from ccbench.errors import DataError
 from ccbench.features.base import check_images, kept_random_state, run_batches
+from ccbench.features.paths import open_tower
 from ccbench.features.weights import find_lite0
 from ccbench.images import resize_image, sha256_file
 from ccbench.types import Image
@@ -31,14 +32,15 @@ class Lite0Encoder:
 
     def __init__(self, weights: Path, device: str, size: int = SIZE) -> None:
         self.signature = f"enc:lite0|w:{sha256_file(weights)[:8]}|resize:clean-bicubic{size}"
-        self.path = f"eager {device}"
-        self._device, self._size = device, size
-        self._network = load_lite0(weights).to(device).to(memory_format=torch.channels_last)
+        self._device, self._prepare = device, partial(_prepare, size=size)
+        self._tower = open_tower(lambda: load_lite0(weights).to(device), self._prepare, self.signature, device)
+        self.path, self.path_error = self._tower.path, self._tower.error
 
     def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """Return (N, 1280) features, in order."""
-        prepare = partial(_prepare, size=self._size)
-        return run_batches(check_images(images, self.id), prepare, self._network, self.dim, self._device)
+        check_images(images, self.id)
+        run, split = self._tower.run, self._tower.split
+        return run_batches(images, self._prepare, run, self.dim, self._device, split=split)
 
 
 def open(weights: Path, device: str, size: int = SIZE) -> Lite0Encoder:

@@ -8,7 +8,7 @@ from open_clip.transform import PreprocessCfg
 from pydantic import Field, ValidationError
 
 from ccbench.errors import DataError, MissingError
-from ccbench.features.clip_encoder import ClipEncoder, SpecialTokens, build_network
+from ccbench.features.clip_encoder import ClipEncoder, SpecialTokens
 from ccbench.plugin import Settings
 
 CONFIG, WEIGHTS, TOKENIZER = "open_clip_config.json", "model.safetensors", "tokenizer.json"
@@ -47,8 +47,7 @@ def open(weights: Path, device: str) -> ClipEncoder:
     tokenizer = _read_tokenizer(weights / TOKENIZER)
     return ClipEncoder(
         name="mini-clip",
-        network=build_network(config.model_cfg, weights / WEIGHTS, "mini-clip"),
-        dim=int(config.model_cfg["embed_dim"]),
+        model_cfg=config.model_cfg,
         weights=weights / WEIGHTS,
         preprocess=preprocess,
         tokenize=lambda text: list(tokenizer.encode(text, add_special_tokens=False).ids),

@@ -6,7 +6,7 @@ from pathlib import Path
 import open_clip
 from open_clip.transform import PreprocessCfg
 
-from ccbench.features.clip_encoder import ClipEncoder, SpecialTokens, build_network
+from ccbench.features.clip_encoder import ClipEncoder, SpecialTokens
 
 
 def _open(weights: Path, device: str, *, name: str, config: str) -> ClipEncoder:
@@ -14,12 +14,10 @@ def _open(weights: Path, device: str, *, name: str, config: str) -> ClipEncoder:
 
     Images go through CLIP's own preprocessing: shorter side to 224 by PIL's bicubic filter, centre crop.
     """
-    model_cfg = open_clip.get_model_config(config)
     tokenizer = open_clip.SimpleTokenizer()
     return ClipEncoder(
         name=name,
-        network=build_network(model_cfg, weights, name),
-        dim=int(model_cfg["embed_dim"]),
+        model_cfg=open_clip.get_model_config(config),
         weights=weights,
         preprocess=PreprocessCfg(),
         tokenize=tokenizer.encode,

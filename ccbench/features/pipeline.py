@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccbench.errors import DataError
-from ccbench.features.base import BATCH_SIZE, Encoder
+from ccbench.features.base import BATCH_SIZE, Encoder, TextImageEncoder
 from ccbench.features.cache import FeatureCache, ImageFacts, entry_key
 from ccbench.images import decode_image, read_bytes
 from ccbench.types import Image, Progress
@@ -139,6 +139,28 @@ def encode_files(
 
     workers = min(4, os.cpu_count() or 1)
     return _encode(look, load, len(files), encoders, description, progress, cache, workers, visit)
+
+
+def encode_texts(
+    encoder: TextImageEncoder, texts: Sequence[str], *, cache: FeatureCache | None = None
+) -> NDArray[np.float32]:
+    """Return the features (N, D) of texts, in order; those in `cache` are not computed, and the others are kept."""
+    names = [hashlib.sha256(f"text|{text}".encode()).hexdigest() for text in texts]
+    key = entry_key(encoder, 0)  # an image's key has a batch of one or more
+    missing: dict[str, str] = {}
+    features: dict[str, NDArray[np.float32]] = {}
+    for name, text in zip(names, texts, strict=True):
+        row = cache.read([name], key, encoder.dim) if cache and name not in features else None
+        if row is not None:
+            features[name] = row[0]
+        elif name not in features:
+            missing[name] = text
+    if missing:
+        rows = encoder.encode_texts(list(missing.values()))
+        features.update(zip(missing, rows, strict=True))
+        if cache:
+            cache.write(list(missing), key, rows)
+    return np.stack([features[name] for name in names]) if names else np.empty((0, encoder.dim), dtype=np.float32)
 
 
 def _encode(

@@ -206,8 +206,12 @@ def badness(metric: str, value: float) -> float:
 
 
 def set_metric_name(family: SetFamily, encoder: str) -> str:
-    """Return the public name of a set metric: `fid`, `fid_infinity` and `kid` are kept for Inception features."""
-    return _INCEPTION_NAMES.get(family, f"{family}_{encoder}") if encoder == "inception" else f"{family}_{encoder}"
+    """Return the public name of a set metric: `fid`, `fid_infinity` and `kid` are kept for Inception features.
+
+    They have one name at both resizes of Inception, which only their signatures tell apart.
+    """
+    inception = encoder in ("inception", "inception-clean")
+    return _INCEPTION_NAMES.get(family, f"{family}_{encoder}") if inception else f"{family}_{encoder}"
 
 
 def sign(metric: str, encoder_signature: str, n: str, **references: str) -> str:

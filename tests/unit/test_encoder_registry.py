@@ -23,7 +23,7 @@ ENCODER = EncoderSpec(
 NO_SPEC = 3
 
 class Means:
-    id, signature, path, dim = "mine", "enc:mine|w:00000000|resize:none", "numpy", 3
+    id, signature, path, path_error, dim = "mine", "enc:mine|w:00000000|resize:none", "numpy", 0.0, 3
     def encode_images(self, images):
         return np.array([image.mean(axis=(0, 1)) for image in images], dtype=np.float32).reshape(-1, 3)
 
