@@ -160,9 +160,9 @@ def _fuse_vision(tower: torch.nn.Module) -> torch.nn.Module:
 class _ClassTokenBlock(torch.nn.Module):
     """A last attention block that gives (B, 1, D), the class token, of (B, L, D)."""
 
-    def __init__(self, block: torch.nn.Module) -> None:
+    def __init__(self, block: Any) -> None:
         super().__init__()
-        self._block = block
+        self._block: Any = block
 
     def forward(self, x: torch.Tensor, attn_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Return what the block would give for the first token."""

@@ -9,7 +9,7 @@ from ccbench.errors import UsageError
 
 Direction = Literal["up", "down", "zero"]
 Group = Literal["main", "realism", "mask", "prompt"]
-SetFamily = Literal["fd", "fd_infinity", "kid", "cmmd", "precision", "recall", "density", "coverage", "near_training"]
+SetFamily = Literal["fd", "fd_infinity", "kid", "cmmd", "precision", "recall", "density", "coverage"]
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,6 @@ _FAMILIES: dict[SetFamily, MetricInfo] = {
     "coverage": dataclasses.replace(
         _DENSITY, title="Coverage: share of real images with a synthetic one within their reach", unit="share"
     ),
-    "near_training": dataclasses.replace(
-        _PRECISION,
-        title="Share of images nearer to a training image than 95 % of the real test images are",
-        direction="down",
-        needs=("images", "training images", "real test images"),
-        paper="ccbench: 0.05 for fresh real images, more where training images were memorised",
-    ),
 }
 _MASK_PAPER = "ccbench: a segmenter trained on real images only, asked where it sees the polyp"
 _MASK_METRICS: tuple[tuple[str, str, Direction, str, Group], ...] = (
@@ -108,6 +101,12 @@ _MASK_METRICS: tuple[tuple[str, str, Direction, str, Group], ...] = (
     ("mask_area_error", "Difference of their areas over the sum", "down", "share", "mask"),
     ("polyp_missing", "Share of an image's polyps that the judge does not see", "down", "share", "mask"),
     ("polyp_hallucinated", "Polyps an image that the judge sees outside the mask", "down", "polyps", "mask"),
+)
+_COPY_PAPER = "ccbench: 0.05 for fresh real images, more where training images were memorised"
+_COPY_NEEDS = ("images", "training images", "real test images")
+_COPY_METRICS = (
+    ("memorised_near", "Share of images nearer to a training image than 95 % of the real test images are"),
+    ("memorised_alone", "Share of images with one training image nearer than all others, as few real images have"),
 )
 _SEAM_PAPER = "ccbench: change at the mask's edge over that beside it, less the same of the real image"
 _SEAM_METRICS = (
@@ -164,6 +163,10 @@ METRICS: dict[str, MetricInfo] = {
         *(
             MetricInfo(name, title, 1, direction, unit, "image", ("images", "masks", "judge"), _MASK_PAPER, group)
             for name, title, direction, unit, group in _MASK_METRICS
+        ),
+        *(
+            MetricInfo(name, title, 1, "down", "share", "set", _COPY_NEEDS, _COPY_PAPER, "realism")
+            for name, title in _COPY_METRICS
         ),
         *(
             MetricInfo(

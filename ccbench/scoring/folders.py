@@ -9,12 +9,12 @@ import numpy as np
 from ccbench.errors import MissingError
 from ccbench.features import Encoder, TextImageEncoder, open_encoder, open_text_encoder
 from ccbench.features.cache import FeatureCache
-from ccbench.features.pipeline import EncodedSet, encode_files
+from ccbench.features.pipeline import EncodedSet, encode_files, encode_texts
 from ccbench.images import list_images
 from ccbench.metrics.scores import set_scores
 from ccbench.prompts import match_prompts, read_prompts
 from ccbench.scorecard import Scorecard, per_sample_table
-from ccbench.scoring.parts import REAL_SPLIT, Partners, count_failures, encode_texts, pair
+from ccbench.scoring.parts import REAL_SPLIT, Partners, count_failures, digest, pair
 from ccbench.seeding import derive_seed
 from ccbench.types import Progress, Score, SilentProgress
 
@@ -63,7 +63,7 @@ def score_folders(
     texts: Partners | str = missing or "no prompts were given"
     partners: Partners | str = missing or unpaired
     if clip is not None and lines is not None:
-        texts = encode_texts(clip, lines)
+        texts = Partners(encode_texts(clip, lines, cache=cache), f"prompts@{digest(sorted(lines))}")
     if clip is not None and order is not None:
         partners = Partners(real.features[clip.id][order], f"partners@{real.digest}")
     score, image = pair("clip_score", made, clip, texts), pair("clip_image", made, clip, partners)

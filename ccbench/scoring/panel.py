@@ -71,7 +71,7 @@ class Panel:
         pairs = [scores.score for scores in self._pairs(images.encoded)]
         clusters, ref = self.pairs.clusters, f"conditions@{self._name()}"
         measured = [mean_score(one, ref, clusters) for one in self._measured(images)]
-        return [*self._distances(images.encoded), *pairs, *measured, self._near_training(images.encoded)]
+        return [*self._distances(images.encoded), *pairs, *self._memorised(images.encoded), *measured]
 
     def score_controls(self, others: Mapping[str, ImageSet]) -> dict[str, list[Score]]:
         """Return the scores of the real test images, and of each set of changed ones."""
@@ -102,20 +102,29 @@ class Panel:
     def memorisation(self, encoded: EncodedSet) -> Memorisation:
         """Return how near images lie to the reference, beside the real test images, which no method has seen.
 
+        By the text encoder, which tells altered copies best (docs/metrics.md).
+
         Raises:
             ValueError: fewer than two images, or features that are zero or not finite.
         """
-        name = self.network.id
+        name = self.clip.id
         sets = encoded.features[name], self.target.features[name], self.real.encoded.features[name]
         return memorisation(*sets)
 
-    def _near_training(self, encoded: EncodedSet) -> Score:
-        metric, n, known = f"near_training_{self.network.id}", len(encoded), len(self.target)
-        signed = sign(metric, self.network.signature, f"{n}x{known}", ref=f"{self.reference_id}+{self._name()}")
+    def _memorised(self, encoded: EncodedSet) -> list[Score]:
+        n, known, ref = len(encoded), len(self.target), f"{self.reference_id}+{self._name()}"
         try:
-            return Score(metric, signed, self.memorisation(encoded).near, n, known)
+            found: Memorisation | str = self.memorisation(encoded)
         except ValueError as error:
-            return Score(metric, signed, None, n, known, reason=str(error))
+            found = str(error)
+        scores = []
+        for metric in ("memorised_near", "memorised_alone"):
+            signed = sign(metric, self.clip.signature, f"{n}x{known}", ref=ref)
+            if isinstance(found, str):
+                scores.append(Score(metric, signed, None, n, known, reason=found))
+            else:
+                scores.append(Score(metric, signed, getattr(found, metric.removeprefix("memorised_")), n, known))
+        return scores
 
     def _distances(self, encoded: EncodedSet) -> list[Score]:
         scores = []

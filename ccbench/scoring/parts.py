@@ -28,11 +28,6 @@ class Partners:
     id: str
 
 
-def encode_texts(clip: TextImageEncoder, texts: Sequence[str]) -> Partners:
-    """Return the partners that prompts are."""
-    return Partners(clip.encode_texts(texts), f"prompts@{digest(sorted(texts))}")
-
-
 def digest(texts: Sequence[str]) -> str:
     """Return twelve hex digits over texts in their order."""
     return hashlib.sha256("\x1f".join(texts).encode()).hexdigest()[:12]

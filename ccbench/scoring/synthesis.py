@@ -8,7 +8,7 @@ from ccbench.data.reading import split_clauses
 from ccbench.errors import DataError
 from ccbench.features import Encoder, open_encoder, open_text_encoder
 from ccbench.features.cache import FeatureCache
-from ccbench.features.pipeline import EncodedSet, encode_files, encode_set
+from ccbench.features.pipeline import EncodedSet, encode_files, encode_set, encode_texts
 from ccbench.scorecard import NearPair, Scorecard, SourceScores, per_sample_table
 from ccbench.scoring.fidelity import Meter, Segmenter
 from ccbench.scoring.pairs import StreamedPairs
@@ -78,8 +78,8 @@ def score_synthesis(
     encoded = encode_files(images, both, "encoding synthetic images", progress, cache=cache, visit=of_made)
     made = ImageSet(encoded, of_made.seen)
     target = streamed(known, "reference", None)
-    texts = clip.encode_texts(pairs.prompts)
-    polyp_texts = clip.encode_texts([split_clauses(prompt).foreground for prompt in pairs.prompts])
+    of_polyps = [split_clauses(prompt).foreground for prompt in pairs.prompts]
+    texts, polyp_texts = (encode_texts(clip, lines, cache=cache) for lines in (pairs.prompts, of_polyps))
     panel = Panel(network, clip, target, reference_id, real, texts, polyp_texts, pairs, judge)
     verdict, near_pairs = _find_near_pairs(panel, encoded, known)
     others = {name: changed(name, change) for name, change in controls.items()}
@@ -91,6 +91,7 @@ def score_synthesis(
         notes={
             "prompts_truncated_share": clip.count_truncated(pairs.prompts) / len(pairs.prompts),
             "memorisation": verdict,
+            **{f"path of {one.id}": f"{one.path}, feature error {one.path_error:.0e}" for one in both},
             **({} if isinstance(judge, str) else judge.notes()),
         },
         near_pairs=near_pairs,
@@ -111,7 +112,7 @@ def _find_near_pairs(panel: Panel, made: EncodedSet, known: StreamedPairs) -> tu
         found = panel.memorisation(made)
     except ValueError as error:
         return f"not told: {error}", []
-    index, distance = found.neighbours.index[:, 0].tolist(), found.neighbours.distance[:, 0].tolist()
+    index, distance = found.neighbours.indices[:, 0].tolist(), found.neighbours.distances[:, 0].tolist()
     first = sorted(range(len(made)), key=distance.__getitem__)[:NEAR_PAIRS]
     pairs = [NearPair(row, panel.pairs.ids[row], index[row], known.ids[index[row]], distance[row]) for row in first]
     return found.verdict, pairs

@@ -26,7 +26,7 @@ class TinyEncoder:
 
     id = "lite0"
     signature = "enc:tiny|w:00000000|resize:none"
-    path = "eager cpu"
+    path, path_error = "eager cpu", 0.0
     dim = 12
     seen = 0
 
