@@ -37,7 +37,8 @@ def add_run(run: Path, boards: Path) -> Path:
     """Put a complete run on its protocol's board and return the result file; a run added before is replaced.
 
     The gallery of the board's first seed, at the method's defaults, comes with it, made smaller, and without real
-    images where users bring the data: their licence may keep them there. A control brings none.
+    images where users bring the data: their licence may keep them there. A control brings none, and neither does a run
+    whose images lie so near to training images that somebody has to look first.
 
     Raises:
         UsageError: the run is not complete, not scored, not comparable, of a seed the board does not ask for, or of
@@ -63,7 +64,7 @@ def add_run(run: Path, boards: Path) -> Path:
     write_atomic(file, f"{text}\n".encode())
     picture = folder.public_gallery if find_protocol(record.protocol).needs_data_root else folder.gallery
     shown = record.seed == board.rules.seeds[0] and not result.variant and not result.is_control
-    if shown and picture.is_file():
+    if shown and picture.is_file() and not result.memorised:
         shrink_picture(picture, path / f"gallery-{record.config['method']}.png")
     return file
 

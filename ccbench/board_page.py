@@ -301,6 +301,7 @@ def _records(board: Board) -> str:
             reasons = [f"{score.metric}: {score.reason}" for score in filed.scorecard.scores if score.reason]
             failures = {**filed.scorecard.failures, **record.failures}
             failed = [f"{count} {kind}" for kind, count in failures.items() if count]
+            failed += ["near to training images: look before showing any"] if filed.result.memorised else []
             rows.append(
                 (
                     row,

@@ -41,6 +41,7 @@ class RunFolder:
         following: whether this is not the first process.
         path: the folder. checkpoint: what training left. gallery: PNG. log: text.
         public_gallery: PNG without real images, drawn where the user brings the data: a board shows no other.
+        nearest_training: PNG of the images nearest to a training image, beside it; written with the scores.
     """
 
     def __init__(self, path: Path, record: RunRecord, lock: IO[str] | None) -> None:
@@ -48,6 +49,7 @@ class RunFolder:
         self.checkpoint = path / "checkpoint"
         self.gallery = path / "gallery.png"
         self.public_gallery = path / "gallery-public.png"
+        self.nearest_training = path / "nearest-training.png"
         self.log = path / "log.txt"
         self.following = process_rank() > 0
         self._record = record

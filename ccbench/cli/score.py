@@ -13,8 +13,10 @@ from ccbench.tables import format_value, metric_heading
 
 if TYPE_CHECKING:
     from ccbench.data.sources import DataSplit
+    from ccbench.scorecard import Scorecard
     from ccbench.scoring.fidelity import Segmenter
     from ccbench.store import RunFolder
+    from ccbench.types import PairSequence
 
 _Folder = Annotated[Path | None, typer.Argument(help="Run folder to score, unless --images is given.", metavar="RUN")]
 _Images = Annotated[Path | None, typer.Option("--images", help="Folder of images to score.", metavar="DIR")]
@@ -133,8 +135,27 @@ def score_step(
         progress=out.progress(),
     )
     run.write_scorecard(fresh)
+    _draw_near_pairs(run, fresh, train.pairs)
     out.note(f"score: done, {len(fresh.scores)} metrics")
     return fresh.to_json()
+
+
+def _draw_near_pairs(run: "RunFolder", card: "Scorecard", train: "PairSequence") -> None:
+    from ccbench.gallery import PairCell, draw_pairs
+    from ccbench.images import read_image
+
+    files = run.image_files()
+    cells = [
+        PairCell(
+            read_image(files[pair.index]),
+            train[pair.training_index].image,
+            f"{pair.condition_id}; {pair.training_id}; cosine distance {pair.distance:.3f}",
+        )
+        for pair in card.near_pairs
+    ]
+    if cells:
+        title = f"{run.record.run_id}: the {len(cells)} images nearest to a training image"
+        draw_pairs(cells, run.nearest_training, title, ("synthetic", "nearest training image"))
 
 
 def _find_judge(
@@ -165,6 +186,10 @@ def show_scores(card: dict[str, Any], out: Output) -> None:
     for item in card["scores"]:
         if item["reason"]:
             out.line(f"{item['metric']}: {item['reason']}")
+    if card["notes"].get("memorisation") == "look":
+        out.line(
+            "memorisation: images lie near to training images; look at nearest-training.png before showing any"
+        )
     failed = {kind: count for kind, count in card["failures"].items() if count}
     if failed:
         out.line("failures: " + ", ".join(f"{count} {kind}" for kind, count in failed.items()))

@@ -78,7 +78,7 @@ class ClipEncoder:
         self.id = name
         self.signature = f"enc:{name}|w:{sha256_file(weights)[:8]}|resize:{resize}"
         self.dim = int(model_cfg.get("embed_dim", 0))
-        self._build = lambda: build_network(model_cfg, weights, name).to(device)
+        self._build: Callable[[], CLIP | CustomTextCLIP] = lambda: build_network(model_cfg, weights, name).to(device)
         self._transform = image_transform_v2(preprocess, is_train=False)
         self._tokenize = tokenize
         self._special = special

@@ -38,13 +38,15 @@ class Panel:
     """What every set of images of one synthesis is scored against; all in the order of the test pairs.
 
     Attributes:
-        target: reference images of the set distances, called `reference_id`. real: the real test images.
+        target: reference images of the set distances, called `reference_id`. training: all that a method has seen.
+        real: the real test images.
         texts: (N, D) features of the prompts. polyp_texts: of what they say of the polyp.
     """
 
     network: Encoder
     clip: TextImageEncoder
     target: EncodedSet
+    training: EncodedSet
     reference_id: str
     real: ImageSet
     texts: NDArray[np.float32]
@@ -108,11 +110,11 @@ class Panel:
             ValueError: fewer than two images, or features that are zero or not finite.
         """
         name = self.clip.id
-        sets = encoded.features[name], self.target.features[name], self.real.encoded.features[name]
+        sets = encoded.features[name], self.training.features[name], self.real.encoded.features[name]
         return memorisation(*sets)
 
     def _memorised(self, encoded: EncodedSet) -> list[Score]:
-        n, known, ref = len(encoded), len(self.target), f"{self.reference_id}+{self._name()}"
+        n, known, ref = len(encoded), len(self.training), f"{self.reference_id}+{self._name()}"
         try:
             found: Memorisation | str = self.memorisation(encoded)
         except ValueError as error:

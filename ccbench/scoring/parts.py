@@ -50,11 +50,13 @@ def pair(
 def mean_score(measured: Measured, ref: str, clusters: Sequence[str | None]) -> Score:
     """Return the mean over the images that have a value, with the clustered bootstrap's interval.
 
+    The signature says how many there are in all: which of them have a value follows from the images.
+
     Args:
         ref: what was measured against, for the signature. clusters: one label an image, None stands alone.
     """
     metric, there = measured.metric, np.flatnonzero(np.isfinite(measured.values))
-    signed = sign(metric, measured.signature, str(len(there)), ref=ref)
+    signed = sign(metric, measured.signature, str(len(clusters)), ref=ref)
     if not len(there):
         return Score(metric, signed, None, 0, reason=measured.reason or "no image has a value")
     values = measured.values[there]

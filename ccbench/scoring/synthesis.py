@@ -80,7 +80,7 @@ def score_synthesis(
     target = streamed(known, "reference", None)
     of_polyps = [split_clauses(prompt).foreground for prompt in pairs.prompts]
     texts, polyp_texts = (encode_texts(clip, lines, cache=cache) for lines in (pairs.prompts, of_polyps))
-    panel = Panel(network, clip, target, reference_id, real, texts, polyp_texts, pairs, judge)
+    panel = Panel(network, clip, target, target, reference_id, real, texts, polyp_texts, pairs, judge)
     verdict, near_pairs = _find_near_pairs(panel, encoded, known)
     others = {name: changed(name, change) for name, change in controls.items()}
     return Scorecard(
