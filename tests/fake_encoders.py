@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
+import pytest
 import tokenizers
 import torch
 from open_clip.model import CLIP
 from safetensors.torch import save_file
+from torch_fidelity import feature_extractor_inceptionv3 as inception
 
 WORDS = ["a", "polyp", "red", "pale", "round", "on", "the", "left", "right", "fold"]
 MODEL_CFG: dict[str, Any] = {
@@ -48,6 +50,27 @@ def write_mini_clip(folder: Path, **preprocess: object) -> Path:
     tokenizer.enable_truncation(5)  # must be ignored: ccbench truncates by its own rule
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder
+
+
+def write_inception(path: Path) -> Path:
+    """Write random weights of torch-fidelity's InceptionV3 whose features differ between images by their own size.
+
+    Those that the network draws itself give 1e-7 for every image, and tests of distances then pass whatever happens.
+    """
+    with torch.random.fork_rng(), pytest.MonkeyPatch.context() as patch:
+        torch.manual_seed(0)
+        patch.setattr(inception.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
+        patch.setattr(inception, "load_state_dict_from_url", lambda *args, **kwargs: {})
+        network = inception.FeatureExtractorInceptionV3("random", ["2048"])
+        for module in network.modules():
+            if isinstance(module, torch.nn.Conv2d):
+                torch.nn.init.kaiming_normal_(module.weight)
+        for name, module in network.Mixed_7c.named_modules():
+            if name.endswith("bn"):  # sparse features
+                torch.nn.init.constant_(module.weight, 8.0)
+                torch.nn.init.constant_(module.bias, -8.0)
+    torch.save(network.state_dict(), path)
+    return path
 
 
 def random_images(count: int, size: tuple[int, int] = (24, 24), seed: int = 0) -> list[np.ndarray]:

@@ -18,7 +18,7 @@ from torch_fidelity import feature_extractor_inceptionv3 as reference_inception
 
 from ccbench.errors import DataError, MissingError, UsageError, VerificationError
 from ccbench.features import ENCODERS, open_encoder, open_text_encoder, weights
-from fake_encoders import WORDS, random_images, write_mini_clip
+from fake_encoders import WORDS, random_images, write_inception, write_mini_clip
 
 ODD = [*random_images(2, (61, 47), 1), *random_images(1, (128, 128), 2), *random_images(2, (40, 90), 3)]
 
@@ -57,15 +57,7 @@ def test_lite0_refuses_other_weights(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture(scope="module")
 def inception_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Random weights of torch-fidelity's InceptionV3 in a checkpoint file."""
-    path = tmp_path_factory.mktemp("inception") / "weights.pth"
-    with torch.random.fork_rng(), pytest.MonkeyPatch.context() as patch:
-        torch.manual_seed(0)
-        kind = reference_inception.FeatureExtractorInceptionV3
-        patch.setattr(kind, "load_state_dict", lambda self, state: None)
-        patch.setattr(reference_inception, "load_state_dict_from_url", lambda *args, **kwargs: {})
-        torch.save(kind("random", ["2048"]).state_dict(), path)
-    return path
+    return write_inception(tmp_path_factory.mktemp("inception") / "weights.pth")
 
 
 def test_inception_equals_torch_fidelity_on_odd_sizes(inception_file: Path) -> None:

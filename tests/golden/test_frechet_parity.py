@@ -1,13 +1,14 @@
-"""Frechet distance against scipy's matrix root and torch-fidelity's function on the same features.
+"""Frechet distance against scipy's matrix root and torch-fidelity's and clean-fid's functions on the same features.
 
-Origin of the expected values: scipy.linalg.sqrtm (the reference code of Heusel et al.) and
-torch_fidelity.metric_fid, both run here. Tolerance 1e-6 relative: both lose digits in the matrix root.
+Origin of the expected values: scipy.linalg.sqrtm (the reference code of Heusel et al.), torch_fidelity.metric_fid and
+cleanfid.fid, all run here. Tolerance 1e-6 relative: they lose digits in the matrix root.
 """
 
 import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from cleanfid import fid as cleanfid
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
 from ccbench.metrics.frechet import frechet_distance
@@ -35,6 +36,13 @@ def test_scipy_matrix_root(n1: int, n2: int, width: int) -> None:
     root = scipy.linalg.sqrtm(s1 @ s2).real
     expected = np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(s1 + s2 - 2 * root)
     assert frechet_distance(x, y).value == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore:The `disp` argument is deprecated:DeprecationWarning")
+@pytest.mark.parametrize(("n1", "n2", "width"), [(300, 200, 48), (150, 500, 64)])
+def test_clean_fid(n1: int, n2: int, width: int) -> None:
+    x, y = draw(n1, n2, width)
+    assert frechet_distance(x, y).value == pytest.approx(cleanfid.fid_from_feats(x, y), rel=1e-6)
 
 
 def test_float32_features_are_computed_in_float64() -> None:

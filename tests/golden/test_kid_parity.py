@@ -1,12 +1,13 @@
-"""Kernel distance against torch-fidelity's on the same features.
+"""Kernel distance against torch-fidelity's and clean-fid's on the same features.
 
-Origin of the expected values: torch_fidelity.metric_kid run here with one subset that holds the full sets, which
-needs sets of equal size; its subsets' mean has the same expectation for unequal ones.
+Origin of the expected values: torch_fidelity.metric_kid and cleanfid.fid run here with one subset that holds the full
+sets, which needs sets of equal size; the subsets' mean has the same expectation for unequal ones.
 """
 
 import numpy as np
 import pytest
 import torch
+from cleanfid import fid as cleanfid
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
 from ccbench.metrics.kernel import kernel_distance
@@ -22,7 +23,9 @@ def test_full_sets_of_equal_size(shift: float) -> None:
     expected = kid_features_to_metric(
         torch.from_numpy(x), torch.from_numpy(y), kid_subsets=1, kid_subset_size=90, verbose=False
     )
-    assert kernel_distance(x, y).value == pytest.approx(expected[KEY_METRIC_KID_MEAN], rel=1e-6, abs=1e-10)
+    found = kernel_distance(x, y).value
+    assert found == pytest.approx(expected[KEY_METRIC_KID_MEAN], rel=1e-6, abs=1e-10)
+    assert found == pytest.approx(cleanfid.kernel_distance(x, y, num_subsets=1), rel=1e-6, abs=1e-10)
 
 
 def test_unequal_sets_against_the_mean_over_subsets() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from ccbench.features.fused import fuse
 from ccbench.features.paths import BOUND, VARIABLE, open_tower, probe_images
 from ccbench.features.pipeline import encode_texts
 from ccbench.types import Image
-from fake_encoders import random_images
+from fake_encoders import random_images, write_mini_clip
 
 IMAGES = random_images(PIECE + 2, (61, 47), seed=3)
 
@@ -60,6 +61,18 @@ def test_a_path_gives_the_plain_features(name: str, path: str, monkeypatch: pyte
     assert fast.path == f"{path} cpu" and 0 < fast.path_error < BOUND
     assert fast.signature == plain.signature
     assert relative_error(fast.encode_images(IMAGES), plain.encode_images(IMAGES)) < BOUND
+
+
+def test_a_clip_vision_transformer_computes_the_class_token_only_at_last(tmp_path: Path) -> None:
+    folder = write_mini_clip(tmp_path / "clip")
+    fast = open_encoder("mini-clip", weights=folder)
+    assert fast.path == "fused cpu" and 0 < fast.path_error < 1e-5
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, "eager")
+        plain = open_encoder("mini-clip", weights=folder)
+    assert relative_error(fast.encode_images(IMAGES), plain.encode_images(IMAGES)) < 1e-5
+    transformer = fast._tower.run.transformer  # type: ignore[attr-defined]
+    assert transformer(torch.zeros(2, 5, 32)).shape == (2, 1, 32)
 
 
 def test_openvino_is_used_only_when_asked_for_and_says_when_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,5 +224,7 @@ def test_an_error_in_a_thread_comes_out_and_threads_are_put_back() -> None:
         with pytest.raises(RuntimeError, match="no memory"):
             run_batches(IMAGES, prepare, fail, 8, "cpu", split=True)
         assert torch.get_num_threads() == 2
+        with ThreadPoolExecutor(1) as new:
+            assert new.submit(torch.get_num_threads).result() == 2
     finally:
         torch.set_num_threads(threads)
