@@ -187,9 +187,7 @@ def show_scores(card: dict[str, Any], out: Output) -> None:
         if item["reason"]:
             out.line(f"{item['metric']}: {item['reason']}")
     if card["notes"].get("memorisation") == "look":
-        out.line(
-            "memorisation: images lie near to training images; look at nearest-training.png before showing any"
-        )
+        out.line("memorisation: images lie near to training images; look at nearest-training.png before showing any")
     failed = {kind: count for kind, count in card["failures"].items() if count}
     if failed:
         out.line("failures: " + ", ".join(f"{count} {kind}" for kind, count in failed.items()))
