@@ -129,6 +129,7 @@ def score_step(
         set_encoder=protocol.set_encoder,
         text_encoder=protocol.text_encoder,
         judge=_find_judge(run, train, data_root, picked, out),
+        copies=run.copy_files(),
         controls={VAE_CEILING: open_reconstruction(reference, picked, backbone.allow_pickle)},
         device=picked,
         cache=options.open_cache(no_cache, out),

@@ -9,7 +9,7 @@ from ccbench.errors import UsageError
 
 Direction = Literal["up", "down", "zero"]
 Group = Literal["main", "realism", "mask", "prompt"]
-SetFamily = Literal["fd", "fd_infinity", "kid", "cmmd", "precision", "recall", "density", "coverage"]
+SetFamily = Literal["fd", "fd_infinity", "kid", "cmmd", "precision", "recall", "density", "coverage", "diversity"]
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,14 @@ _FAMILIES: dict[SetFamily, MetricInfo] = {
     "density": _DENSITY,
     "coverage": dataclasses.replace(
         _DENSITY, title="Coverage: share of real images with a synthetic one within their reach", unit="share"
+    ),
+    "diversity": dataclasses.replace(
+        _PRECISION,
+        title="Mean distance between images of one condition",
+        unit="cosine distance",
+        scope="image",
+        needs=("images", "copies"),
+        paper="after Zhu et al., Toward Multimodal Image-to-Image Translation, NeurIPS 2017, on pooled features",
     ),
 }
 _MASK_PAPER = "ccbench: a segmenter trained on real images only, asked where it sees the polyp"

@@ -23,14 +23,20 @@ _ITSELF = "a real image compared with itself: 100 by definition"
 
 @dataclass(frozen=True, eq=False)
 class ImageSet:
-    """Images of the test conditions, in their order: features, and what each image shows of its condition."""
+    """Images of the test conditions, in their order: features, and what each image shows of its condition.
+
+    Attributes:
+        diversity: of the images of each condition, None where each has one.
+    """
 
     encoded: EncodedSet
     seen: Sequence[Seen]
+    diversity: Measured | None = None
 
     def rows(self, numbers: Sequence[int]) -> "ImageSet":
         """Return the set of some of the images."""
-        return ImageSet(self.encoded.rows(numbers), [self.seen[number] for number in numbers])
+        diversity = self.diversity and self.diversity._replace(values=self.diversity.values[list(numbers)])
+        return ImageSet(self.encoded.rows(numbers), [self.seen[number] for number in numbers], diversity)
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +102,8 @@ class Panel:
 
     def _measured(self, images: ImageSet) -> list[Measured]:
         real = images.seen if self._is_real(images.encoded) else self.real.seen
-        return measure_fidelity(images.seen, real, self.pairs.prompts, self.polyp_texts, self.clip, self.judge)
+        found = measure_fidelity(images.seen, real, self.pairs.prompts, self.polyp_texts, self.clip, self.judge)
+        return [*found, *([images.diversity] if images.diversity else [])]
 
     def _is_real(self, encoded: EncodedSet) -> bool:
         return encoded.digests == self.real.encoded.digests

@@ -4,13 +4,16 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
+
 from ccbench.data.reading import split_clauses
 from ccbench.errors import DataError
 from ccbench.features import Encoder, open_encoder, open_text_encoder
 from ccbench.features.cache import FeatureCache
 from ccbench.features.pipeline import EncodedSet, encode_files, encode_set, encode_texts
+from ccbench.metrics.diversity import copy_diversity
 from ccbench.scorecard import NearPair, Scorecard, SourceScores, per_sample_table
-from ccbench.scoring.fidelity import Meter, Segmenter
+from ccbench.scoring.fidelity import Measured, Meter, Segmenter
 from ccbench.scoring.pairs import StreamedPairs
 from ccbench.scoring.panel import ImageSet, Panel
 from ccbench.scoring.parts import count_failures
@@ -28,6 +31,7 @@ def score_synthesis(
     set_encoder: str,
     text_encoder: str,
     judge: Segmenter | str,
+    copies: Mapping[int, Sequence[Path]] = MappingProxyType({}),
     controls: Mapping[str, Callable[[Image], Image]] = MappingProxyType({}),
     device: str = "cpu",
     cache: FeatureCache | None = None,
@@ -43,6 +47,7 @@ def score_synthesis(
         reference: the real images that the set distances are taken to, of which a generator may know. reference_id:
             their name in the signatures, such as `phantom-128-train@0123456789ab`.
         judge: the segmenter that mask fidelity is told by, or why there is none.
+        copies: index of a condition -> further images of it, on which diversity is measured.
         controls: name -> what is done to each real test image before it is scored as if it were synthetic, such as
             "vae-ceiling": the way through the backbone's VAE and back.
         cache: where features are looked up and kept; None = all are computed. It changes no score.
@@ -76,7 +81,8 @@ def score_synthesis(
     of_real, of_made = meter(), meter()
     real = ImageSet(streamed(pairs, "real test", of_real), of_real.seen)
     encoded = encode_files(images, both, "encoding synthetic images", progress, cache=cache, visit=of_made)
-    made = ImageSet(encoded, of_made.seen)
+    diversity = _measure_diversity(copies, encoded, network, progress, cache) if copies else None
+    made = ImageSet(encoded, of_made.seen, diversity)
     target = streamed(known, "reference", None)
     of_polyps = [split_clauses(prompt).foreground for prompt in pairs.prompts]
     texts, polyp_texts = (encode_texts(clip, lines, cache=cache) for lines in (pairs.prompts, of_polyps))
@@ -104,6 +110,23 @@ def score_synthesis(
             for part in [panel.part(source, rows, known.rows_by_source().get(source, []))]
         },
     )
+
+
+def _measure_diversity(
+    copies: Mapping[int, Sequence[Path]],
+    made: EncodedSet,
+    network: Encoder,
+    progress: Progress,
+    cache: FeatureCache | None,
+) -> Measured:
+    """Return the mean distance between the images of each condition that has several, NaN for the others."""
+    files = [(index, file) for index, group in copies.items() for file in group]
+    more = encode_files([file for _, file in files], [network], "encoding copies", progress, cache=cache)
+    features = np.concatenate([made.features[network.id], more.features[network.id]])
+    found = copy_diversity(features, [*range(len(made)), *(index for index, _ in files)])
+    told = {} if found is None else dict(zip(found.conditions, found.values.tolist(), strict=True))
+    values = np.array([told.get(index, np.nan) for index in range(len(made))])
+    return Measured(f"diversity_{network.id}", network.signature, values)
 
 
 def _find_near_pairs(panel: Panel, made: EncodedSet, known: StreamedPairs) -> tuple[str, list[NearPair]]:

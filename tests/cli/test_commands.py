@@ -189,7 +189,7 @@ def test_doctor_says_what_is_there_and_what_is_not(call: Call, monkeypatch: pyte
     findings = {(item["topic"], item["name"]): item for item in call("doctor", "--json").json["findings"]}
     assert findings["weights", "encoder lite0"]["found"] is True
     inception = findings["weights", "encoder inception"]
-    assert inception["found"] is False and inception["unlocks"] == "fid, kid"
+    assert inception["found"] is False and inception["unlocks"] == "fid, kid as torch-fidelity computes them"
     assert findings["machine", "cores"]["detail"].isdigit()
     assert findings["versions", "torch"]["detail"]
     done = call("doctor")

@@ -67,10 +67,10 @@ def score(tmp_path: Path, test_pairs: Any, train_pairs: Any, monkeypatch: pytest
     monkeypatch.setattr(synthesis, "open_text_encoder", lambda name, device: opened(name, weights=clip, device=device))
     monkeypatch.setattr(synthesis, "open_encoder", lambda name, device: Means())
 
-    def call(images: list[Image], judge: Any = None, pairs: Any = test_pairs) -> Scorecard:
+    def call(images: list[Image], judge: Any = None, pairs: Any = test_pairs, **more: Any) -> Scorecard:
         files = write_images(tmp_path / "made", images)
-        names = {"set_encoder": "lite0", "text_encoder": "mini-clip"}
-        return score_synthesis(files, pairs, train_pairs, "train@0", judge=judge or RedJudge(), **names)
+        names = {"set_encoder": "lite0", "text_encoder": "mini-clip", "judge": judge or RedJudge(), **more}
+        return score_synthesis(files, pairs, train_pairs, "train@0", **names)
 
     return call
 
@@ -151,6 +151,23 @@ def test_crops_are_scored_where_the_encoder_reads_them(
     wanted = clip_score(encoder.encode_images(crops), encoder.encode_texts(said))
     assert wanted.max() > 1
     np.testing.assert_allclose(seen["clip_score_polyp"], wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_diversity_is_measured_on_the_conditions_that_have_copies(
+    score: Score, test_pairs: list[RealPair], tmp_path: Path
+) -> None:
+    images = [pair.image for pair in test_pairs]
+    others = write_images(tmp_path / "copies", [images[1], np.roll(images[4], 30, axis=0), 255 - images[4]])
+    card = score(images, copies={1: others[:1], 4: others[1:]})
+    entry = next(one for one in card.scores if one.metric == "diversity_lite0")
+    column = card.per_sample["diversity_lite0"]
+    rows = Means().encode_images([images[4], np.roll(images[4], 30, axis=0), 255 - images[4]]).astype(float)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    far = np.mean([1 - rows[a] @ rows[b] for a, b in ((0, 1), (0, 2), (1, 2))])
+    assert column.notna().sum() == entry.n == 2
+    assert column[1] == pytest.approx(0, abs=1e-6) and column[4] == pytest.approx(far, rel=1e-5)
+    assert entry.value == pytest.approx(far / 2, rel=1e-4)
+    assert all(one.metric != "diversity_lite0" for one in score(images).scores)
 
 
 def test_a_mask_without_polyp_has_no_words_and_no_seam(score: Score, test_pairs: list[RealPair]) -> None:
