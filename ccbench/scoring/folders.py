@@ -7,18 +7,19 @@ from pathlib import Path
 import numpy as np
 
 from ccbench.errors import MissingError
-from ccbench.features import Encoder, TextImageEncoder, open_encoder, open_text_encoder
+from ccbench.features import TextImageEncoder, open_encoder, open_text_encoder
 from ccbench.features.cache import FeatureCache
 from ccbench.features.pipeline import EncodedSet, encode_files, encode_texts
 from ccbench.images import list_images
-from ccbench.metrics.scores import set_scores
+from ccbench.metrics import SetFamily
 from ccbench.prompts import match_prompts, read_prompts
 from ccbench.scorecard import Scorecard, per_sample_table
-from ccbench.scoring.parts import REAL_SPLIT, Partners, count_failures, digest, pair
+from ccbench.scoring.parts import NETWORK_FAMILIES, REAL_SPLIT, Partners, count_failures, digest, pair, set_distances
 from ccbench.seeding import derive_seed
-from ccbench.types import Progress, Score, SilentProgress
+from ccbench.types import Progress, SilentProgress
 
 DEFAULT_TEXT_ENCODER = "mini-clip"
+_FAMILIES: tuple[SetFamily, ...] = (*NETWORK_FAMILIES, "fd_infinity")
 
 
 def score_folders(
@@ -57,8 +58,7 @@ def score_folders(
         clip, missing = _open_clip(text_encoder, text_weights, device)
     both = [network] if clip is None else [network, clip]
     made = encode_files(files, both, f"encoding {images}", progress, cache=cache)
-    needed = both if order is not None else [network]
-    real = encode_files(real_files, needed, f"encoding {reference}", progress, cache=cache)
+    real = encode_files(real_files, both, f"encoding {reference}", progress, cache=cache)
 
     texts: Partners | str = missing or "no prompts were given"
     partners: Partners | str = missing or unpaired
@@ -68,11 +68,10 @@ def score_folders(
         partners = Partners(real.features[clip.id][order], f"partners@{real.digest}")
     score, image = pair("clip_score", made, clip, texts), pair("clip_image", made, clip, partners)
     ref = f"folder@{real.digest}"
-    features = made.features[network.id], real.features[network.id]
     truncated = clip.count_truncated(lines) / len(lines) if clip is not None and lines is not None else None
     return Scorecard(
-        scores=[*set_scores(*features, network.id, network.signature, ref), score.score, image.score],
-        controls={REAL_SPLIT: _score_real_split(real, network, ref, len(made))},
+        scores=[*set_distances(made, real, network, clip, ref, _FAMILIES), score.score, image.score],
+        controls={REAL_SPLIT: set_distances(*_split_real(real, len(made)), network, clip, ref, _FAMILIES)},
         per_sample=per_sample_table(
             [path.stem for path in files], {"clip_score": score.values, "clip_image": image.values}
         ),
@@ -108,9 +107,10 @@ def _match_stems(files: Sequence[Path], real_files: Sequence[Path]) -> tuple[lis
     return [number for number in found if number is not None], ""
 
 
-def _score_real_split(real: EncodedSet, network: Encoder, ref: str, n: int) -> list[Score]:
-    # Sorted by content before the seeded draw: file names and formats do not change the split.
+def _split_real(real: EncodedSet, n: int) -> tuple[EncodedSet, EncodedSet]:
+    """Return a seeded part of the reference, at most `n` images and half of it, and the rest."""
+    # Sorted by content before the draw: file names and formats do not change the split.
     by_content = np.argsort(np.array(real.digests), kind="stable")
-    drawn = by_content[np.random.default_rng(derive_seed("real-split", real.digest)).permutation(len(real))]
-    held_out, rest = np.split(real.features[network.id][drawn], [min(n, len(real) // 2)])
-    return set_scores(held_out, rest, network.id, network.signature, ref)
+    drawn = by_content[np.random.default_rng(derive_seed("real-split", real.digest)).permutation(len(real))].tolist()
+    held_out = min(n, len(real) // 2)
+    return real.rows(drawn[:held_out]), real.rows(drawn[held_out:])

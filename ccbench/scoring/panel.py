@@ -8,16 +8,14 @@ from numpy.typing import NDArray
 
 from ccbench.features import Encoder, TextImageEncoder
 from ccbench.features.pipeline import EncodedSet
-from ccbench.metrics import SetFamily, sign
+from ccbench.metrics import sign
 from ccbench.metrics.memorisation import Memorisation, memorisation
-from ccbench.metrics.scores import PairScores, no_pair_scores, set_scores
+from ccbench.metrics.scores import PairScores, no_pair_scores
 from ccbench.scoring.fidelity import Measured, Seen, Segmenter, measure_fidelity
 from ccbench.scoring.pairs import StreamedPairs
-from ccbench.scoring.parts import REAL_SPLIT, Partners, digest, mean_score, pair
+from ccbench.scoring.parts import REAL_SPLIT, Partners, digest, mean_score, pair, set_distances
 from ccbench.types import Score
 
-NETWORK_FAMILIES: tuple[SetFamily, ...] = ("fd", "kid", "precision", "recall", "density", "coverage")
-CLIP_FAMILIES: tuple[SetFamily, ...] = ("cmmd",)  # as its paper defines it
 _ITSELF = "a real image compared with itself: 100 by definition"
 
 
@@ -79,7 +77,8 @@ class Panel:
         pairs = [scores.score for scores in self._pairs(images.encoded)]
         clusters, ref = self.pairs.clusters, f"conditions@{self._name()}"
         measured = [mean_score(one, ref, clusters) for one in self._measured(images)]
-        return [*self._distances(images.encoded), *pairs, *self._memorised(images.encoded), *measured]
+        distances = set_distances(images.encoded, self.target, self.network, self.clip, self.reference_id)
+        return [*distances, *pairs, *self._memorised(images.encoded), *measured]
 
     def score_controls(self, others: Mapping[str, ImageSet]) -> dict[str, list[Score]]:
         """Return the scores of the real test images, and of each set of changed ones."""
@@ -133,13 +132,6 @@ class Panel:
                 scores.append(Score(metric, signed, None, n, known, reason=found))
             else:
                 scores.append(Score(metric, signed, getattr(found, metric.removeprefix("memorised_")), n, known))
-        return scores
-
-    def _distances(self, encoded: EncodedSet) -> list[Score]:
-        scores = []
-        for encoder, families in ((self.network, NETWORK_FAMILIES), (self.clip, CLIP_FAMILIES)):
-            features, target = encoded.features[encoder.id], self.target.features[encoder.id]
-            scores += set_scores(features, target, encoder.id, encoder.signature, self.reference_id, families)
         return scores
 
     def _prompts(self) -> Partners:

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ccbench.features import TextImageEncoder
+from ccbench.features import Encoder, TextImageEncoder
 from ccbench.features.pipeline import EncodedSet
-from ccbench.metrics import sign
+from ccbench.metrics import SetFamily, sign
 from ccbench.metrics.intervals import bootstrap_mean
-from ccbench.metrics.scores import PairScores, no_pair_scores, pair_scores
+from ccbench.metrics.scores import PairScores, no_pair_scores, pair_scores, set_scores
 from ccbench.scoring.fidelity import Measured
 from ccbench.seeding import derive_seed
 from ccbench.types import Score
 
+NETWORK_FAMILIES: tuple[SetFamily, ...] = ("fd", "kid", "precision", "recall", "density", "coverage")
+CLIP_FAMILIES: tuple[SetFamily, ...] = ("cmmd",)  # as its paper defines it
 REAL_SPLIT = "real-split"
 VAE_CEILING = "vae-ceiling"
 
@@ -45,6 +47,22 @@ def pair(
         signature = "enc:none" if clip is None else clip.signature
         return no_pair_scores(metric, signature, str(partners), len(images))
     return pair_scores(metric, images.features[clip.id], partners.features, clip.signature, partners.id, clusters)
+
+
+def set_distances(
+    images: EncodedSet,
+    target: EncodedSet,
+    network: Encoder,
+    clip: TextImageEncoder | None,
+    ref: str,
+    families: Sequence[SetFamily] = NETWORK_FAMILIES,
+) -> list[Score]:
+    """Return `families` by the network, and CMMD by the text encoder where there is one; `ref` names the target."""
+    scores = []
+    for encoder, chosen in ((network, families), *([(clip, CLIP_FAMILIES)] if clip else [])):
+        both = images.features[encoder.id], target.features[encoder.id]
+        scores += set_scores(*both, encoder.id, encoder.signature, ref, chosen)
+    return scores
 
 
 def mean_score(measured: Measured, ref: str, clusters: Sequence[str | None]) -> Score:

@@ -94,8 +94,14 @@ def test_folders_with_both_encoders(tmp_path: Path, both: Folders) -> None:
     )
     card = score(both, prompts=prompts, text_encoder="mini-clip", text_weights=clip)
     scores = by_name(card.scores)
-    assert list(scores) == ["fd_lite0", "kid_lite0", "clip_score", "clip_image"]
-    assert all(entry.value is not None and entry.interval is not None for entry in card.scores)
+    assert list(scores) == [
+        *(f"{name}_lite0" for name in ("fd", "kid", "precision", "recall", "density", "coverage", "fd_infinity")),
+        "cmmd_mini-clip",
+        "clip_score",
+        "clip_image",
+    ]
+    without = {entry.metric for entry in card.scores if entry.value is None or entry.interval is None}
+    assert without == {"fd_infinity_lite0"} and "8 images" in str(scores["fd_infinity_lite0"].reason)
     made, real = (open_encoder("lite0").encode_images(random_images(8, seed=seed)) for seed in (1, 2))
     assert scores["fd_lite0"].value == pytest.approx(frechet_distance(made, real).value, rel=1e-4)
     assert scores["fd_lite0"].signature.startswith(
@@ -105,7 +111,7 @@ def test_folders_with_both_encoders(tmp_path: Path, both: Folders) -> None:
     assert card.per_sample["condition_id"].tolist() == [f"case-{i:03d}" for i in range(8)]
     assert card.per_sample["clip_image"].mean() == pytest.approx(scores["clip_image"].value)
     assert card.notes == {"prompts_truncated_share": 1 / 8}
-    assert [entry.signature.split("|n:")[1].split("|")[0] for entry in card.controls[REAL_SPLIT]] == ["4x4", "4x4"]
+    assert [entry.signature.split("|n:")[1].split("|")[0] for entry in card.controls[REAL_SPLIT]] == ["4x4"] * 8
 
 
 def test_a_folder_against_itself_is_perfect(tmp_path: Path, both: Folders) -> None:
@@ -134,7 +140,7 @@ def test_scorecard_survives_json(both: Folders, tiny: TinyEncoder) -> None:
     assert again.scores == card.scores
     fields = ["metric", "signature", "value", "interval", "p", "n", "n_real", "reason"]
     assert list(json.loads(text)["scores"][0]) == fields
-    assert [entry.metric for entry in card.scores if entry.p is not None] == ["kid_lite0"]
+    assert [entry.metric for entry in card.scores if entry.p is not None] == ["kid_lite0", "cmmd_mini-clip"]
     old = card.to_json()
     for entry in old["scores"]:
         del entry["p"]  # of a version that did not test
@@ -287,7 +293,8 @@ def test_the_data_sets_of_a_mixed_split_are_also_scored_apart(
     assert list(card.by_source) == ["ours", "theirs"]
     theirs = card.by_source["theirs"]
     alone = run(files[::3], test[::3], train[::3])
-    for scores, wanted in ((theirs.scores, alone.scores), (theirs.controls[REAL_SPLIT], alone.controls[REAL_SPLIT])):
+    both = (theirs.scores, alone.scores), (theirs.controls[REAL_SPLIT], alone.controls[REAL_SPLIT])
+    for scores, wanted in ([[one for one in part if "memorised" not in one.metric] for part in pair] for pair in both):
         assert [(entry.metric, entry.n, entry.n_real) for entry in scores] == [
             (entry.metric, entry.n, entry.n_real) for entry in wanted
         ]
@@ -295,6 +302,8 @@ def test_the_data_sets_of_a_mixed_split_are_also_scored_apart(
             assert (entry.value is None) == (other.value is None)
             assert entry.value is None or entry.value == pytest.approx(other.value, rel=1e-6)
     assert "|n:3x5|ref:train@0123456789ab/theirs|" in theirs.scores[0].signature
+    # What a method has seen is all of the training images.
+    assert [entry.n_real for entry in theirs.scores if "memorised" in entry.metric] == [14, 14]
     assert Scorecard.from_json(card.to_json()).by_source == card.by_source
 
 
