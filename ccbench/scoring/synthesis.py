@@ -1,6 +1,7 @@
 """Scores of the images of one synthesis under a protocol."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -8,7 +9,7 @@ import numpy as np
 
 from ccbench.data.reading import split_clauses
 from ccbench.errors import DataError
-from ccbench.features import Encoder, open_encoder, open_text_encoder
+from ccbench.features import Encoder, TextImageEncoder, open_encoder, open_text_encoder
 from ccbench.features.cache import FeatureCache
 from ccbench.features.pipeline import EncodedSet, encode_files, encode_set, encode_texts
 from ccbench.metrics.diversity import copy_diversity
@@ -59,45 +60,25 @@ def score_synthesis(
         raise DataError(f"scoring: {len(images)} images for {len(test)} test conditions; wanted one for each")
     network = open_encoder(set_encoder, device=device)
     clip = open_text_encoder(text_encoder, device=device)
-    both: list[Encoder] = [network, clip]
-    pairs, known = StreamedPairs(test), StreamedPairs(reference)
-
-    def meter() -> Meter:
-        return Meter(pairs, judge, clip, cache)
-
-    def streamed(part: StreamedPairs, name: str, visit: Meter | None) -> EncodedSet:
-        # One worker: the pairs' short parts are kept in the order of the calls.
-        count, text = len(part), f"encoding {name} images"
-        return encode_set(part.load, count, both, text, progress, cache=cache, workers=1, visit=visit)
-
-    def changed(name: str, change: Callable[[Image], Image]) -> ImageSet:
-        def load(number: int) -> Image:
-            return change(test[number].image)
-
-        visitor = meter()
-        encoded = encode_set(load, len(test), both, f"encoding {name}", progress, cache=cache, visit=visitor)
-        return ImageSet(encoded, visitor.seen)
-
-    of_real, of_made = meter(), meter()
-    real = ImageSet(streamed(pairs, "real test", of_real), of_real.seen)
-    encoded = encode_files(images, both, "encoding synthetic images", progress, cache=cache, visit=of_made)
-    diversity = _measure_diversity(copies, encoded, network, progress, cache) if copies else None
-    made = ImageSet(encoded, of_made.seen, diversity)
-    target = streamed(known, "reference", None)
+    reader = _Reader(test, StreamedPairs(test), network, clip, judge, cache, progress)
+    real, pairs = reader.real(), reader.pairs
+    made = reader.made(images, copies)
+    known = StreamedPairs(reference)
+    target = reader.stream(known, "reference")
     of_polyps = [split_clauses(prompt).foreground for prompt in pairs.prompts]
     texts, polyp_texts = (encode_texts(clip, lines, cache=cache) for lines in (pairs.prompts, of_polyps))
     panel = Panel(network, clip, target, target, reference_id, real, texts, polyp_texts, pairs, judge)
-    verdict, near_pairs = _find_near_pairs(panel, encoded, known)
-    others = {name: changed(name, change) for name, change in controls.items()}
+    verdict, near_pairs = _find_near_pairs(panel, made.encoded, known)
+    others = {name: reader.changed(name, change) for name, change in controls.items()}
     return Scorecard(
         scores=panel.score(made),
         controls=panel.score_controls(others),
         per_sample=per_sample_table(pairs.ids, panel.values(made)),
-        failures=count_failures(encoded, real.encoded.sizes),
+        failures=count_failures(made.encoded, real.encoded.sizes),
         notes={
             "prompts_truncated_share": clip.count_truncated(pairs.prompts) / len(pairs.prompts),
             "memorisation": verdict,
-            **{f"path of {one.id}": f"{one.path}, feature error {one.path_error:.0e}" for one in both},
+            **{f"path of {one.id}": f"{one.path}, feature error {one.path_error:.0e}" for one in (network, clip)},
             **({} if isinstance(judge, str) else judge.notes()),
         },
         near_pairs=near_pairs,
@@ -110,6 +91,56 @@ def score_synthesis(
             for part in [panel.part(source, rows, known.rows_by_source().get(source, []))]
         },
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Reader:
+    """Reads sets of images, each once: features by both encoders, and what the images show of their conditions."""
+
+    test: PairSequence
+    pairs: StreamedPairs
+    network: Encoder
+    clip: TextImageEncoder
+    judge: Segmenter | str
+    cache: FeatureCache | None
+    progress: Progress
+
+    def real(self) -> ImageSet:
+        """Read the real test images; first of all, for their conditions are kept on the way."""
+        meter = self._meter()
+        return ImageSet(self.stream(self.pairs, "real test", meter), meter.seen)
+
+    def made(self, images: Sequence[Path], copies: Mapping[int, Sequence[Path]]) -> ImageSet:
+        """Read the synthetic images, and the further ones of some conditions."""
+        meter = self._meter()
+        name = "encoding synthetic images"
+        encoded = encode_files(images, self._encoders, name, self.progress, cache=self.cache, visit=meter)
+        diversity = _measure_diversity(copies, encoded, self.network, self.progress, self.cache) if copies else None
+        return ImageSet(encoded, meter.seen, diversity)
+
+    def changed(self, name: str, change: Callable[[Image], Image]) -> ImageSet:
+        """Read the real test images after a change."""
+
+        def load(number: int) -> Image:
+            return change(self.test[number].image)
+
+        meter, count = self._meter(), len(self.test)
+        text = f"encoding {name}"
+        encoded = encode_set(load, count, self._encoders, text, self.progress, cache=self.cache, visit=meter)
+        return ImageSet(encoded, meter.seen)
+
+    def stream(self, pairs: StreamedPairs, name: str, visit: Meter | None = None) -> EncodedSet:
+        """Read the images of pairs."""
+        # One worker: the pairs' short parts are kept in the order of the calls.
+        text, progress, cache = f"encoding {name} images", self.progress, self.cache
+        return encode_set(pairs.load, len(pairs), self._encoders, text, progress, cache=cache, workers=1, visit=visit)
+
+    @property
+    def _encoders(self) -> list[Encoder]:
+        return [self.network, self.clip]
+
+    def _meter(self) -> Meter:
+        return Meter(self.pairs, self.judge, self.clip, self.cache)
 
 
 def _measure_diversity(
