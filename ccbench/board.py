@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from ccbench.audit_record import Audit
 from ccbench.board_page import COMMAND, render_index, render_page
 from ccbench.board_store import (
+    OUTSIDE_MARK,
     Board,
     BoardResult,
     BoardRules,
@@ -36,7 +37,8 @@ def add_run(run: Path, boards: Path) -> Path:
     """Put a complete run on its protocol's board and return the result file; a run added before is replaced.
 
     The gallery of the board's first seed, at the method's defaults, comes with it, made smaller, and without real
-    images where users bring the data: their licence may keep them there. A control brings none.
+    images where users bring the data: their licence may keep them there. A control brings none, and neither does a run
+    whose images lie so near to training images that somebody has to look first.
 
     Raises:
         UsageError: the run is not complete, not scored, not comparable, of a seed the board does not ask for, or of
@@ -62,7 +64,7 @@ def add_run(run: Path, boards: Path) -> Path:
     write_atomic(file, f"{text}\n".encode())
     picture = folder.public_gallery if find_protocol(record.protocol).needs_data_root else folder.gallery
     shown = record.seed == board.rules.seeds[0] and not result.variant and not result.is_control
-    if shown and picture.is_file():
+    if shown and picture.is_file() and not result.memorised:
         shrink_picture(picture, path / f"gallery-{record.config['method']}.png")
     return file
 
@@ -132,7 +134,7 @@ def _make_result(folder: RunFolder) -> BoardResult:
     folder.complete()  # recounts the images and their hashes: what is published is what was scored
     result = BoardResult(
         variant=_variant(folder.config),
-        variant_hash=_variant_hash(folder.config),
+        variant_hash=variant_hash(folder.config),
         record=folder.record,
         scorecard=scorecard,
     )
@@ -142,11 +144,20 @@ def _make_result(folder: RunFolder) -> BoardResult:
     return result
 
 
-def _variant_hash(config: RunConfig) -> str:
+def variant_hash(config: RunConfig) -> str:
+    """Return the hash of a run's configuration without its seed; the runs of one row share it."""
     settings = config.settings
     if isinstance(settings, OutsideConfig):  # every seed has its own images
         settings = settings.model_copy(update={"images_sha256": ""})
     return config.model_copy(update={"seed": 0, "settings": settings}).config_hash
+
+
+def row_name(config: RunConfig) -> str:
+    """Return the name of the board row that a run of this configuration belongs to."""
+    if isinstance(config.settings, OutsideConfig):
+        return f"{config.method} {OUTSIDE_MARK}"
+    variant = _variant(config)
+    return f"{config.method} ({variant})" if variant else config.method
 
 
 def _variant(config: RunConfig) -> str:
@@ -154,7 +165,7 @@ def _variant(config: RunConfig) -> str:
     if isinstance(config.settings, OutsideConfig):
         return ""
     plain = resolve_config(find_method(config.method), config.protocol)
-    changed = {} if _variant_hash(config) == plain.config_hash else dict(config.overrides)
+    changed = {} if variant_hash(config) == plain.config_hash else dict(config.overrides)
     if isinstance(config.settings, OfMethodConfig):  # says nothing without the method, the default one too
         changed["method.of"] = config.settings.of
     return ", ".join(f"{key.removeprefix('method.')}={value}" for key, value in sorted(changed.items()))

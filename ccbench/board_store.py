@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from ccbench.audit_record import Audit, Thresholds
 from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.metrics import metric_info
 from ccbench.plugin import Settings
 from ccbench.protocols import PROTOCOLS
 from ccbench.records import OUTSIDE, ConditionsRecord, RunRecord
@@ -16,6 +17,7 @@ from ccbench.scorecard import Scorecard
 
 SCHEMA_VERSION: Literal[1] = 1
 
+MEMORISED = "look"
 OUTSIDE_MARK = "†"
 
 
@@ -51,6 +53,11 @@ class BoardResult(Settings):
     def is_control(self) -> bool:
         """Whether the run is of a control, no method."""
         return self.record.method is not None and self.record.method.control
+
+    @property
+    def memorised(self) -> bool:
+        """Whether the images lie so near to training images that somebody has to look before they are shown."""
+        return bool(self.scorecard.get("notes", {}).get("memorisation") == MEMORISED)
 
 
 class FiledResult(NamedTuple):
@@ -199,7 +206,8 @@ def check_fits(board: Board, result: BoardResult, where: Path) -> None:
     _check_backbone(board, record, where)
     card = Scorecard.from_json(result.scorecard)
     for score in card.scores:
-        if score.n != rules.conditions.n:
+        partly = metric_info(score.metric).scope == "image" and score.n < rules.conditions.n  # as an edge out of sight
+        if score.n != rules.conditions.n and not partly:
             raise DataError(f"{where}: {score.metric} has n={score.n}, wanted {rules.conditions.n}; score it again")
     computed = [s for filed in board.results for s in filed.scorecard.scores if s.value is not None]
     known = {s.metric: s.signature for s in computed}

@@ -73,8 +73,8 @@ def draw_gallery(rows: Sequence[GalleryRow], path: Path, title: str, show_real: 
     _draw_sheet(public, ("the mask's outline", "synthetic"), columns, 256, path, title)
 
 
-def draw_pairs(cells: Sequence[PairCell], path: Path, title: str) -> None:
-    """Write a PNG of pairs of images side by side, what is known of each pair under it.
+def draw_pairs(cells: Sequence[PairCell], path: Path, title: str, names: tuple[str, str] = ("first", "second")) -> None:
+    """Write a PNG of pairs of images side by side under their `names`, what is known of each pair under it.
 
     Args:
         cells: the pairs, in their order, read line by line.
@@ -85,7 +85,7 @@ def draw_pairs(cells: Sequence[PairCell], path: Path, title: str) -> None:
         UsageError: there is no pair.
     """
     tiles = [((cell.first, cell.second), cell.caption) for cell in cells]
-    _draw_sheet(tiles, ("first", "second"), min(3, len(cells)), 224, path, title)
+    _draw_sheet(tiles, names, min(3, len(cells)), 224, path, title)
 
 
 def shrink_picture(picture: Path, target: Path, width: int = 844) -> None:

@@ -97,6 +97,29 @@ def resize_mask(mask: Mask, size: int) -> Mask:
     return np.asarray(grey.resize((size, size), PIL.Image.Resampling.NEAREST)) > 0
 
 
+def crop_polyp(image: Image, mask: Mask, margin: float = 0.25, least: int = 32) -> Image:
+    """Return the square of `image` around all polyps of `mask`, at the image's own resolution.
+
+    Its side is the longer side of the polyps' bounding box and `margin` of it on either side, at least `least` pixels
+    and at most the image's shorter side. A square that would leave the image is moved into it, so that no pixel is
+    made up; polyps longer than the shorter side are cut alike at both ends.
+
+    Raises:
+        DataError: the mask is empty, or image and mask do not fit together.
+    """
+    check_image(image, "crop_polyp")
+    check_mask(mask, "crop_polyp")
+    if image.shape[:2] != mask.shape or not mask.any():
+        found = f"image {image.shape[:2]}, mask {mask.shape} with {int(mask.sum())} polyp pixels"
+        raise DataError(f"crop_polyp: found {found}; they must have one size, and the mask at least one polyp pixel")
+    extents = [np.flatnonzero(mask.any(axis=axis))[[0, -1]] for axis in (1, 0)]  # first and last row, and column
+    longest = max(int(last - first) + 1 for first, last in extents)
+    side = min(max(math.ceil(longest * (1 + 2 * margin)), least), *mask.shape)
+    starts = [int(first + last + 1 - side) // 2 for first, last in extents]
+    top, left = (min(max(start, 0), length - side) for start, length in zip(starts, mask.shape, strict=True))
+    return image[top : top + side, left : left + side]
+
+
 def write_png(path: Path, image: Image, compress_level: int = 6) -> str:
     """Write `image` as a lossless PNG without metadata, whole or not at all; return the file's sha256 in hex.
 

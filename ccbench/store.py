@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.images import file_stem, sha256_file, write_png
 from ccbench.provenance import now, process_rank
 from ccbench.records import ConditionsRecord, Failure, RunRecord, Sample
-from ccbench.scorecard import Scorecard
+from ccbench.scorecard import SCORECARD_VERSION, Scorecard
 from ccbench.types import Image
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ConditionsRecord", "RunFolder", "RunRecord", "Sample", "write_atomic"]
 
+_SAMPLES, _COPIES = "samples.jsonl", "copies.jsonl"
 _PATIENCE = 300  # seconds that a process waits for the first one, which checks the data before it makes the folder
 
 
@@ -41,6 +43,7 @@ class RunFolder:
         following: whether this is not the first process.
         path: the folder. checkpoint: what training left. gallery: PNG. log: text.
         public_gallery: PNG without real images, drawn where the user brings the data: a board shows no other.
+        nearest_training: PNG of the images nearest to a training image, beside it; written with the scores.
     """
 
     def __init__(self, path: Path, record: RunRecord, lock: IO[str] | None) -> None:
@@ -48,6 +51,7 @@ class RunFolder:
         self.checkpoint = path / "checkpoint"
         self.gallery = path / "gallery.png"
         self.public_gallery = path / "gallery-public.png"
+        self.nearest_training = path / "nearest-training.png"
         self.log = path / "log.txt"
         self.following = process_rank() > 0
         self._record = record
@@ -75,7 +79,8 @@ class RunFolder:
                 run = cls(path, _read_record(path), lock)
                 if config is not None and run.record.config_hash != config.config_hash:
                     raise UsageError(f"--output {path}: holds {_difference(run.record, config)}; choose another folder")
-                _drop_torn_line(path / "samples.jsonl")
+                for name in (_SAMPLES, _COPIES):
+                    _drop_torn_line(path / name)
             else:
                 run = cls(path, _new_record(config), lock)
                 run.update()
@@ -148,20 +153,26 @@ class RunFolder:
         return self.path / "images" / f"{index:04d}-{file_stem(condition_id)}.png"
 
     def add_sample(
-        self, index: int, condition_id: str, seed: int, image: Image, failure: Failure | None = None
+        self, index: int, condition_id: str, seed: int, image: Image, failure: Failure | None = None, copy: int = 0
     ) -> Sample:
-        """Write one synthetic image and then its line, so that a line without its image cannot be."""
+        """Write one synthetic image and then its line, so that a line without its image cannot be.
+
+        A `copy` from 1 on is another image of the condition, kept apart: only diversity is measured on it.
+        """
         path = self.image_path(index, condition_id)
+        if copy:
+            path = self.path / "copies" / f"{path.stem}-{copy}.png"
         path.parent.mkdir(exist_ok=True)
         sample = Sample(
             index=index,
             condition_id=condition_id,
+            copy=copy,
             seed=seed,
             file=path.relative_to(self.path).as_posix(),
             sha256=write_png(path, image),
             failure=failure,
         )
-        with (self.path / "samples.jsonl").open("a", encoding="utf-8") as lines:
+        with (self.path / (_COPIES if copy else _SAMPLES)).open("a", encoding="utf-8") as lines:
             lines.write(sample.model_dump_json(by_alias=True) + "\n")
             lines.flush()
         return sample
@@ -172,9 +183,16 @@ class RunFolder:
         Raises:
             DataError: a line other than a torn last one cannot be read.
         """
-        lines = self.path / "samples.jsonl"
+        return self._read_samples(_SAMPLES)
+
+    def copies(self) -> list[Sample]:
+        """Return the further images of conditions, as `samples`, in the order of conditions and copies."""
+        return self._read_samples(_COPIES)
+
+    def _read_samples(self, name: str) -> list[Sample]:
+        lines = self.path / name
         text = lines.read_text(encoding="utf-8") if lines.exists() else ""
-        found: dict[int, Sample] = {}
+        found: dict[tuple[int, int], Sample] = {}
         whole = text[: text.rfind("\n") + 1].splitlines()
         for number, line in enumerate(whole, start=1):
             try:
@@ -182,12 +200,17 @@ class RunFolder:
             except ValidationError as error:
                 raise DataError(f"{lines}:{number}: not a sample; remove the line and run the command again") from error
             if (self.path / sample.file).is_file():
-                found[sample.index] = sample
-        return [found[index] for index in sorted(found)]
+                found[sample.index, sample.copy_index] = sample
+        return [found[key] for key in sorted(found)]
 
     def image_files(self) -> list[Path]:
         """Return the files of the synthetic images in the order of their conditions."""
         return [self.path / sample.file for sample in self.samples()]
+
+    def copy_files(self) -> dict[int, list[Path]]:
+        """Return the files of the further images of conditions, by the conditions' numbers."""
+        groups = groupby(self.copies(), key=lambda sample: sample.index)
+        return {index: [self.path / sample.file for sample in group] for index, group in groups}
 
     def is_sampled(self) -> bool:
         """Return whether every condition has its image; `complete` then checks them."""
@@ -217,7 +240,7 @@ class RunFolder:
             self.update(status="complete", error=None, failures=counts, finished=now())
 
     def scorecard(self) -> dict[str, Any] | None:
-        """Return what `Scorecard.to_json` gave; None when there is none or the images have changed since.
+        """Return what `Scorecard.to_json` gave; None when there is none, it is of an older version or of other images.
 
         Raises:
             DataError: the file cannot be read.
@@ -229,7 +252,7 @@ class RunFolder:
         scores = stored.get("scorecard")
         if stored.get("samples_sha256") != self._samples_sha256() or not isinstance(scores, dict):
             return None
-        return scores
+        return scores if scores.get("version") == SCORECARD_VERSION else None
 
     def per_sample(self) -> "pd.DataFrame":
         """Return the scorecard's table of one row an image.
@@ -283,7 +306,8 @@ class RunFolder:
         return _difference(self.record, config)
 
     def _samples_sha256(self) -> str:
-        return hashlib.sha256("".join(sample.sha256 for sample in self.samples()).encode()).hexdigest()
+        every = [*self.samples(), *self.copies()]
+        return hashlib.sha256("".join(sample.sha256 for sample in every).encode()).hexdigest()
 
 
 def write_atomic(path: Path, data: bytes) -> None:

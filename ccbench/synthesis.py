@@ -18,6 +18,9 @@ from ccbench.store import RunFolder
 from ccbench.training import describe_split, peak_memory_mb
 from ccbench.types import Image, PairSequence, Progress, ProgressStep, SilentProgress
 
+COPIED = 16
+"""Test conditions, the first ones, that copies are made of."""
+
 BLACK = 8
 """An image whose brightest value is below this is black."""
 
@@ -47,6 +50,46 @@ def synthesize(
                 raise UsageError(f"{run.path}: this run is not trained; train it first (ccbench train or ccbench run)")
             _sample_missing(run, data_root, device, batch_size, backbone, progress)
         run.complete()
+
+
+def add_copies(
+    run: RunFolder,
+    data_root: Path | None,
+    copies: int,
+    *,
+    device: str = "cpu",
+    batch_size: int = 16,
+    backbone: BackboneSource = BackboneSource(),
+    progress: Progress = SilentProgress(),
+) -> int:
+    """Write further images of the first `COPIED` test conditions of a complete run, and return how many were missing.
+
+    Each has `copies` in all then, the run's own image among them, which differ in the noise alone. They stand apart:
+    diversity is measured on them, and nothing else.
+
+    Raises:
+        UsageError: the run is not complete, or as `synthesize`. VerificationError: other weights than trained.
+    """
+    if run.record.status != "complete":
+        raise UsageError(f"{run.path}: the run is {run.record.status}, not complete; finish it before it gets copies")
+    split = open_split(run.config.protocol, "test", data_root, run.config.limit)
+    done = {(sample.index, sample.copy_index) for sample in run.copies()}
+    wanted = [(index, copy) for index in range(min(COPIED, len(split.pairs))) for copy in range(1, copies)]
+    chunks = [wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size)]
+    missing = [chunk for chunk in chunks if not done.issuperset(chunk)]
+    generator = _load(run, split, data_root, device, batch_size, backbone) if missing else None
+    with progress.step("sampling copies", sum(map(len, missing))) as step:
+        for chunk in missing:
+            conditions = [split.pairs[index].condition for index, _ in chunk]
+            keys = [(one.id, copy) for one, (_, copy) in zip(conditions, chunk, strict=True)]
+            seeds = [sample_seed(run.config.seed, *key) for key in keys]
+            images = generator.generate(conditions, seeds) if generator else []
+            check_images(images, len(chunk), run.config.protocol.image_size, run.config.method)
+            for (index, copy), condition, seed, image in zip(chunk, conditions, seeds, images, strict=True):
+                if (index, copy) not in done:
+                    run.add_sample(index, condition.id, seed, image, find_failure(image), copy)
+            step.advance(len(chunk))
+    return len(set(wanted) - done)
 
 
 def check_images(images: object, count: int, size: int, method: str) -> list[Image]:

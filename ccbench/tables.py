@@ -6,10 +6,12 @@ from ccbench.metrics import metric_info
 
 _DIGITS = {"kid": 4}  # kernel distances are small; everything else is read to the second decimal
 
+_ARROWS = {"up": "↑", "down": "↓", "zero": "→0"}
+
 
 def metric_heading(metric: str) -> str:
-    """Return a metric's name with the arrow that points to better, such as `fd_lite0 ↓`."""
-    return f"{metric} {'↑' if metric_info(metric).direction == 'up' else '↓'}"
+    """Return a metric's name with the arrow that points to better, such as `fd_lite0 ↓` or `seam_colour →0`."""
+    return f"{metric} {_ARROWS[metric_info(metric).direction]}"
 
 
 def format_value(metric: str, value: float | None) -> str:

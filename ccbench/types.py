@@ -94,6 +94,7 @@ class Score:
         signature: everything that must be equal before two values may be compared.
         value: None when it could not be computed; `reason` then says why.
         n: synthetic images scored. n_real: real images they were compared with.
+        p: permutation p-value of both sets having one distribution; None where it was not tested.
     """
 
     metric: str
@@ -103,6 +104,7 @@ class Score:
     n_real: int | None = None
     interval: Interval | None = None
     reason: str | None = None
+    p: float | None = None
 
     def __post_init__(self) -> None:
         if (self.value is None) == (self.reason is None):

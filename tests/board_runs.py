@@ -33,7 +33,7 @@ def make_card(fd: float, clip: float, n: int = N, signature: str = "fd_lite0|enc
                 Score("clip_score", "clip_score|enc:mini-clip", 31.5, n),
             ]
         },
-        per_sample=per_sample_table([f"c{i}" for i in range(n)], [clip] * n, []),
+        per_sample=per_sample_table([f"c{i}" for i in range(n)], {"clip_score": [clip] * n}),
         failures={"decode": 0},
         notes={"prompts_truncated": 0.0},
     )

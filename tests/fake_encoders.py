@@ -1,4 +1,4 @@
-"""Small random networks written in the file formats of the real encoders, and small random images."""
+"""Small random networks written in the file formats of the real encoders, a judge of masks, and small random images."""
 
 import json
 from pathlib import Path
@@ -19,6 +19,18 @@ MODEL_CFG: dict[str, Any] = {
     "vision_cfg": {"image_size": 32, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
     "text_cfg": {"context_length": 77, "vocab_size": 13, "width": 16, "heads": 2, "layers": 1},
 }
+
+
+class RedJudge:
+    """Sees a polyp where an image is redder than it is on average."""
+
+    signature = "judge:red"
+
+    def segment(self, images: list[np.ndarray]) -> list[np.ndarray]:
+        return [image[..., 0] > image[..., 0].mean() for image in images]
+
+    def notes(self) -> dict[str, str | float]:
+        return {"judge_dice_validation": 0.5}
 
 
 def write_mini_clip(folder: Path, **preprocess: object) -> Path:

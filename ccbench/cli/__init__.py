@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from ccbench.cli import cache, data, doctor, leaderboard, methods, protocols, run, score, synthesize, train
+from ccbench.cli import cache, compare, data, doctor, leaderboard, methods, protocols, run, score, synthesize, train
 from ccbench.errors import CcbenchError
 from ccbench.provenance import process_rank
 
@@ -32,6 +32,7 @@ app.command("run")(run.run)
 app.command("train")(train.train)
 app.command("synthesize")(synthesize.synthesize)
 app.command("score")(score.score)
+app.command("compare")(compare.compare)
 app.command("doctor")(doctor.doctor)
 app.add_typer(methods.app, name="methods")
 app.add_typer(protocols.app, name="protocols")

@@ -1,7 +1,9 @@
 """`ccbench synthesize`: generate one image per test condition."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from ccbench.assets import BackboneSource
 from ccbench.cli import options
@@ -11,6 +13,16 @@ from ccbench.tables import format_seconds
 
 if TYPE_CHECKING:
     from ccbench.store import RunFolder
+
+_Copies = Annotated[
+    int,
+    typer.Option(
+        "--copies",
+        min=1,
+        help="Images of each of the first 16 conditions, to measure diversity; the others have one.",
+        metavar="N",
+    ),
+]
 
 
 def synthesize(
@@ -25,10 +37,13 @@ def synthesize(
     limit: options.Limit = None,
     backbone: options.Backbone = None,
     allow_pickle: options.AllowPickle = False,
+    copies: _Copies = 1,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Generate one image per test condition with a trained method. The same command resumes."""
+    from ccbench.synthesis import add_copies
+
     out = Output(as_json, quiet)
     source = BackboneSource(backbone, allow_pickle)
     chosen = options.RunOptions(method, protocol, data_root, seed, sets, config, output, limit)
@@ -38,6 +53,10 @@ def synthesize(
         if run.record.training is None:
             raise UsageError(f"{run.path}: holds no trained {method}; run `ccbench train` with the same options first")
         synthesize_step(run, data_root, device, source, out)
+        if copies > 1:
+            picked, progress = options.pick_device(device), out.progress()
+            made = add_copies(run, data_root, copies, device=picked, backbone=source, progress=progress)
+            out.note(f"copies: done, {made} new; they are scored by: ccbench score {run.path}")
         record = run.record
         out.json(
             {
@@ -45,6 +64,7 @@ def synthesize(
                 "output": str(run.path),
                 "status": record.status,
                 "images": [str(path) for path in run.image_files()],
+                "copies": [str(run.path / sample.file) for sample in run.copies()],
                 "failures": record.failures,
                 "cost": record.cost.model_dump(mode="json"),
             }

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import PIL.Image
@@ -78,7 +78,7 @@ class ClipEncoder:
         self.id = name
         self.signature = f"enc:{name}|w:{sha256_file(weights)[:8]}|resize:{resize}"
         self.dim = int(model_cfg.get("embed_dim", 0))
-        self._build: Callable[[], torch.nn.Module] = lambda: build_network(model_cfg, weights, name).to(device)
+        self._build: Callable[[], CLIP | CustomTextCLIP] = lambda: build_network(model_cfg, weights, name).to(device)
         self._transform = image_transform_v2(preprocess, is_train=False)
         self._tokenize = tokenize
         self._special = special
@@ -91,7 +91,7 @@ class ClipEncoder:
 
     @cached_property
     def _network(self) -> CLIP | CustomTextCLIP:
-        return cast(CLIP | CustomTextCLIP, self._build())
+        return self._build()
 
     def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
         """Return (N, D) features, in order."""
@@ -160,14 +160,13 @@ def _fuse_vision(tower: torch.nn.Module) -> torch.nn.Module:
 class _ClassTokenBlock(torch.nn.Module):
     """A last attention block that gives (B, 1, D), the class token, of (B, L, D)."""
 
-    def __init__(self, block: ResidualAttentionBlock) -> None:
+    def __init__(self, block: Any) -> None:
         super().__init__()
-        self._block = block
+        self._block: Any = block
 
     def forward(self, x: torch.Tensor, attn_mask: torch.Tensor | None = None) -> torch.Tensor:
         """Return what the block would give for the first token."""
-        block: Any = self._block
-        normed = block.ln_1(x)
+        block, normed = self._block, self._block.ln_1(x)
         token = x[:, :1] + block.ls_1(block.attention(normed[:, :1], normed, normed))
         result: torch.Tensor = token + block.ls_2(block.mlp(block.ln_2(token)))
         return result

@@ -24,6 +24,9 @@ from ccbench.images import decode_image, read_bytes
 from ccbench.types import Image, Progress
 
 CHUNK = BATCH_SIZE  # images held at a time, and as many again that are decoded ahead
+Visit = Callable[[int, Sequence[Image]], None]
+"""Sees the images as they pass, in order: `visit(number of the first, images)`."""
+
 NAMED = 3  # unreadable images that an error names; it counts all
 CONSTANT_RANGE = 2  # grey levels: an image whose channels vary no more than this shows nothing
 
@@ -86,12 +89,14 @@ def encode_set(
     *,
     cache: FeatureCache | None = None,
     workers: int = 0,
+    visit: Visit | None = None,
 ) -> EncodedSet:
     """Return the features of images `load(0)` to `load(count - 1)`.
 
     Args:
         cache: where features are looked up by pixels, and kept. None = all are computed.
         workers: threads that call `load`; 0 = the caller's. One calls it in order.
+        visit: called with each batch of images while they are in memory, whether or not their features are cached.
 
     Raises:
         DataError: images could not be loaded: how many, and what the first ones' trouble is; or an encoder's features
@@ -102,7 +107,7 @@ def encode_set(
         image = load(number)
         return _Frame(_facts(image), image)
 
-    return _encode(look, load, count, encoders, description, progress, cache, workers)
+    return _encode(look, load, count, encoders, description, progress, cache, workers, visit)
 
 
 def encode_files(
@@ -112,8 +117,10 @@ def encode_files(
     progress: Progress,
     *,
     cache: FeatureCache | None = None,
+    visit: Visit | None = None,
 ) -> EncodedSet:
-    """Return the features of image files, as `encode_set`; a file whose features are cached is not decoded."""
+    """Return the features of image files, as `encode_set`; without `visit`, one whose features are cached is not
+    decoded."""
 
     def load(number: int) -> Image:
         return decode_image(read_bytes(files[number]), files[number]).pixels
@@ -122,7 +129,7 @@ def encode_files(
         data = read_bytes(files[number])
         digest = hashlib.sha256(data).hexdigest()
         known = cache.find_image(digest) if cache else None
-        if cache and known and cache.holds(known.pixels, _keys(encoders, number, len(files))):
+        if not visit and cache and known and cache.holds(known.pixels, _keys(encoders, number, len(files))):
             return _Frame(known, None)
         image = decode_image(data, files[number]).pixels
         facts = _facts(image)
@@ -131,7 +138,7 @@ def encode_files(
         return _Frame(facts, image)
 
     workers = min(4, os.cpu_count() or 1)
-    return _encode(look, load, len(files), encoders, description, progress, cache, workers)
+    return _encode(look, load, len(files), encoders, description, progress, cache, workers, visit)
 
 
 def encode_texts(
@@ -165,6 +172,7 @@ def _encode(
     progress: Progress,
     cache: FeatureCache | None,
     workers: int,
+    visit: Visit | None,
 ) -> EncodedSet:
     networks = {encoder.id: encoder for encoder in encoders}
     features: dict[str, list[NDArray[np.float32]]] = {name: [] for name in networks}
@@ -180,6 +188,8 @@ def _encode(
                 for name, part in zip(networks, rows, strict=True):
                     features[name].append(part)
                 seen += [frame.facts for frame in batch]
+                if visit:
+                    visit(start, [_pixels(frame, start + place, load) for place, frame in enumerate(batch)])
             step.advance(min(CHUNK, count - start))
     if troubles:
         first = "; ".join(str(trouble) for trouble in troubles[:NAMED])

@@ -1,161 +1,25 @@
-"""The table of metrics, their names and signatures. The functions beside it are pure functions of arrays."""
+"""Metrics: the table of their cards, names and signatures. The functions beside it are pure functions of arrays."""
 
-import dataclasses
-import difflib
-from dataclasses import dataclass
-from typing import Literal
-
-from ccbench.errors import UsageError
-
-Direction = Literal["up", "down"]
-SetFamily = Literal["fd", "fd_infinity", "kid", "cmmd", "precision", "recall", "density", "coverage"]
-
-
-@dataclass(frozen=True)
-class MetricInfo:
-    """The card of a metric.
-
-    Attributes:
-        version: raised by every change that moves its numbers. direction: where better lies.
-        scope: "image" = one value an image and their mean; "set" = of whole sets only.
-        needs: what it is computed from. paper: where it is defined.
-    """
-
-    name: str
-    title: str
-    version: int
-    direction: Direction
-    unit: str
-    scope: Literal["image", "set"]
-    needs: tuple[str, ...]
-    paper: str
-
-
-_FRECHET = MetricInfo(
-    name="fid",
-    title="Frechet distance",
-    version=1,
-    direction="down",
-    unit="squared feature units",
-    scope="set",
-    needs=("images", "reference"),
-    paper="Heusel et al., GANs Trained by a Two Time-Scale Update Rule, NeurIPS 2017",
+from ccbench.metrics.cards import (
+    METRICS,
+    Direction,
+    Group,
+    MetricInfo,
+    SetFamily,
+    badness,
+    metric_info,
+    set_metric_name,
+    sign,
 )
-_KERNEL = MetricInfo(
-    name="kid",
-    title="Kernel distance (unbiased)",
-    version=1,
-    direction="down",
-    unit="squared MMD",
-    scope="set",
-    needs=("images", "reference"),
-    paper="Binkowski et al., Demystifying MMD GANs, ICLR 2018",
-)
-_CMMD = dataclasses.replace(
-    _KERNEL,
-    title="CMMD (unbiased)",
-    unit="1000 squared MMD",
-    paper="Jayasumana et al., Rethinking FID: Towards a Better Evaluation Metric for Image Generation, CVPR 2024",
-)
-_FRECHET_INFINITY = dataclasses.replace(
-    _FRECHET,
-    title="Frechet distance extrapolated to infinitely many images",
-    paper="Chong and Forsyth, Effectively Unbiased FID and Inception Score and Where to Find Them, CVPR 2020",
-)
-_PRECISION = dataclasses.replace(
-    _KERNEL,
-    title="Precision: share of images within reach of a real one",
-    direction="up",
-    unit="share",
-    paper="Kynkaanniemi et al., Improved Precision and Recall Metric for Assessing Generative Models, NeurIPS 2019",
-)
-_DENSITY = dataclasses.replace(
-    _PRECISION,
-    title="Density: real images within whose reach an image lies, over k",
-    unit="images / k",
-    paper="Naeem et al., Reliable Fidelity and Diversity Metrics for Generative Models, ICML 2020",
-)
-_FAMILIES: dict[SetFamily, MetricInfo] = {
-    "fd_infinity": _FRECHET_INFINITY,  # before `fd`, whose prefix it has
-    "fd": _FRECHET,
-    "kid": _KERNEL,
-    "cmmd": _CMMD,
-    "precision": _PRECISION,
-    "recall": dataclasses.replace(_PRECISION, title="Recall: share of real images within reach of a synthetic one"),
-    "density": _DENSITY,
-    "coverage": dataclasses.replace(
-        _DENSITY, title="Coverage: share of real images with a synthetic one within their reach", unit="share"
-    ),
-}
-_INCEPTION_NAMES: dict[SetFamily, str] = {"fd": "fid", "fd_infinity": "fid_infinity", "kid": "kid"}
 
-METRICS: dict[str, MetricInfo] = {
-    info.name: info
-    for info in (
-        dataclasses.replace(_FRECHET, title="Frechet Inception distance"),
-        dataclasses.replace(_KERNEL, title="Kernel Inception distance (unbiased)"),
-        dataclasses.replace(_FRECHET_INFINITY, name="fid_infinity"),
-        dataclasses.replace(_FRECHET, name="fd_lite0", title="Frechet distance, EfficientNet-Lite0 features"),
-        dataclasses.replace(_KERNEL, name="kid_lite0", title="Kernel distance (unbiased), EfficientNet-Lite0 features"),
-        MetricInfo(
-            name="clip_score",
-            title="CLIP-score: image against its prompt",
-            version=1,
-            direction="up",
-            unit="100 cos",
-            scope="image",
-            needs=("images", "prompts"),
-            paper="Hessel et al., CLIPScore, EMNLP 2021 (100 cos, as the colonoscopy papers print it)",
-        ),
-        MetricInfo(
-            name="clip_image",
-            title="CLIP-image: image against its real partner",
-            version=1,
-            direction="up",
-            unit="100 cos",
-            scope="image",
-            needs=("images", "real partners"),
-            paper="CCIS-DIFF, Table 1",
-        ),
-    )
-}
-
-
-def metric_info(name: str) -> MetricInfo:
-    """Return the card of a metric; those of sets, such as `fd_<encoder>`, exist for every encoder.
-
-    Raises:
-        UsageError: unknown name; says the nearest one.
-    """
-    if name in METRICS:
-        return METRICS[name]
-    family = next((family for family in _FAMILIES if name.startswith(f"{family}_")), None)
-    if family is not None:
-        encoder = name.removeprefix(f"{family}_")
-        if encoder and set_metric_name(family, encoder) == name:
-            info = _FAMILIES[family]
-            return dataclasses.replace(info, name=name, title=f"{info.title}, {encoder} features")
-    near = difflib.get_close_matches(name, METRICS, n=1)
-    known = ", ".join([*METRICS, *(f"{family}_<encoder>" for family in _FAMILIES)])
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {known}"
-    raise UsageError(f"unknown metric {name!r}; {hint}")
-
-
-def set_metric_name(family: SetFamily, encoder: str) -> str:
-    """Return the public name of a set metric: `fid`, `fid_infinity` and `kid` are kept for Inception features.
-
-    They have one name at both resizes of Inception, which only their signatures tell apart.
-    """
-    inception = encoder in ("inception", "inception-clean")
-    return _INCEPTION_NAMES.get(family, f"{family}_{encoder}") if inception else f"{family}_{encoder}"
-
-
-def sign(metric: str, encoder_signature: str, n: str, **references: str) -> str:
-    """Return the signature of a number: two numbers compare only when everything after `n` and it are equal.
-
-    Args:
-        encoder_signature: such as `enc:lite0|w:57934424|resize:clean-bicubic128`.
-        n: sample sizes, such as `200x800`. references: what was compared with, such as `ref="train@0123456789ab"`.
-    """
-    parts = [metric, encoder_signature, f"n:{n}", *(f"{key}:{value}" for key, value in references.items())]
-    return "|".join([*parts, f"v:{metric_info(metric).version}"])
+__all__ = [
+    "METRICS",
+    "Direction",
+    "Group",
+    "MetricInfo",
+    "SetFamily",
+    "badness",
+    "metric_info",
+    "set_metric_name",
+    "sign",
+]

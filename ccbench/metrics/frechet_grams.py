@@ -1,7 +1,8 @@
-"""Frechet distances of resampled sets from Gram matrices: re-indexed and re-centred, whatever the features' width."""
+"""Frechet distances of many choices of images from Gram matrices: re-indexed and re-centred, at any feature width."""
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from ccbench.metrics.intervals import check_features
 
 Array = NDArray[np.float64]
+
+_HELD = 4_000_000  # numbers of the Gram matrices that are held at a time, 32 MB
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,20 +38,26 @@ class FrechetGrams:
         x, y = x - y.mean(axis=0), y - y.mean(axis=0)
         return cls(x @ x.T, x @ y.T)
 
-    def distance(self, rows: Array, columns: Array) -> float:
-        """Return the Frechet distance of images taken `rows` (N,) times each to references `columns` (M,) times each.
+    @cached_property
+    def _products(self) -> Array:
+        return self.across @ self.across.T  # (N, N): the reference enters only through it, its mean being zero
 
-        The reference's own trace and squared mean are left out: they cancel in differences at equal `columns`.
+    def distances(self, choices: NDArray[np.int64]) -> Array:
+        """Return the Frechet distances (P,) of the images in each row of `choices` (P, n) to the whole reference.
+
+        The reference's own trace is left out: it cancels in differences. P eigenvalue problems of n rows.
         """
-        i, j = np.flatnonzero(rows), np.flatnonzero(columns)  # an image taken twice is one row of double weight
-        w, v = rows[i], columns[j]
-        n, m = float(w.sum()), float(v.sum())
-        within, across = self.within[np.ix_(i, i)], self.across[np.ix_(i, j)]
-        squared_mean = float(w @ within @ w) / n**2
-        trace = (float(w @ np.diagonal(within)) - n * squared_mean) / (n - 1)
-        centred = across - (w @ across) / n
-        centred -= (centred @ v)[:, None] / m
-        centred *= np.sqrt(w)[:, None] * np.sqrt(v)
-        gram = centred @ centred.T if len(i) <= len(j) else centred.T @ centred
-        nuclear = float(np.sqrt(np.maximum(np.linalg.eigvalsh(gram), 0.0)).sum()) / math.sqrt((n - 1) * (m - 1))
-        return squared_mean - 2 * float(w @ across @ v) / (n * m) + trace - 2 * nuclear
+        n, m = choices.shape[1], self.across.shape[1]
+        at_once = max(1, _HELD // n**2)
+        values = np.empty(len(choices))
+        for start in range(0, len(choices), at_once):
+            part = choices[start : start + at_once]
+            rows, columns = part[:, :, None], part[:, None, :]
+            within, gram = self.within[rows, columns], self._products[rows, columns]  # (P, n, n)
+            squared_mean = within.mean(axis=(1, 2))
+            trace = (np.trace(within, axis1=1, axis2=2) - n * squared_mean) / (n - 1)
+            gram -= gram.mean(axis=1, keepdims=True)
+            gram -= gram.mean(axis=2, keepdims=True)
+            roots = np.sqrt(np.maximum(np.linalg.eigvalsh(gram), 0.0)).sum(axis=1)
+            values[start : start + at_once] = squared_mean + trace - 2 * roots / math.sqrt((n - 1) * (m - 1))
+        return values

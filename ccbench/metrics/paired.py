@@ -1,21 +1,33 @@
-"""Paired tests of two methods on the same conditions: the mean of a pair metric, and the Frechet distance."""
+"""Paired tests of two methods on the same conditions: means of pair metrics, Frechet and kernel distances."""
 
 import math
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
-from ccbench.metrics.frechet import delete_one_distances
 from ccbench.metrics.frechet_grams import FrechetGrams
-from ccbench.metrics.intervals import bootstrap_mean, cluster_index, jackknife_error, normal_interval
+from ccbench.metrics.intervals import LEVEL, bootstrap_mean, cluster_index
+from ccbench.metrics.kernel import Kernel, prepare_both
+from ccbench.metrics.shares import (
+    Array,
+    Clusters,
+    Features,
+    Groups,
+    ShareFunction,
+    Shares,
+    average_shares,
+    frechet_shares,
+    kernel_shares,
+    mean_shares,
+)
 from ccbench.types import Interval
 
-Array = NDArray[np.float64]
-Features = NDArray[np.floating]
-Groups = NDArray[np.int64]
-Clusters = Sequence[Hashable | None]
+_KIND = "jackknife-less-exchange-t"
+_MIXED = 12  # exchanges whose jackknife is taken to learn by how much it is too wide
 
 
 @dataclass(frozen=True)
@@ -23,7 +35,8 @@ class Difference:
     """The difference of two methods, first less second, on the same conditions.
 
     Attributes:
-        value: in the metric's unit. interval: of `value`, level 0.95; None where it cannot be had.
+        value: in the metric's unit. error: its standard error.
+        interval: of `value`, level 0.95; None where it cannot be had.
         p: two-sided, of a random exchange of the two methods' images, (1 + count) / (1 + permutations).
         effect: `value` over the standard deviation of one condition's share in it; for a mean that is Cohen's d_z.
             None without spread.
@@ -31,6 +44,7 @@ class Difference:
     """
 
     value: float
+    error: float
     interval: Interval | None
     p: float
     effect: float | None
@@ -59,20 +73,44 @@ def compare_means(
     differences = np.asarray(first, dtype=np.float64) - second
     if not np.isfinite(differences).all():
         raise ValueError(f"{int((~np.isfinite(differences)).sum())} pairs are not finite; leave them out and say so")
-    group = cluster_index(len(differences), clusters)
-    sums = np.bincount(group, weights=differences)
-    rng = np.random.default_rng(seed)
-    blocks = [min(1000, permutations - start) for start in range(0, permutations, 1000)]
-    flipped = np.concatenate([rng.choice([-1.0, 1.0], size=(size, len(sums))) @ sums for size in blocks])
+    sums = np.bincount(cluster_index(len(differences), clusters), weights=differences).astype(np.float64)
     value, spread = float(differences.mean()), float(differences.std(ddof=1))
     return Difference(
         value,
+        mean_shares(differences, clusters).error,
         bootstrap_mean(differences, seed, clusters, resamples),
-        _exchange_p(float(sums.sum()), flipped),
+        _sign_flip_p(sums, seed, permutations),
         value / spread if spread else None,
         len(differences),
         len(sums),
     )
+
+
+def compare_kernel(
+    first: Features,
+    second: Features,
+    reference: Features,
+    kernel: Kernel,
+    seed: int,
+    clusters: Clusters | None = None,
+    permutations: int = 10_000,
+) -> Difference:
+    """Compare the kernel distances (KID: `CUBIC`, CMMD: `GAUSSIAN`) of two methods to the same reference (m, D).
+
+    As `compare_frechet`, and cheap: in the difference of the two U-statistics the pairs within a set enter linearly
+    when images are exchanged, since the sum over all pairs of both sets stays. So each condition has a fixed part that
+    an exchange gives the other sign, and the exchange test is a sign-flip test of these parts.
+
+    Raises:
+        ValueError: as `compare_frechet`, or a row of zeros where the kernel needs directions.
+    """
+    sets, group = _pair_up(first, second, clusters)
+    parts = np.mean([_exchange_parts(a, b, reference, kernel) for a, b in zip(*sets, strict=True)], axis=0)
+    sums = np.bincount(group, weights=parts).astype(np.float64)
+    stays = _draw_stays(seed, _MIXED, group)
+    share = partial(_kernel_shares, kernel=kernel)
+    value, error = _value_and_error(sets, reference, group, share, stays, float(sums @ sums))
+    return _difference(value, error, _sign_flip_p(sums, seed, permutations), group)
 
 
 def compare_frechet(
@@ -81,110 +119,139 @@ def compare_frechet(
     reference: Features,
     seed: int,
     clusters: Clusters | None = None,
-    resamples: int = 1000,
     permutations: int = 1000,
 ) -> Difference:
-    """Compare the Frechet distances of two methods' features (n, D) to the same reference (m, D).
+    """Compare the Frechet distances of two methods' features to the same reference (m, D).
 
-    Row i of both sets was made from condition i. p exchanges the two images of a condition (of a cluster of them) at
-    random, with the reference held: exact at any n where it is chance which method made which image.
+    Features are (n, D), row i of both sets made from condition i, or (S, n, D) of S trainings, whose mean distances are
+    compared. p exchanges the two images of a condition (of a cluster of them) at random, with the reference held:
+    exact at any n where it is chance which method made which image.
 
-    The interval is of the difference at these n and m, over conditions and references drawn anew. It is normal, its
-    variance 2 jackknife - bootstrap: of the statistic's second-order terms, large in so many dimensions, the paired
-    jackknife counts each twice and the paired bootstrap three times (Efron and Stein 1981), so either alone covers
-    99 % and more between equal methods. Never less than half the jackknife's, which is the least that orders one and
-    two allow.
+    The interval is Student's, of the difference at these n and m, over conditions and references drawn anew. The
+    jackknife counts the statistic's second-order terms twice and higher ones more often (Efron and Stein 1981), and
+    they are large in so many dimensions: alone it covers 99 % and more. For exchanged sets the spread over exchanges is
+    the true variance, so what their jackknife has too much is taken off, down to a third of the jackknife's variance.
 
-    Cost: `resamples` + `permutations` eigenvalue problems of min(n, m) rows, whatever D.
+    Cost: 2 S `permutations` eigenvalue problems of n rows, whatever D.
 
     Raises:
         ValueError: the sets do not pair up, fewer than three images or clusters, other widths, or features that are
             not finite.
     """
-    if first.shape != second.shape:
-        raise ValueError(f"features have shapes {first.shape} and {second.shape}; paired sets have equal ones")
-    group = cluster_index(len(first), clusters)
-    n, count = len(first), int(group.max(initial=-1)) + 1
-    if min(count, len(reference)) < 3:
-        raise ValueError(f"{count} independent conditions and {len(reference)} references, at least 3 are needed")
-    grams = FrechetGrams.of(np.vstack([first, second]), reference)
-    own, every = np.repeat(np.eye(2), n, axis=1), np.ones(len(reference))
-    value = _difference(grams, own[0], own[1], every)
-    error = math.sqrt(_variance(grams, (first, second), reference, group, resamples, seed))
-    rng = np.random.default_rng([seed, 1])
-    exchanged = np.empty(permutations)
-    for k in range(permutations):
-        stays = rng.integers(2, size=count)[group]
-        exchanged[k] = _difference(grams, np.r_[stays, 1 - stays], np.r_[1 - stays, stays], every)
-    return Difference(
-        value,
-        normal_interval(value, error, f"jackknife-bootstrap-normal-{resamples}"),
-        _exchange_p(value, exchanged),
-        value / (error * math.sqrt(count)) if error else None,
-        n,
-        count,
-    )
+    sets, group = _pair_up(first, second, clusters)
+    stays = _draw_stays(seed, max(permutations, _MIXED), group)
+    grams = [FrechetGrams.of(np.vstack(pair), reference) for pair in zip(*sets, strict=True)]
+    exchanged = np.mean([_exchanged(one, stays) for one in grams], axis=0)
+    variance = float(np.mean(exchanged**2))
+    value, error = _value_and_error(sets, reference, group, frechet_shares, stays, variance)
+    return _difference(value, error, _exchange_p(value, exchanged[:permutations]), group)
 
 
-def resample_frechet(
-    sets: Sequence[Features],
-    reference: Features,
-    seed: int,
-    clusters: Clusters | None = None,
-    resamples: int = 1000,
-) -> Array:
-    """Return Frechet distances (resamples, K) of K methods' features (n, D), all resampled together, for ranks.
+def across_seeds(difference: Difference, by_seed: Sequence[float]) -> Difference:
+    """Return the difference of two methods from that of the mean of S >= 2 trainings, and each training's (S,).
 
-    Conditions (whole clusters of them) and references are drawn with replacement, the same for every method. Each row
-    lacks the reference's own part, equal for all its methods: only differences along a row have a meaning.
-
-    Raises:
-        ValueError: sets of unequal shape, or as `compare_frechet`.
+    `difference` speaks of these trained models on other conditions; the result also of other trainings. The squared
+    reach of the interval is the sum of both sources' own: the trainings' differences with S - 1 degrees of freedom and
+    the conditions with one less than their clusters (Graybill and Wang 1980). Welch and Satterthwaite's degrees of
+    freedom covered 91 % with three trainings: they are many just where the spread is underestimated. p is where the
+    interval would end at zero. What depends on both sources is counted twice, so both are on the wide side.
     """
-    if len({one.shape for one in sets}) != 1:
-        raise ValueError(f"features have shapes {[one.shape for one in sets]}; methods are ranked on equal conditions")
-    grams = [FrechetGrams.of(one, reference) for one in sets]
-    group = cluster_index(len(sets[0]), clusters)
+    seeds = len(by_seed)
+    parts = np.array([float(np.var(by_seed, ddof=1)) / seeds, difference.error**2])
+    if not parts.any():
+        return difference
+    degrees = np.array([seeds - 1, difference.clusters - 1])
+
+    def reach(p: float) -> float:
+        return math.sqrt(float(np.sum(parts * stdtrit(degrees, 1 - p / 2) ** 2)))
+
+    value, half = difference.value, reach(1 - LEVEL)
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if reach(middle) > abs(value) else (low, middle)
+    interval = Interval(value - half, value + half, LEVEL, f"conditions-and-{seeds}-trainings-t")
+    return replace(difference, error=math.sqrt(float(parts.sum())), interval=interval, p=high)
+
+
+def _pair_up(first: Features, second: Features, clusters: Clusters | None) -> tuple[tuple[Features, Features], Groups]:
+    """Return both sides as (S, n, D), and the number of each condition's cluster."""
+    if first.shape != second.shape or first.ndim not in (2, 3):
+        raise ValueError(f"features have shapes {first.shape} and {second.shape}; paired sets have equal ones")
+    sides = (first[None], second[None]) if first.ndim == 2 else (first, second)
+    return sides, cluster_index(sides[0].shape[1], clusters)
+
+
+def _draw_stays(seed: int, count: int, group: Groups) -> NDArray[np.bool_]:
+    """Return (count, n), False where a condition exchanges its images; a cluster stays or goes as one."""
+    rng = np.random.default_rng([seed, 1])
+    return rng.integers(2, size=(count, int(group.max()) + 1), dtype=np.int8)[:, group] > 0
+
+
+def _value_and_error(
+    sets: tuple[Features, Features],
+    reference: Features,
+    group: Groups,
+    share: ShareFunction,
+    stays: NDArray[np.bool_],
+    exchange_variance: float,
+) -> tuple[float, float]:
+    """Return the difference and its standard error: the jackknife's, less its excess; see `compare_frechet`."""
+
+    def jackknife(sides: tuple[Features, Features]) -> Shares:
+        first, second = (average_shares([share(one, reference, group) for one in side]) for side in sides)
+        return first.less(second)
+
+    own = jackknife(sets)
+    mixed = [jackknife(_exchange(sets, row)).error ** 2 for row in stays[:_MIXED]]
+    excess = max(float(np.mean(mixed)) - exchange_variance, 0.0)
+    return own.value, math.sqrt(max(own.error**2 - excess, own.error**2 / 3))
+
+
+def _kernel_shares(features: Features, reference: Features, group: Groups, kernel: Kernel) -> Shares:
+    return kernel_shares(features, reference, kernel, group)
+
+
+def _exchange_parts(first: Features, second: Features, reference: Features, kernel: Kernel) -> Array:
+    """Return (n,) what each condition adds to the difference of the U-statistics, and takes from it exchanged."""
+    pooled, y = prepare_both(np.vstack([first, second]), reference, kernel)
+    n, m = len(first), len(y)
+    within = kernel.across(pooled, pooled)
+    np.fill_diagonal(within, 0.0)
+    of_image = within.sum(axis=1) / (n * (n - 1)) - 2 * kernel.across(pooled, y).sum(axis=1) / (n * m)
+    return np.asarray(kernel.scale * (of_image[:n] - of_image[n:]))
+
+
+def _exchanged(grams: FrechetGrams, stays: NDArray[np.bool_]) -> Array:
+    """Return the difference (P,) of the distances when conditions exchange their images where not `stays` (P, n)."""
+    n = stays.shape[1]
+    own = np.arange(2 * n).reshape(2, n)
+    return grams.distances(np.where(stays, own[0], own[1])) - grams.distances(np.where(stays, own[1], own[0]))
+
+
+def _exchange(sets: tuple[Features, Features], stays: NDArray[np.bool_]) -> tuple[Features, Features]:
+    return np.where(stays[:, None], sets[0], sets[1]), np.where(stays[:, None], sets[1], sets[0])
+
+
+def _sign_flip_p(sums: Array, seed: int, permutations: int) -> float:
     rng = np.random.default_rng(seed)
-    values = np.empty((resamples, len(sets)))
-    for row in values:
-        rows, columns = _draw(rng, group), _draw(rng, np.arange(len(reference)))
-        row[:] = [one.distance(rows, columns) for one in grams]
-    return values
-
-
-def _variance(
-    grams: FrechetGrams, sets: tuple[Features, Features], reference: Features, group: Groups, resamples: int, seed: int
-) -> float:
-    n, m, count = len(group), len(reference), int(group.max()) + 1
-    (a_less, ref_a), (b_less, ref_b) = (delete_one_distances(one, reference) for one in sets)
-    without = a_less - b_less
-    if count < n:
-        kept = [(group != k).astype(float) for k in range(count)]
-        without = np.array([_difference(grams, *_both(rows), np.ones(m)) for rows in kept])
-    jackknife = jackknife_error(without, ref_a - ref_b) ** 2
-    rng = np.random.default_rng([seed, 0])
-    draws = [_difference(grams, *_both(_draw(rng, group)), _draw(rng, np.arange(m))) for _ in range(resamples)]
-    return max(2 * jackknife - float(np.var(draws, ddof=1)), jackknife / 2)
-
-
-def _both(rows: Array) -> tuple[Array, Array]:
-    """Return the counts of the pooled images that take the same conditions from either method."""
-    nothing = np.zeros(len(rows))
-    return np.r_[rows, nothing], np.r_[nothing, rows]
-
-
-def _difference(grams: FrechetGrams, first: Array, second: Array, columns: Array) -> float:
-    return grams.distance(first, columns) - grams.distance(second, columns)
-
-
-def _draw(rng: np.random.Generator, group: Groups) -> Array:
-    """Return how often each image is drawn when its clusters are drawn with replacement."""
-    count = int(group.max()) + 1
-    return np.bincount(rng.integers(count, size=count), minlength=count)[group].astype(float)
+    blocks = [min(1000, permutations - start) for start in range(0, permutations, 1000)]
+    flipped = [(2.0 * rng.integers(2, size=(size, len(sums)), dtype=np.int8) - 1) @ sums for size in blocks]
+    return _exchange_p(float(sums.sum()), np.concatenate([np.empty(0), *flipped]))
 
 
 def _exchange_p(value: float, exchanged: Array) -> float:
     # An exchange of everything gives the same size but for rounding, and must count.
     slack = 1e-9 * float(np.max(np.abs(exchanged), initial=abs(value)))
     return (1 + int(np.sum(np.abs(exchanged) >= abs(value) - slack))) / (1 + len(exchanged))
+
+
+def _difference(value: float, error: float, p: float, group: Groups) -> Difference:
+    count = int(group.max()) + 1
+    effect = value / (error * math.sqrt(count)) if error else None
+    return Difference(value, error, _t_interval(value, error, count - 1, _KIND), p, effect, len(group), count)
+
+
+def _t_interval(value: float, error: float, degrees: float, kind: str) -> Interval:
+    reach = float(stdtrit(degrees, (1 + LEVEL) / 2)) * error
+    return Interval(value - reach, value + reach, LEVEL, kind)

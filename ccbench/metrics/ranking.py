@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccbench.metrics import Direction
+from ccbench.metrics.shares import Shares
 
 Array = NDArray[np.float64]
 
@@ -32,12 +33,12 @@ class SeedSpread:
 
     Attributes:
         between: standard deviation of the seeds' values (n - 1); None for one seed.
-        within: root mean square of the seeds' own standard errors.
+        within: root mean square of the seeds' own standard errors; None where one is unknown.
     """
 
     mean: float
     between: float | None
-    within: float
+    within: float | None
     seeds: int
 
 
@@ -56,25 +57,22 @@ def holm(p: Sequence[float] | Array) -> Array:
     return adjusted
 
 
-def tie_groups(p: Array, alpha: float = 0.05) -> list[tuple[int, ...]]:
-    """Return the groups of methods that cannot be told apart: two share a group exactly when p does not separate them.
+def tie_groups(apart: NDArray[np.bool_]) -> list[tuple[int, ...]]:
+    """Return the groups of methods that cannot be told apart: two share a group exactly when they are not `apart`.
 
-    p (K, K) holds uncorrected pairwise p-values, of which the upper triangle is read and Holm-corrected. A method may
-    be in several groups: if A ties with B and B with C, but A differs from C, the groups are (A, B) and (B, C).
+    `apart` (K, K) says which pairs a corrected p-value separates; its upper triangle is read. A method may be in
+    several groups: if A ties with B and B with C, but A differs from C, the groups are (A, B) and (B, C).
 
     Returns:
-        Rows of p in rising order, groups ordered by their rows.
+        Rows in rising order, groups ordered by their rows.
 
     Raises:
-        ValueError: not a square matrix, or a p-value is not in 0..1.
+        ValueError: not a square matrix.
     """
-    if p.ndim != 2 or p.shape[0] != p.shape[1]:
-        raise ValueError(f"p-values have shape {p.shape}, wanted (K, K)")
-    upper = np.triu_indices(len(p), k=1)
-    tied = np.zeros(p.shape, dtype=bool)
-    tied[upper] = holm(p[upper]) > alpha
-    tied |= tied.T
-    return sorted(_cliques(tied, (), list(range(len(p))), []))
+    if apart.ndim != 2 or apart.shape[0] != apart.shape[1]:
+        raise ValueError(f"the table of pairs has shape {apart.shape}, wanted (K, K)")
+    tied = np.triu(~apart, k=1)
+    return sorted(_cliques(tied | tied.T, (), list(range(len(apart))), []))
 
 
 def _cliques(
@@ -99,14 +97,35 @@ def rank_stability(resampled: Array, direction: Direction) -> RankStability:
     """
     if resampled.ndim != 2 or not resampled.size or not np.isfinite(resampled).all():
         raise ValueError(f"values have shape {resampled.shape} or are not finite, wanted finite (B, K)")
-    better_first = resampled if direction == "down" else -resampled
+    better_first = {"up": -resampled, "down": resampled, "zero": np.abs(resampled)}[direction]
     ranks = np.argsort(np.argsort(better_first, axis=1, kind="stable"), axis=1)
     shares = np.stack([np.mean(ranks == rank, axis=0) for rank in range(resampled.shape[1])], axis=1)
     low, high = np.quantile(ranks, [0.025, 0.975], axis=0, method="inverted_cdf").astype(np.int64)
     return RankStability(shares, low, high)
 
 
-def seed_spread(values: Sequence[float], errors: Sequence[float]) -> SeedSpread:
+def resample_values(methods: Sequence[Sequence[Shares]], seed: int, resamples: int = 2000) -> Array:
+    """Return values (resamples, K) of one metric of K methods, each with the shares of its trainings, for ranks.
+
+    Conditions and references are drawn with replacement, the same for every method, and each method's trainings are
+    drawn on their own. A draw moves a value by the shares of what was drawn, to first order: repeated images in a
+    resampled set would move a Frechet distance by more than the sampling does.
+    """
+    rng = np.random.default_rng(seed)
+    one = methods[0][0]
+    rows, columns = (
+        rng.multinomial(size, np.full(size, 1 / size), resamples) - 1.0 if size else np.empty((resamples, 0))
+        for size in (len(one.conditions), len(one.reference))
+    )
+    values = np.empty((resamples, len(methods)))
+    for k, trainings in enumerate(methods):
+        moved = np.array([part.value + rows @ part.conditions + columns @ part.reference for part in trainings])
+        drawn = rng.multinomial(len(trainings), np.full(len(trainings), 1 / len(trainings)), resamples)
+        values[:, k] = np.sum(drawn.T * moved, axis=0) / len(trainings)
+    return values
+
+
+def seed_spread(values: Sequence[float], errors: Sequence[float | None]) -> SeedSpread:
     """Return mean and spread of one metric over seeds, from each seed's value and standard error.
 
     Raises:
@@ -115,4 +134,6 @@ def seed_spread(values: Sequence[float], errors: Sequence[float]) -> SeedSpread:
     if not values or len(values) != len(errors):
         raise ValueError(f"{len(values)} values and {len(errors)} standard errors; wanted one of each for every seed")
     between = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    return SeedSpread(float(np.mean(values)), between, math.sqrt(float(np.mean(np.square(errors)))), len(values))
+    known = [error for error in errors if error is not None]
+    within = math.sqrt(float(np.mean(np.square(known)))) if len(known) == len(values) else None
+    return SeedSpread(float(np.mean(values)), between, within, len(values))

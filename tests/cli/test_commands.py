@@ -43,7 +43,7 @@ def test_the_same_command_skips_what_is_there(call: Call, scored_images: list[li
 def test_run_json_holds_the_scores_in_their_published_form(call: Call, scored_images: list[list[Path]]) -> None:
     result = call(*RUN, "--json").json
     assert [set(score) for score in result["scores"]] == [
-        {"metric", "signature", "value", "interval", "n", "n_real", "reason"}
+        {"metric", "signature", "value", "interval", "p", "n", "n_real", "reason"}
     ] * 3
     assert result["scores"][0]["value"] == 52.126  # unrounded
     assert result["not_comparable"] == ["limit=4"] and result["protocol_hash"] == PROTOCOLS["small"].hash
@@ -189,7 +189,7 @@ def test_doctor_says_what_is_there_and_what_is_not(call: Call, monkeypatch: pyte
     findings = {(item["topic"], item["name"]): item for item in call("doctor", "--json").json["findings"]}
     assert findings["weights", "encoder lite0"]["found"] is True
     inception = findings["weights", "encoder inception"]
-    assert inception["found"] is False and inception["unlocks"] == "fid, kid"
+    assert inception["found"] is False and inception["unlocks"] == "fid, kid as torch-fidelity computes them"
     assert findings["machine", "cores"]["detail"].isdigit()
     assert findings["versions", "torch"]["detail"]
     done = call("doctor")

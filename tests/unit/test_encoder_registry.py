@@ -75,8 +75,8 @@ def test_a_broken_one_is_listed_with_its_error_and_hides_nothing(
     with pytest.raises(UsageError) as caught:
         open_encoder("broken")
     assert error in str(caught.value) and "fake-plugin 1.2.3" in str(caught.value)
-    assert execute(["doctor"]) == 0
-    assert error[:30] in capsys.readouterr().out
+    assert execute(["doctor", "--json"]) == 0  # the table wraps at the terminal's width
+    assert error in capsys.readouterr().out
 
 
 def test_two_of_one_name_are_refused_and_ours_still_open(install: Install) -> None:

@@ -197,3 +197,28 @@ def test_a_written_mask_has_one_channel_of_two_values(tmp_path: Path) -> None:
     with PIL.Image.open(tmp_path / "m.png") as file:
         assert file.mode == "L" and np.array_equal(np.asarray(file), mask * 255)
     assert np.array_equal(io.read_mask(tmp_path / "m.png"), mask) and digest == io.sha256_file(tmp_path / "m.png")
+
+
+def test_a_polyp_is_cropped_to_a_square_around_it() -> None:
+    """Every pixel holds its row and column, so that the crop says where it lies."""
+    rows, columns = np.mgrid[:120, :160].astype(np.uint8)
+    image = np.stack([rows, columns, rows], axis=2)
+
+    def place(top: int, left: int, height: int, width: int, **settings: float) -> tuple[int, int, int, int]:
+        mask = np.zeros((120, 160), np.bool_)
+        mask[top : top + height, left : left + width] = True
+        crop = io.crop_polyp(image, mask, **settings)  # type: ignore[arg-type]
+        return (*crop[0, 0, :2].tolist(), *crop.shape[:2])
+
+    assert place(40, 60, 20, 40) == (20, 50, 60, 60)  # 40 and a quarter on either side, around (50, 80)
+    assert place(40, 60, 20, 40, margin=0) == (30, 60, 40, 40)
+    assert place(50, 70, 4, 6) == (36, 57, 32, 32)  # at least 32
+    assert place(0, 0, 20, 40) == (0, 0, 60, 60)  # moved into the image
+    assert place(100, 120, 20, 40) == (60, 100, 60, 60)
+    assert place(30, 0, 20, 160) == (0, 20, 120, 120)  # longer than the shorter side
+    two = np.zeros((120, 160), np.bool_)
+    two[10, 50] = two[69, 59] = True
+    assert io.crop_polyp(image, two).shape == (90, 90, 3)
+    for mask in (np.zeros((120, 160), np.bool_), np.ones((120, 159), np.bool_)):
+        with pytest.raises(DataError, match="crop_polyp: found image"):
+            io.crop_polyp(image, mask)

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from ccbench.metrics.ranking import holm, rank_stability, seed_spread, tie_groups
+from ccbench.metrics.ranking import holm, rank_stability, resample_values, seed_spread, tie_groups
+from ccbench.metrics.shares import Shares
 
 
 def test_holm_by_hand() -> None:
@@ -22,32 +23,45 @@ def test_family_wise_error_under_the_null() -> None:
     assert 0.035 < rate < 0.065
 
 
-def table(size: int, separated: dict[tuple[int, int], float]) -> np.ndarray:
-    p = np.full((size, size), 0.9)
-    for pair, value in separated.items():
-        p[pair] = value
-    return p
+def table(size: int, separated: set[tuple[int, int]]) -> np.ndarray:
+    apart = np.zeros((size, size), dtype=bool)
+    for pair in separated:
+        apart[pair] = True
+    return apart
 
 
 def test_tie_groups_by_hand() -> None:
-    assert tie_groups(table(3, {(0, 2): 0.001})) == [(0, 1), (1, 2)]  # not transitive: row 1 is in both
-    assert tie_groups(table(3, {})) == [(0, 1, 2)]
-    assert tie_groups(table(3, {(0, 1): 0.001, (0, 2): 0.001, (1, 2): 0.001})) == [(0,), (1,), (2,)]
-    assert tie_groups(table(3, {(0, 2): 0.04})) == [(0, 1, 2)]  # 0.04 of three tests is 0.12 after Holm
-    assert tie_groups(np.ones((1, 1))) == [(0,)]
-    assert tie_groups(np.ones((0, 0))) == []
+    assert tie_groups(table(3, {(0, 2)})) == [(0, 1), (1, 2)]  # not transitive: row 1 is in both
+    assert tie_groups(table(3, set())) == [(0, 1, 2)]
+    assert tie_groups(table(3, {(0, 1), (0, 2), (1, 2)})) == [(0,), (1,), (2,)]
+    assert tie_groups(table(1, set())) == [(0,)]
+    assert tie_groups(table(0, set())) == []
 
 
 def test_two_rows_share_a_group_exactly_when_they_tie() -> None:
     rng = np.random.default_rng(1)
     for _ in range(20):
-        p = rng.choice([1e-6, 0.9], size=(7, 7))
-        groups = tie_groups(p)
+        apart = rng.random(size=(7, 7)) < 0.5
+        groups = tie_groups(apart)
         for i in range(7):
             for j in range(i + 1, 7):
-                assert any(i in group and j in group for group in groups) == (p[i, j] > 0.5)
+                assert any(i in group and j in group for group in groups) != apart[i, j]
     with pytest.raises(ValueError, match=r"\(K, K\)"):
-        tie_groups(np.ones((2, 3)))
+        tie_groups(np.ones((2, 3), dtype=bool))
+
+
+def test_resampled_values_have_the_error_of_their_shares() -> None:
+    # Closed form: the variance over draws is the sum of the squared shares; equal trainings add nothing to it.
+    rng = np.random.default_rng(2)
+    one = Shares(5.0, *(z - z.mean() for z in (rng.normal(size=30), rng.normal(size=20))))
+    other = Shares(7.0, one.conditions, one.reference)
+    values = resample_values([[one], [other, other]], seed=0, resamples=20_000)
+    np.testing.assert_allclose(values[:, 1] - values[:, 0], 2)  # drawn together
+    np.testing.assert_allclose(values.mean(axis=0), [5, 7], atol=4 * one.error / np.sqrt(20_000))
+    np.testing.assert_allclose(values.std(axis=0), one.error, rtol=0.03)
+    still = Shares(0.0, np.zeros(3), np.empty(0))
+    apart = resample_values([[still, still._replace(value=2.0)]], seed=0, resamples=2000)
+    assert set(apart[:, 0]) == {0.0, 1.0, 2.0}  # which of two trainings were drawn
 
 
 def test_rank_stability_by_hand() -> None:
@@ -65,5 +79,6 @@ def test_seed_spread_by_hand() -> None:
     assert (spread.mean, spread.between, spread.seeds) == (2, 1, 3)
     assert spread.within == pytest.approx(np.sqrt(50 / 3))
     assert seed_spread([1.0], [0.5]).between is None
+    assert seed_spread([1.0, 2.0], [0.5, None]).within is None
     with pytest.raises(ValueError, match="one of each"):
         seed_spread([], [])

@@ -3,19 +3,20 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
 
-from ccbench import scoring
 from ccbench.errors import DataError, MissingError
 from ccbench.features import open_encoder
 from ccbench.features.pipeline import encode_set
 from ccbench.metrics.frechet import frechet_distance
-from ccbench.scoring import REAL_SPLIT, VAE_CEILING, Scorecard, score_folders, score_synthesis
+from ccbench.scorecard import Scorecard
+from ccbench.scoring import REAL_SPLIT, VAE_CEILING, folders, score_folders, score_synthesis, synthesis
 from ccbench.types import Condition, Image, RealPair, Score, SilentProgress
-from fake_encoders import random_images, write_images, write_mini_clip
+from fake_encoders import RedJudge, random_images, write_images, write_mini_clip
 
 Folders = tuple[Path, Path]
 
@@ -25,7 +26,7 @@ class TinyEncoder:
 
     id = "lite0"
     signature = "enc:tiny|w:00000000|resize:none"
-    path = "eager cpu"
+    path, path_error = "eager cpu", 0.0
     dim = 12
     seen = 0
 
@@ -39,12 +40,13 @@ class TinyEncoder:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> TinyEncoder:
     encoder = TinyEncoder()
-    monkeypatch.setattr(scoring, "open_encoder", lambda name, **settings: encoder)
+    for module in (folders, synthesis):
+        monkeypatch.setattr(module, "open_encoder", lambda name, **settings: encoder)
     return encoder
 
 
 @pytest.fixture
-def folders(tmp_path: Path) -> Folders:
+def both(tmp_path: Path) -> Folders:
     write_images(tmp_path / "made", random_images(8, seed=1))
     write_images(tmp_path / "real", random_images(8, seed=2))
     return tmp_path / "made", tmp_path / "real"
@@ -55,7 +57,7 @@ def write_prompts(path: Path, prompts: dict[str, str], key: str = "id", text: st
     return path
 
 
-def score(folders: Folders, **changes: object) -> Scorecard:
+def score(pair: Folders, **changes: object) -> Scorecard:
     settings: dict[str, object] = {
         "prompts": None,
         "set_encoder": "lite0",
@@ -63,7 +65,7 @@ def score(folders: Folders, **changes: object) -> Scorecard:
         "text_encoder": None,
         "text_weights": None,
     }
-    return score_folders(*folders, **{**settings, **changes})  # type: ignore[arg-type]
+    return score_folders(*pair, **{**settings, **changes})  # type: ignore[arg-type]
 
 
 def by_name(scores: list[Score]) -> dict[str, Score]:
@@ -84,16 +86,22 @@ def make_pairs(images: list[Image], prefix: str = "case", clusters: bool = False
     ]
 
 
-def test_folders_with_both_encoders(tmp_path: Path, folders: Folders) -> None:
+def test_folders_with_both_encoders(tmp_path: Path, both: Folders) -> None:
     clip = write_mini_clip(tmp_path / "clip")
     long_text = "polyp " * 80
     prompts = write_prompts(
         tmp_path / "p.jsonl", {f"case-{i:03d}": long_text if i == 0 else "a red polyp" for i in range(9)}
     )
-    card = score(folders, prompts=prompts, text_encoder="mini-clip", text_weights=clip)
+    card = score(both, prompts=prompts, text_encoder="mini-clip", text_weights=clip)
     scores = by_name(card.scores)
-    assert list(scores) == ["fd_lite0", "kid_lite0", "clip_score", "clip_image"]
-    assert all(entry.value is not None and entry.interval is not None for entry in card.scores)
+    assert list(scores) == [
+        *(f"{name}_lite0" for name in ("fd", "kid", "precision", "recall", "density", "coverage", "fd_infinity")),
+        "cmmd_mini-clip",
+        "clip_score",
+        "clip_image",
+    ]
+    without = {entry.metric for entry in card.scores if entry.value is None or entry.interval is None}
+    assert without == {"fd_infinity_lite0"} and "8 images" in str(scores["fd_infinity_lite0"].reason)
     made, real = (open_encoder("lite0").encode_images(random_images(8, seed=seed)) for seed in (1, 2))
     assert scores["fd_lite0"].value == pytest.approx(frechet_distance(made, real).value, rel=1e-4)
     assert scores["fd_lite0"].signature.startswith(
@@ -103,12 +111,12 @@ def test_folders_with_both_encoders(tmp_path: Path, folders: Folders) -> None:
     assert card.per_sample["condition_id"].tolist() == [f"case-{i:03d}" for i in range(8)]
     assert card.per_sample["clip_image"].mean() == pytest.approx(scores["clip_image"].value)
     assert card.notes == {"prompts_truncated_share": 1 / 8}
-    assert [entry.signature.split("|n:")[1].split("|")[0] for entry in card.controls[REAL_SPLIT]] == ["4x4", "4x4"]
+    assert [entry.signature.split("|n:")[1].split("|")[0] for entry in card.controls[REAL_SPLIT]] == ["4x4"] * 8
 
 
-def test_a_folder_against_itself_is_perfect(tmp_path: Path, folders: Folders) -> None:
+def test_a_folder_against_itself_is_perfect(tmp_path: Path, both: Folders) -> None:
     clip = write_mini_clip(tmp_path / "clip")
-    scores = by_name(score((folders[0], folders[0]), text_weights=clip).scores)
+    scores = by_name(score((both[0], both[0]), text_weights=clip).scores)
     assert scores["fd_lite0"].value == pytest.approx(0, abs=1e-6)
     assert scores["clip_image"].value == pytest.approx(100)
 
@@ -124,47 +132,51 @@ def test_partners_are_joined_on_the_stem_not_on_the_order(tmp_path: Path, tiny: 
     assert card.per_sample["clip_image"].tolist() == pytest.approx([100, 100])
 
 
-def test_scorecard_survives_json(folders: Folders, tiny: TinyEncoder) -> None:
-    card = score(folders)
+def test_scorecard_survives_json(both: Folders, tiny: TinyEncoder) -> None:
+    card = score(both)
     text = json.dumps(card.to_json(), allow_nan=False)
     again = Scorecard.from_json(json.loads(text))
     assert again.to_json() == card.to_json()
     assert again.scores == card.scores
-    assert list(json.loads(text)["scores"][0]) == ["metric", "signature", "value", "interval", "n", "n_real", "reason"]
+    fields = ["metric", "signature", "value", "interval", "p", "n", "n_real", "reason"]
+    assert list(json.loads(text)["scores"][0]) == fields
+    assert [entry.metric for entry in card.scores if entry.p is not None] == ["kid_lite0", "cmmd_mini-clip"]
+    old = card.to_json()
+    for entry in old["scores"]:
+        del entry["p"]  # of a version that did not test
+    assert Scorecard.from_json(old).scores[1].p is None
     with pytest.raises(DataError, match="scorecard"):
         Scorecard.from_json({"scores": [{}]})
 
 
-def test_pair_metrics_without_pairs_say_why(tmp_path: Path, folders: Folders, tiny: TinyEncoder) -> None:
-    (folders[1] / "case-007.png").rename(folders[1] / "other.png")
-    scores = by_name(score(folders, text_weights=write_mini_clip(tmp_path / "clip")).scores)
+def test_pair_metrics_without_pairs_say_why(tmp_path: Path, both: Folders, tiny: TinyEncoder) -> None:
+    (both[1] / "case-007.png").rename(both[1] / "other.png")
+    scores = by_name(score(both, text_weights=write_mini_clip(tmp_path / "clip")).scores)
     assert scores["clip_score"].reason == "no prompts were given"
     assert "7 are shared by 8 images and 8 reference images" in str(scores["clip_image"].reason)
     assert scores["fd_lite0"].value is not None
 
 
 def test_a_default_text_encoder_that_is_missing_is_a_reason_and_an_asked_one_an_error(
-    tmp_path: Path, folders: Folders, tiny: TinyEncoder, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, both: Folders, tiny: TinyEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ccbench.assets.WEIGHTS_ROOT", tmp_path / "none")
-    card = score(folders)
+    card = score(both)
     assert "no shipped weights" in str(by_name(card.scores)["clip_image"].reason)
     assert card.per_sample["clip_image"].isna().all()
     with pytest.raises(MissingError):
-        score(folders, text_encoder="mini-clip")
+        score(both, text_encoder="mini-clip")
     with pytest.raises(MissingError):
-        score(folders, text_weights=tmp_path / "gone")
+        score(both, text_weights=tmp_path / "gone")
 
 
 @pytest.mark.parametrize(("key", "text"), [("id", "prompt"), ("file", "caption"), ("id", "text")])
-def test_prompt_files_and_their_faults(
-    tmp_path: Path, folders: Folders, tiny: TinyEncoder, key: str, text: str
-) -> None:
+def test_prompt_files_and_their_faults(tmp_path: Path, both: Folders, tiny: TinyEncoder, key: str, text: str) -> None:
     clip = write_mini_clip(tmp_path / "clip")
     suffix = "" if key == "id" else ".png"
     names = {f"case-{i:03d}{suffix}": f"a polyp {i}" for i in range(8)}
     path = write_prompts(tmp_path / "p.jsonl", names, key, text)
-    assert by_name(score(folders, prompts=path, text_weights=clip).scores)["clip_score"].value is not None
+    assert by_name(score(both, prompts=path, text_weights=clip).scores)["clip_score"].value is not None
     lines = path.read_text().splitlines()
     for content, words in (
         (lines[:6], "no prompt for 2 of 8 images; the first: case-006.png"),
@@ -175,34 +187,34 @@ def test_prompt_files_and_their_faults(
     ):
         path.write_text("\n".join(content))
         with pytest.raises(DataError, match=words):
-            score(folders, prompts=path, text_weights=clip)
+            score(both, prompts=path, text_weights=clip)
 
 
-def test_unreadable_images_stop_the_scoring_and_are_counted(folders: Folders, tiny: TinyEncoder) -> None:
+def test_unreadable_images_stop_the_scoring_and_are_counted(both: Folders, tiny: TinyEncoder) -> None:
     for number in (3, 5):
-        path = folders[0] / f"case-{number:03d}.png"
+        path = both[0] / f"case-{number:03d}.png"
         path.write_bytes(path.read_bytes()[:-60])
     with pytest.raises(DataError, match=r"2 of 8 images cannot be read: .*case-003\.png.*case-005\.png") as caught:
-        score(folders)
+        score(both)
     assert caught.value.exit_code == 4
     assert tiny.seen == 0
     with pytest.raises(DataError, match="not a folder"):
-        score((folders[0] / "gone", folders[1]))
+        score((both[0] / "gone", both[1]))
 
 
-def test_black_and_duplicate_images_are_scored_and_reported(folders: Folders, tiny: TinyEncoder) -> None:
+def test_black_and_duplicate_images_are_scored_and_reported(both: Folders, tiny: TinyEncoder) -> None:
     images = random_images(8, seed=1)
     images[2] = images[6] = images[7] = np.zeros_like(images[0])
     images[4] = images[1]
-    write_images(folders[0], images)
-    card = score(folders)
+    write_images(both[0], images)
+    card = score(both)
     assert card.failures == {"unreadable": 0, "constant": 3, "duplicate": 3}
     assert by_name(card.scores)["fd_lite0"].n == 8
 
 
-def test_one_image_has_no_set_distance(tmp_path: Path, folders: Folders, tiny: TinyEncoder) -> None:
+def test_one_image_has_no_set_distance(tmp_path: Path, both: Folders, tiny: TinyEncoder) -> None:
     write_images(tmp_path / "one", random_images(1))
-    for pair, n in (((tmp_path / "one", folders[1]), "1x8"), ((folders[0], tmp_path / "one"), "8x1")):
+    for pair, n in (((tmp_path / "one", both[1]), "1x8"), ((both[0], tmp_path / "one"), "8x1")):
         scores = by_name(score(pair).scores)
         for name in ("fd_lite0", "kid_lite0"):
             assert scores[name].value is None
@@ -222,22 +234,23 @@ def test_the_floor_does_not_follow_file_names_and_keeps_equal_n(tmp_path: Path, 
 
 
 @pytest.fixture
-def synthesis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Path], list[RealPair], list[RealPair]]:
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Path], list[RealPair], list[RealPair]]:
     clip = write_mini_clip(tmp_path / "clip")
-    opened = scoring.open_text_encoder
-    monkeypatch.setattr(scoring, "open_text_encoder", lambda name, device: opened(name, weights=clip, device=device))
+    opened = synthesis.open_text_encoder
+    monkeypatch.setattr(synthesis, "open_text_encoder", lambda name, device: opened(name, weights=clip, device=device))
     test, train = make_pairs(random_images(9, seed=5), clusters=True), make_pairs(random_images(14, seed=6), "train")
     return write_images(tmp_path / "images", random_images(9, seed=7)), test, train
 
 
-def run(files: list[Path], test: list[RealPair], train: list[RealPair]) -> Scorecard:
-    return score_synthesis(files, test, train, "train@0123456789ab", set_encoder="lite0", text_encoder="mini-clip")
+def run(files: list[Path], test: list[RealPair], train: list[RealPair], controls: Any = None) -> Scorecard:
+    names = {"set_encoder": "lite0", "text_encoder": "mini-clip"}
+    return score_synthesis(files, test, train, "train@0123456789ab", judge=RedJudge(), controls=controls or {}, **names)
 
 
 def test_synthesis_and_its_real_control(
-    synthesis: tuple[list[Path], list[RealPair], list[RealPair]], tiny: TinyEncoder, tmp_path: Path
+    made: tuple[list[Path], list[RealPair], list[RealPair]], tiny: TinyEncoder, tmp_path: Path
 ) -> None:
-    files, test, train = synthesis
+    files, test, train = made
     card = run(files, test, train)
     assert tiny.seen == 9 + 9 + 14  # one pass over each set
     scores, control = by_name(card.scores), by_name(card.controls[REAL_SPLIT])
@@ -256,28 +269,20 @@ def test_synthesis_and_its_real_control(
 
 
 def test_a_control_changes_the_real_images_and_is_scored_as_a_method_is(
-    synthesis: tuple[list[Path], list[RealPair], list[RealPair]], tiny: TinyEncoder, tmp_path: Path
+    made: tuple[list[Path], list[RealPair], list[RealPair]], tiny: TinyEncoder, tmp_path: Path
 ) -> None:
-    files, test, train = synthesis
+    files, test, train = made
     inverted = write_images(tmp_path / "inverted", [255 - pair.image for pair in test])
-    card = score_synthesis(
-        files,
-        test,
-        train,
-        "train@0123456789ab",
-        set_encoder="lite0",
-        text_encoder="mini-clip",
-        controls={VAE_CEILING: lambda image: 255 - image},
-    )
+    card = run(files, test, train, {VAE_CEILING: lambda image: 255 - image})
     assert list(card.controls) == [REAL_SPLIT, VAE_CEILING]
     assert card.controls[VAE_CEILING] == run(inverted, test, train).scores
     assert card.scores == run(files, test, train).scores
 
 
 def test_the_data_sets_of_a_mixed_split_are_also_scored_apart(
-    synthesis: tuple[list[Path], list[RealPair], list[RealPair]], tiny: TinyEncoder
+    made: tuple[list[Path], list[RealPair], list[RealPair]], tiny: TinyEncoder
 ) -> None:
-    files, test, train = synthesis
+    files, test, train = made
     mixed, known = (
         [dataclasses.replace(pair, source=("ours", "theirs")[i % 3 == 0]) for i, pair in enumerate(pairs)]
         for pairs in (test, train)
@@ -288,7 +293,8 @@ def test_the_data_sets_of_a_mixed_split_are_also_scored_apart(
     assert list(card.by_source) == ["ours", "theirs"]
     theirs = card.by_source["theirs"]
     alone = run(files[::3], test[::3], train[::3])
-    for scores, wanted in ((theirs.scores, alone.scores), (theirs.controls[REAL_SPLIT], alone.controls[REAL_SPLIT])):
+    both = (theirs.scores, alone.scores), (theirs.controls[REAL_SPLIT], alone.controls[REAL_SPLIT])
+    for scores, wanted in ([[one for one in part if "memorised" not in one.metric] for part in pair] for pair in both):
         assert [(entry.metric, entry.n, entry.n_real) for entry in scores] == [
             (entry.metric, entry.n, entry.n_real) for entry in wanted
         ]
@@ -296,13 +302,15 @@ def test_the_data_sets_of_a_mixed_split_are_also_scored_apart(
             assert (entry.value is None) == (other.value is None)
             assert entry.value is None or entry.value == pytest.approx(other.value, rel=1e-6)
     assert "|n:3x5|ref:train@0123456789ab/theirs|" in theirs.scores[0].signature
+    # What a method has seen is all of the training images.
+    assert [entry.n_real for entry in theirs.scores if "memorised" in entry.metric] == [14, 14]
     assert Scorecard.from_json(card.to_json()).by_source == card.by_source
 
 
 def test_synthesis_is_repeatable_and_pairs_by_position(
-    synthesis: tuple[list[Path], list[RealPair], list[RealPair]], tiny: TinyEncoder
+    made: tuple[list[Path], list[RealPair], list[RealPair]], tiny: TinyEncoder
 ) -> None:
-    files, test, train = synthesis
+    files, test, train = made
     first, again = run(files, test, train), run(files, test, train)
     assert first.to_json() == again.to_json()
     assert first.per_sample.equals(again.per_sample)
@@ -313,9 +321,9 @@ def test_synthesis_is_repeatable_and_pairs_by_position(
 
 
 def test_synthesis_of_another_size_or_count(
-    synthesis: tuple[list[Path], list[RealPair], list[RealPair]], tiny: TinyEncoder, tmp_path: Path
+    made: tuple[list[Path], list[RealPair], list[RealPair]], tiny: TinyEncoder, tmp_path: Path
 ) -> None:
-    files, test, train = synthesis
+    files, test, train = made
     with pytest.raises(DataError, match="8 images for 9 test conditions"):
         run(files[1:], test, train)
     files[2:4] = write_images(tmp_path / "larger", random_images(2, (30, 30)))

@@ -254,7 +254,7 @@ def test_the_scorecard_comes_back_until_an_image_changes(run: RunFolder) -> None
     fill(run, 2)
     assert run.scorecard() is None
     score = Score(metric="fd_lite0", signature="s", value=1.25, n=2, n_real=3)
-    table = per_sample_table(["a", "b"], [1.0, 2.0], [])
+    table = per_sample_table(["a", "b"], {"clip_score": [1.0, 2.0], "clip_image": []})
     card = Scorecard([score], {"real-split": [score]}, table, {"black": 0}, {"truncated_share": 0.5})
     run.write_scorecard(card)
     assert run.scorecard() == card.to_json()

@@ -13,7 +13,7 @@ from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.protocols import Protocol
 from ccbench.seeding import sample_seed
 from ccbench.store import RunFolder
-from ccbench.synthesis import check_images, find_failure, synthesize
+from ccbench.synthesis import add_copies, check_images, find_failure, synthesize
 from ccbench.training import train
 from ccbench.types import Condition, Image
 from fake_methods import METHOD, FakeGenerator
@@ -237,3 +237,21 @@ def test_what_counts_as_a_failure() -> None:
     dark[0, 0] = 8
     assert find_failure(dark) is None
     assert find_failure(np.full((16, 16, 3), (1, 2, 200), np.uint8)) == "constant"
+
+
+def test_copies_are_kept_apart_and_resume(make_run: MakeRun, wanted: dict[str, bytes]) -> None:
+    run = make_run("copied", seed=0)
+    with pytest.raises(UsageError, match="not complete"):
+        add_copies(run, None, 3)
+    synthesize(run, None, batch_size=BATCH)
+    assert add_copies(run, None, 3, batch_size=BATCH) == 2 * COUNT
+    assert content(run) == wanted and len(run.samples()) == COUNT
+    copies = run.copies()
+    assert [(one.index, one.copy_index) for one in copies] == [(i, copy) for i in range(COUNT) for copy in (1, 2)]
+    assert [one.seed for one in copies] == [sample_seed(0, one.condition_id, one.copy_index) for one in copies]
+    files = {index: [file.read_bytes() for file in group] for index, group in run.copy_files().items()}
+    assert list(files) == list(range(COUNT)) and all(len(set(group)) == 2 for group in files.values())
+    assert add_copies(run, None, 3, batch_size=BATCH) == 0
+    run.copy_files()[1][0].unlink()
+    assert add_copies(run, None, 3, batch_size=BATCH) == 1
+    assert {index: [file.read_bytes() for file in group] for index, group in run.copy_files().items()} == files

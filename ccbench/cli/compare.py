@@ -1,0 +1,153 @@
+"""`ccbench compare`: which of several scored runs is better, and what of it is chance."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ccbench.cli import options
+from ccbench.cli.output import Output
+from ccbench.errors import DataError
+from ccbench.tables import format_value, metric_heading
+
+if TYPE_CHECKING:
+    from ccbench.comparison import Compared, Comparison, Entry
+    from ccbench.metrics.ranking import SeedSpread
+
+_Runs = Annotated[
+    list[Path],
+    typer.Argument(help="Scored run folders of one protocol; runs of one method are its seeds.", metavar="RUN..."),
+]
+_Against = Annotated[
+    str | None,
+    typer.Option("--against", help="Compare the others with this method only: fewer tests.", metavar="NAME"),
+]
+
+
+def compare(
+    runs: _Runs,
+    against: _Against = None,
+    data_root: options.DataRoot = None,
+    device: options.Device = "auto",
+    no_cache: options.NoCache = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Compare scored runs in every metric they share: difference, interval, p-value and verdict."""
+    from ccbench.comparison import compare_entries, read_entries, read_scoring_data, to_json
+    from ccbench.data.sources import open_split
+    from ccbench.features import open_encoder
+    from ccbench.store import RunFolder
+
+    out = Output(as_json, quiet)
+    entries = read_entries([RunFolder.read(path) for path in runs])
+    record, config = entries[0].runs[0].folder.record, entries[0].runs[0].folder.config
+    protocol, picked = config.protocol, options.pick_device(device)
+    test, train = (open_split(protocol, split, data_root, config.limit) for split in ("test", "train"))
+    wanted = record.conditions.manifest_sha256 if record.conditions else ""
+    if test.manifest_sha256 != wanted:
+        raise DataError(
+            f"test data here have manifest {test.manifest_sha256[:12]}, the runs were scored on {wanted[:12]}; give "
+            "the folder of the same data with --data-root"
+        )
+    names = dict.fromkeys((protocol.set_encoder, protocol.text_encoder))
+    cache, progress = options.open_cache(no_cache, out), out.progress()
+    data = read_scoring_data(
+        test.pairs,
+        train.pairs,
+        f"{protocol.name}-train@{train.manifest_sha256[:12]}",
+        [open_encoder(name, device=picked) for name in names],
+        cache,
+        progress,
+    )
+    comparison = compare_entries(entries, data, against, cache, progress)
+    found = [
+        {
+            "name": entry.name,
+            "runs": [
+                {"run_id": r.folder.record.run_id, "seed": r.seed, "folder": str(r.folder.path)} for r in entry.runs
+            ],
+        }
+        for entry in entries
+    ]
+    out.json({"protocol": protocol.name, "protocol_hash": protocol.hash, "methods": found, **to_json(comparison)})
+    _show(entries, comparison, out)
+
+
+def _show(entries: Sequence["Entry"], comparison: "Comparison", out: Output) -> None:
+    pairs = dict.fromkeys((one.first, one.second) for one in comparison.compared)
+    for first, second in pairs:
+        held = [one for one in comparison.compared if (one.first, one.second) == (first, second)]
+        out.line(f"A: {first}, B: {second}; {_unit(held)}")
+        header = ("metric", "A", "B", "A - B", "95% interval", "p", "p Holm", "effect", "n (clusters)", "verdict")
+        rows = [_row(one) for one in held if one.first_values is not None]
+        out.table(header, rows, right=range(1, len(header) - 1))
+    for metric, reason in dict.fromkeys((one.metric, one.reason) for one in comparison.compared if one.reason):
+        of = [one for one in comparison.compared if (one.metric, one.reason) == (metric, reason)]
+        which = "" if len(of) == len(pairs) else f" ({'; '.join(f'{one.first} - {one.second}' for one in of)})"
+        out.line(f"{metric}: not tested, {reason}{which}")
+    if comparison.ranks:
+        out.line("Ranks: 1 is best; 95% of resamples lie in the range. Methods that share a letter are not told apart.")
+        rows = [
+            (
+                metric_heading(one.metric),
+                one.name,
+                format_value(one.metric, one.value),
+                _range(one.low, one.high),
+                one.groups,
+            )
+            for one in comparison.ranks
+        ]
+        out.table(("metric", "method", "mean", "ranks", "ties"), rows, right=(2, 3))
+    out.line(f"p Holm: corrected over the {comparison.tests} tests above; a method is better at p Holm <= 0.05.")
+    if any(len(entry.runs) > 1 for entry in entries):
+        out.line("Values of several seeds: mean, ± spread between them, (within: error of one seed's value).")
+
+
+def _unit(held: Sequence["Compared"]) -> str:
+    """Say what was drawn at random in the tests of one pair, and so what they speak of."""
+    seeds = held[0].seeds
+    shown = ", ".join(str(a) if a == b else f"{a} - {b}" for a, b in seeds)
+    if len(seeds) > 1:
+        return f"seeds {shown} paired; unit of the test: condition and training"
+    return f"seed {shown}; unit of the test: condition, so it speaks of these two trained models alone"
+
+
+def _row(one: "Compared") -> tuple[str, ...]:
+    values = (_spread(one.metric, one.first_values), _spread(one.metric, one.second_values))
+    found = one.difference
+    if found is None:
+        return metric_heading(one.metric), *values, "", "", "", "", "", "", "not tested"
+    interval = found.interval
+    return (
+        metric_heading(one.metric),
+        *values,
+        format_value(one.metric, found.value),
+        "-"
+        if interval is None
+        else " to ".join(format_value(one.metric, end) for end in (interval.low, interval.high)),
+        _p(found.p),
+        _p(one.p_holm or 0.0),
+        "-" if found.effect is None else f"{found.effect:z.2f}",
+        f"{found.n} ({found.clusters})",
+        "not told apart" if one.verdict is None else f"{'A' if one.verdict == one.first else 'B'} better",
+    )
+
+
+def _spread(metric: str, values: "SeedSpread | None") -> str:
+    if values is None:
+        return "-"
+    mean = format_value(metric, values.mean)
+    if values.between is None:
+        return mean
+    within = "" if values.within is None else f" ({format_value(metric, values.within)})"
+    return f"{mean} ± {format_value(metric, values.between)}{within}"
+
+
+def _p(p: float) -> str:
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def _range(low: int, high: int) -> str:
+    return str(low) if low == high else f"{low} - {high}"

@@ -1,0 +1,16 @@
+"""Which of several scored runs is better, metric by metric, and how much of the difference chance explains."""
+
+from ccbench.comparison.comparing import Compared, Comparison, compare_entries, to_json
+from ccbench.comparison.data import ScoringData, read_scoring_data
+from ccbench.comparison.runs import Entry, read_entries
+
+__all__ = [
+    "Compared",
+    "Comparison",
+    "Entry",
+    "ScoringData",
+    "compare_entries",
+    "read_entries",
+    "read_scoring_data",
+    "to_json",
+]

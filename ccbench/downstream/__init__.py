@@ -1,0 +1,1 @@
+"""What is done with polyp masks: the judge of mask fidelity."""

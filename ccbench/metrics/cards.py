@@ -1,0 +1,236 @@
+"""The cards of the metrics: names, directions, units, sources, and the signatures of their numbers."""
+
+import dataclasses
+import difflib
+from dataclasses import dataclass
+from typing import Literal
+
+from ccbench.errors import UsageError
+
+Direction = Literal["up", "down", "zero"]
+Group = Literal["main", "realism", "mask", "prompt"]
+SetFamily = Literal["fd", "fd_infinity", "kid", "cmmd", "precision", "recall", "density", "coverage", "diversity"]
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """The card of a metric.
+
+    Attributes:
+        version: raised by every change that moves its numbers. direction: where better lies; zero = nearest to 0.
+        scope: "image" = one value an image and their mean; "set" = of whole sets only.
+        needs: what it is computed from. paper: where it is defined.
+        group: the table of a board that it stands in.
+    """
+
+    name: str
+    title: str
+    version: int
+    direction: Direction
+    unit: str
+    scope: Literal["image", "set"]
+    needs: tuple[str, ...]
+    paper: str
+    group: Group = "main"
+
+
+_FRECHET = MetricInfo(
+    name="fid",
+    title="Frechet distance",
+    version=1,
+    direction="down",
+    unit="squared feature units",
+    scope="set",
+    needs=("images", "reference"),
+    paper="Heusel et al., GANs Trained by a Two Time-Scale Update Rule, NeurIPS 2017",
+)
+_KERNEL = MetricInfo(
+    name="kid",
+    title="Kernel distance (unbiased)",
+    version=1,
+    direction="down",
+    unit="squared MMD",
+    scope="set",
+    needs=("images", "reference"),
+    paper="Binkowski et al., Demystifying MMD GANs, ICLR 2018",
+)
+_CMMD = dataclasses.replace(
+    _KERNEL,
+    title="CMMD (unbiased)",
+    unit="1000 squared MMD",
+    paper="Jayasumana et al., Rethinking FID: Towards a Better Evaluation Metric for Image Generation, CVPR 2024",
+    group="realism",
+)
+_FRECHET_INFINITY = dataclasses.replace(
+    _FRECHET,
+    title="Frechet distance extrapolated to infinitely many images",
+    paper="Chong and Forsyth, Effectively Unbiased FID and Inception Score and Where to Find Them, CVPR 2020",
+    group="realism",
+)
+_PRECISION = dataclasses.replace(
+    _KERNEL,
+    title="Precision: share of images within reach of a real one",
+    direction="up",
+    unit="share",
+    paper="Kynkaanniemi et al., Improved Precision and Recall Metric for Assessing Generative Models, NeurIPS 2019",
+    group="realism",
+)
+_DENSITY = dataclasses.replace(
+    _PRECISION,
+    title="Density: real images within whose reach an image lies, over k",
+    unit="images / k",
+    paper="Naeem et al., Reliable Fidelity and Diversity Metrics for Generative Models, ICML 2020",
+)
+_FAMILIES: dict[SetFamily, MetricInfo] = {
+    "fd_infinity": _FRECHET_INFINITY,  # before `fd`, whose prefix it has
+    "fd": _FRECHET,
+    "kid": _KERNEL,
+    "cmmd": _CMMD,
+    "precision": _PRECISION,
+    "recall": dataclasses.replace(_PRECISION, title="Recall: share of real images within reach of a synthetic one"),
+    "density": _DENSITY,
+    "coverage": dataclasses.replace(
+        _DENSITY, title="Coverage: share of real images with a synthetic one within their reach", unit="share"
+    ),
+    "diversity": dataclasses.replace(
+        _PRECISION,
+        title="Mean distance between images of one condition",
+        unit="cosine distance",
+        scope="image",
+        needs=("images", "copies"),
+        paper="after Zhu et al., Toward Multimodal Image-to-Image Translation, NeurIPS 2017, on pooled features",
+    ),
+}
+_MASK_PAPER = "ccbench: a segmenter trained on real images only, asked where it sees the polyp"
+_MASK_METRICS: tuple[tuple[str, str, Direction, str, Group], ...] = (
+    ("mask_dice", "Dice between the mask and where a judge sees the polyp", "up", "share", "main"),
+    ("mask_iou", "Intersection over union of the same two masks", "up", "share", "mask"),
+    ("mask_hd95", "95th percentile of the distance between their outlines", "down", "pixels", "mask"),
+    ("mask_area_error", "Difference of their areas over the sum", "down", "share", "mask"),
+    ("polyp_missing", "Share of an image's polyps that the judge does not see", "down", "share", "mask"),
+    ("polyp_hallucinated", "Polyps an image that the judge sees outside the mask", "down", "polyps", "mask"),
+)
+_COPY_PAPER = "ccbench: 0.05 for fresh real images, more where training images were memorised"
+_COPY_NEEDS = ("images", "training images", "real test images")
+_COPY_METRICS = (
+    ("memorised_near", "Share of images nearer to a training image than 95 % of the real test images are"),
+    ("memorised_alone", "Share of images with one training image nearer than all others, as few real images have"),
+)
+_SEAM_PAPER = "ccbench: change at the mask's edge over that beside it, less the same of the real image"
+_SEAM_METRICS = (
+    ("seam_gradient", "Excess of the colour gradient at the mask's edge over the real image's"),
+    ("seam_colour", "Excess of the step in mean colour at the mask's edge over the real image's"),
+)
+_TEXT_PAPER = "ccbench: attributes measured on the image against those its prompt states, beyond all others' prompts"
+_TEXT_METRICS: tuple[tuple[str, str, Group], ...] = (
+    ("text_fidelity", "Agreement with the prompt in what only the prompt tells, beyond chance", "main"),
+    ("text_fidelity_polyp", "The same of the polyp alone: its colour, surface and demarcation", "prompt"),
+    ("text_fidelity_mucosa", "The same of the mucosa alone: its light, highlights, lumen and tint", "prompt"),
+)
+_INCEPTION_NAMES: dict[SetFamily, str] = {"fd": "fid", "fd_infinity": "fid_infinity", "kid": "kid"}
+
+METRICS: dict[str, MetricInfo] = {
+    info.name: info
+    for info in (
+        dataclasses.replace(_FRECHET, title="Frechet Inception distance"),
+        dataclasses.replace(_KERNEL, title="Kernel Inception distance (unbiased)"),
+        dataclasses.replace(_FRECHET_INFINITY, name="fid_infinity"),
+        dataclasses.replace(_FRECHET, name="fd_lite0", title="Frechet distance, EfficientNet-Lite0 features"),
+        dataclasses.replace(_KERNEL, name="kid_lite0", title="Kernel distance (unbiased), EfficientNet-Lite0 features"),
+        MetricInfo(
+            name="clip_score",
+            title="CLIP-score: image against its prompt",
+            version=1,
+            direction="up",
+            unit="100 cos",
+            scope="image",
+            needs=("images", "prompts"),
+            paper="Hessel et al., CLIPScore, EMNLP 2021 (100 cos, as the colonoscopy papers print it)",
+        ),
+        MetricInfo(
+            name="clip_score_polyp",
+            title="CLIP-score of the square around the polyps against what the prompt says of them",
+            version=1,
+            direction="up",
+            unit="100 cos",
+            scope="image",
+            needs=("images", "masks", "prompts"),
+            paper="as clip_score, on a crop",
+            group="prompt",
+        ),
+        MetricInfo(
+            name="clip_image",
+            title="CLIP-image: image against its real partner",
+            version=1,
+            direction="up",
+            unit="100 cos",
+            scope="image",
+            needs=("images", "real partners"),
+            paper="CCIS-DIFF, Table 1",
+        ),
+        *(
+            MetricInfo(name, title, 1, direction, unit, "image", ("images", "masks", "judge"), _MASK_PAPER, group)
+            for name, title, direction, unit, group in _MASK_METRICS
+        ),
+        *(
+            MetricInfo(name, title, 1, "down", "share", "set", _COPY_NEEDS, _COPY_PAPER, "realism")
+            for name, title in _COPY_METRICS
+        ),
+        *(
+            MetricInfo(
+                name, title, 1, "zero", "doublings", "image", ("images", "masks", "real partners"), _SEAM_PAPER, "mask"
+            )
+            for name, title in _SEAM_METRICS
+        ),
+        *(
+            MetricInfo(name, title, 1, "up", "kappa", "image", ("images", "masks", "prompts"), _TEXT_PAPER, group)
+            for name, title, group in _TEXT_METRICS
+        ),
+    )
+}
+
+
+def metric_info(name: str) -> MetricInfo:
+    """Return the card of a metric; those of sets, such as `fd_<encoder>`, exist for every encoder.
+
+    Raises:
+        UsageError: unknown name; says the nearest one.
+    """
+    if name in METRICS:
+        return METRICS[name]
+    family = next((family for family in _FAMILIES if name.startswith(f"{family}_")), None)
+    if family is not None:
+        encoder = name.removeprefix(f"{family}_")
+        if encoder and set_metric_name(family, encoder) == name:
+            info = _FAMILIES[family]
+            return dataclasses.replace(info, name=name, title=f"{info.title}, {encoder} features")
+    near = difflib.get_close_matches(name, METRICS, n=1)
+    known = ", ".join([*METRICS, *(f"{family}_<encoder>" for family in _FAMILIES)])
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {known}"
+    raise UsageError(f"unknown metric {name!r}; {hint}")
+
+
+def badness(metric: str, value: float) -> float:
+    """Return a number that is lower the better a metric's value is: the value, its negative or its distance from 0."""
+    direction = metric_info(metric).direction
+    return abs(value) if direction == "zero" else -value if direction == "up" else value
+
+
+def set_metric_name(family: SetFamily, encoder: str) -> str:
+    """Return the public name of a set metric: `fid`, `fid_infinity` and `kid` are kept for Inception features.
+
+    They have one name at both resizes of Inception, which only their signatures tell apart.
+    """
+    inception = encoder in ("inception", "inception-clean")
+    return _INCEPTION_NAMES.get(family, f"{family}_{encoder}") if inception else f"{family}_{encoder}"
+
+
+def sign(metric: str, encoder_signature: str, n: str, **references: str) -> str:
+    """Return the signature of a number: two numbers compare only when everything after `n` and it are equal.
+
+    Args:
+        encoder_signature: such as `enc:lite0|w:57934424|resize:clean-bicubic128`.
+        n: sample sizes, such as `200x800`. references: what was compared with, such as `ref="train@0123456789ab"`.
+    """
+    parts = [metric, encoder_signature, f"n:{n}", *(f"{key}:{value}" for key, value in references.items())]
+    return "|".join([*parts, f"v:{metric_info(metric).version}"])

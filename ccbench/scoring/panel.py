@@ -1,0 +1,141 @@
+"""What the image sets of one synthesis are scored against: the method's, the real test images, the controls'."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ccbench.features import Encoder, TextImageEncoder
+from ccbench.features.pipeline import EncodedSet
+from ccbench.metrics import sign
+from ccbench.metrics.memorisation import Memorisation, memorisation
+from ccbench.metrics.scores import PairScores, no_pair_scores
+from ccbench.scoring.fidelity import Measured, Seen, Segmenter, measure_fidelity
+from ccbench.scoring.pairs import StreamedPairs
+from ccbench.scoring.parts import REAL_SPLIT, Partners, digest, mean_score, pair, set_distances
+from ccbench.types import Score
+
+_ITSELF = "a real image compared with itself: 100 by definition"
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Images of the test conditions, in their order: features, and what each image shows of its condition.
+
+    Attributes:
+        diversity: of the images of each condition, None where each has one.
+    """
+
+    encoded: EncodedSet
+    seen: Sequence[Seen]
+    diversity: Measured | None = None
+
+    def rows(self, numbers: Sequence[int]) -> "ImageSet":
+        """Return the set of some of the images."""
+        diversity = self.diversity and self.diversity._replace(values=self.diversity.values[list(numbers)])
+        return ImageSet(self.encoded.rows(numbers), [self.seen[number] for number in numbers], diversity)
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """What every set of images of one synthesis is scored against; all in the order of the test pairs.
+
+    Attributes:
+        target: reference images of the set distances, called `reference_id`. training: all that a method has seen.
+        real: the real test images.
+        texts: (N, D) features of the prompts. polyp_texts: of what they say of the polyp.
+    """
+
+    network: Encoder
+    clip: TextImageEncoder
+    target: EncodedSet
+    training: EncodedSet
+    reference_id: str
+    real: ImageSet
+    texts: NDArray[np.float32]
+    polyp_texts: NDArray[np.float32]
+    pairs: StreamedPairs
+    judge: Segmenter | str
+
+    def part(self, source: str, rows: Sequence[int], target_rows: Sequence[int]) -> "Panel":
+        """Return the panel of one data set's test and reference images."""
+        target, name = self.target.rows(target_rows), f"{self.reference_id}/{source}"
+        texts, polyp_texts = self.texts[list(rows)], self.polyp_texts[list(rows)]
+        return replace(
+            self,
+            target=target,
+            reference_id=name,
+            real=self.real.rows(rows),
+            texts=texts,
+            polyp_texts=polyp_texts,
+            pairs=self.pairs.rows(rows),
+        )
+
+    def score(self, images: ImageSet) -> list[Score]:
+        """Return the set distances, CLIP-score and CLIP-image, and the means of what was measured."""
+        pairs = [scores.score for scores in self._pairs(images.encoded)]
+        clusters, ref = self.pairs.clusters, f"conditions@{self._name()}"
+        measured = [mean_score(one, ref, clusters) for one in self._measured(images)]
+        distances = set_distances(images.encoded, self.target, self.network, self.clip, self.reference_id)
+        return [*distances, *pairs, *self._memorised(images.encoded), *measured]
+
+    def score_controls(self, others: Mapping[str, ImageSet]) -> dict[str, list[Score]]:
+        """Return the scores of the real test images, and of each set of changed ones."""
+        return {name: self.score(images) for name, images in {REAL_SPLIT: self.real, **others}.items()}
+
+    def values(self, images: ImageSet) -> dict[str, Sequence[float]]:
+        """Return metric -> its value for each image; empty where it has none."""
+        pairs = {scores.score.metric: scores.values for scores in self._pairs(images.encoded)}
+        return {**pairs, **{one.metric: one.values.tolist() for one in self._measured(images)}}
+
+    def _pairs(self, encoded: EncodedSet) -> tuple[PairScores, PairScores]:
+        """Return CLIP-score and CLIP-image; none of the real images themselves."""
+        # Named by id: a phantom's pixels may differ in the last bit between processors, and the pairs are the same.
+        clusters = self.pairs.clusters
+        reals = Partners(self.real.encoded.features[self.clip.id], f"partners@{self._name()}")
+        text = pair("clip_score", encoded, self.clip, self._prompts(), clusters)
+        if self._is_real(encoded):
+            return text, no_pair_scores("clip_image", self.clip.signature, _ITSELF, len(encoded))
+        return text, pair("clip_image", encoded, self.clip, reals, clusters)
+
+    def _measured(self, images: ImageSet) -> list[Measured]:
+        real = images.seen if self._is_real(images.encoded) else self.real.seen
+        found = measure_fidelity(images.seen, real, self.pairs.prompts, self.polyp_texts, self.clip, self.judge)
+        return [*found, *([images.diversity] if images.diversity else [])]
+
+    def _is_real(self, encoded: EncodedSet) -> bool:
+        return encoded.digests == self.real.encoded.digests
+
+    def memorisation(self, encoded: EncodedSet) -> Memorisation:
+        """Return how near images lie to the reference, beside the real test images, which no method has seen.
+
+        By the text encoder, which tells altered copies best (docs/metrics.md).
+
+        Raises:
+            ValueError: fewer than two images, or features that are zero or not finite.
+        """
+        name = self.clip.id
+        sets = encoded.features[name], self.training.features[name], self.real.encoded.features[name]
+        return memorisation(*sets)
+
+    def _memorised(self, encoded: EncodedSet) -> list[Score]:
+        n, known, ref = len(encoded), len(self.training), f"{self.reference_id}+{self._name()}"
+        try:
+            found: Memorisation | str = self.memorisation(encoded)
+        except ValueError as error:
+            found = str(error)
+        scores = []
+        for metric in ("memorised_near", "memorised_alone"):
+            signed = sign(metric, self.clip.signature, f"{n}x{known}", ref=ref)
+            if isinstance(found, str):
+                scores.append(Score(metric, signed, None, n, known, reason=found))
+            else:
+                scores.append(Score(metric, signed, getattr(found, metric.removeprefix("memorised_")), n, known))
+        return scores
+
+    def _prompts(self) -> Partners:
+        return Partners(self.texts, f"prompts@{digest(sorted(self.pairs.prompts))}")
+
+    def _name(self) -> str:
+        return digest([self.reference_id, *self.pairs.ids])

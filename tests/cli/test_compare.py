@@ -1,0 +1,62 @@
+"""`ccbench compare` from run folders to a table, on a small protocol and an encoder of colour means."""
+
+from pathlib import Path
+
+import pytest
+
+import ccbench.features
+from calling import Call
+from ccbench.data.sources import open_split
+from ccbench.protocols import PROTOCOLS, Protocol
+from ccbench.records import ConditionsRecord
+from compared import ColourEncoder, N, draw_images, write_run
+
+
+@pytest.fixture
+def two_runs(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
+    """Two scored runs on the first phantoms, whose ids and reference are the fake ones of `compared`."""
+    import ccbench.data.sources as sources
+    from ccbench.data.pairs import DataSplit
+    from compared import pairs_of
+
+    monkeypatch.setitem(PROTOCOLS, "small", small_protocol)
+    monkeypatch.setattr(ccbench.features, "open_encoder", lambda name, **rest: ColourEncoder())
+    images = {"test": pairs_of(draw_images(1), "c"), "train": pairs_of(draw_images(99, 20), "r")}
+
+    def fake_split(protocol: Protocol, split: str, *rest: object) -> DataSplit:
+        return DataSplit(split, images[split], lambda: [split], "none")
+
+    monkeypatch.setattr(sources, "open_split", fake_split)
+    manifest = fake_split(small_protocol, "test").manifest_sha256
+    conditions = ConditionsRecord(split="test", n=N, manifest_sha256=manifest)
+    train = fake_split(small_protocol, "train").manifest_sha256[:12]
+    monkeypatch.setattr("compared.REFERENCE_ID", f"small-train@{train}")
+    for name, sets in (("a", ()), ("b", ("tint=0.1",))):
+        clip = [50.0 + i for i in range(N)] if name == "a" else [20.0 + i % 5 for i in range(N)]
+        write_run(tmp_path / name, draw_images(ord(name)), clip, sets=sets, conditions=conditions)
+    return [tmp_path / "a", tmp_path / "b"]
+
+
+def test_a_table_and_its_json(call: Call, two_runs: list[Path]) -> None:
+    done = call("compare", *two_runs)
+    assert done.code == 0, done.err
+    assert "A: fake, B: fake (tint=0.1); seed 0; unit of the test: condition" in done.out
+    line = next(line for line in done.out.splitlines() if line.strip().startswith("clip_score"))
+    assert "A better" in line and "12 (12)" in line and "33.75" in line  # 55.5 less 21.75
+    assert "precision_lite0: not tested, no paired test of this metric" in done.out
+    assert "corrected over the 3 tests" in done.out
+    found = call("compare", *two_runs, "--json").json
+    clip = next(one for one in found["comparisons"] if one["metric"] == "clip_score")
+    assert clip["verdict"] == "fake" and clip["difference"]["value"] == pytest.approx(33.75, rel=1e-12)
+    assert [one["name"] for one in found["methods"]] == ["fake", "fake (tint=0.1)"] and found["tests"] == 3
+
+
+def test_errors_are_one_line(call: Call, two_runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    for args, code in ((two_runs[:1], 2), ((*two_runs, "--against", "x"), 2), ((two_runs[0], "nowhere"), 2)):
+        done = call("compare", *args, "--quiet")
+        assert done.code == code and done.err.count("\n") == 1, done.err
+    import ccbench.data.sources as sources
+
+    monkeypatch.setattr(sources, "open_split", open_split)  # real phantoms: not what the runs were scored on
+    done = call("compare", *two_runs, "--quiet")
+    assert done.code == 4 and "the runs were scored on" in done.err and done.err.count("\n") == 1
