@@ -156,9 +156,7 @@ def run_child(side: str, folder: Path) -> None:
     wall, cpu = time.perf_counter(), _cpu_seconds()
     values = run()
     taken = {"s": time.perf_counter() - wall, "cpu_s": _cpu_seconds() - cpu}
-    print(
-        json.dumps({**taken, "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, **said, **values})
-    )
+    print(json.dumps({**taken, "peak_mib": _peak(), **said, **values}))
 
 
 def start(side: str, folder: Path, threads: int, **environment: str) -> Row:

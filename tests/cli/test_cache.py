@@ -22,7 +22,7 @@ def test_a_second_scoring_prints_the_same_and_encodes_nothing(
     call: Call, folders: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = call(*SCORE, "--no-cache")
-    assert not Path("home").exists()
+    assert not Path("home/features").exists()
     cold = call(*SCORE)
     monkeypatch.setattr(Lite0Encoder, "encode_images", lambda *args: pytest.fail("encoded"))
     warm = call(*SCORE)
