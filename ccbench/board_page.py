@@ -224,7 +224,7 @@ def _cell(table: pd.DataFrame, row: str, metric: str) -> str:
 def _best(table: pd.DataFrame, rows: Sequence[str], metric: str) -> set[str]:
     """Rows whose printed mean is the best; none when there is nothing to be better than."""
     means = {row: float(found.mean()) for row in rows if not (found := _values(table, row, metric)).empty}
-    if len(means) < 2:
+    if len(means) < 2 or not metric_info(metric).ranked:
         return set()
     top = format_value(metric, min(means.values(), key=lambda mean: badness(metric, mean)))
     return {row for row, mean in means.items() if format_value(metric, mean) == top}

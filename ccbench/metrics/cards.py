@@ -20,7 +20,7 @@ class MetricInfo:
         version: raised by every change that moves its numbers. direction: where better lies; zero = nearest to 0.
         scope: "image" = one value an image and their mean; "set" = of whole sets only.
         needs: what it is computed from. paper: where it is defined.
-        group: the table of a board that it stands in.
+        group: the table of a board that it stands in. ranked: False = a value past a mark is no better than the mark.
     """
 
     name: str
@@ -32,6 +32,7 @@ class MetricInfo:
     needs: tuple[str, ...]
     paper: str
     group: Group = "main"
+    ranked: bool = True
 
 
 _FRECHET = MetricInfo(
@@ -173,7 +174,7 @@ METRICS: dict[str, MetricInfo] = {
             for name, title, direction, unit, group in _MASK_METRICS
         ),
         *(
-            MetricInfo(name, title, 1, "down", "share", "set", _COPY_NEEDS, _COPY_PAPER, "realism")
+            MetricInfo(name, title, 1, "down", "share", "set", _COPY_NEEDS, _COPY_PAPER, "realism", ranked=False)
             for name, title in _COPY_METRICS
         ),
         *(
