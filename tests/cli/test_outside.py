@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
@@ -207,6 +208,8 @@ def test_boards_take_the_seeds_as_one_marked_row(
 ) -> None:
     monkeypatch.setitem(PROTOCOLS, "small", small_protocol.model_copy(update={"backbone": "sd-mini"}))
     monkeypatch.setattr("ccbench.scoring.score_synthesis", lambda images, *_, **__: make_card(52.0, 25.0, len(images)))
+    judge = SimpleNamespace(signature="judge:none", dice=0.5)  # the real one trains for minutes
+    monkeypatch.setattr("ccbench.downstream.judge.open_judge", lambda *_, **__: judge)
     for seed in range(3):
         write_images(made, 6, seed)
         done = call("run", *RUN[1:5], *RUN[7:], *SAID, "--seed", seed, "--output", f"out{seed}")
