@@ -77,19 +77,13 @@ def add_copies(
     wanted = [(index, copy) for index in range(min(COPIED, len(split.pairs))) for copy in range(1, copies)]
     chunks = [wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size)]
     missing = [chunk for chunk in chunks if not done.issuperset(chunk)]
-    generator = _load(run, split, data_root, device, batch_size, backbone) if missing else None
-    with progress.step("sampling copies", sum(map(len, missing))) as step:
-        for chunk in missing:
-            conditions = [split.pairs[index].condition for index, _ in chunk]
-            keys = [(one.id, copy) for one, (_, copy) in zip(conditions, chunk, strict=True)]
-            seeds = [sample_seed(run.config.seed, *key) for key in keys]
-            images = generator.generate(conditions, seeds) if generator else []
-            check_images(images, len(chunk), run.config.protocol.image_size, run.config.method)
-            for (index, copy), condition, seed, image in zip(chunk, conditions, seeds, images, strict=True):
-                if (index, copy) not in done:
-                    run.add_sample(index, condition.id, seed, image, find_failure(image), copy)
-            step.advance(len(chunk))
-    return len(set(wanted) - done)
+    lacking = len(set(wanted) - done)
+    if missing:
+        generator = _load(run, split, data_root, device, batch_size, backbone)
+        with progress.step("sampling copies", lacking) as step:
+            for chunk in missing:
+                _sample_chunk(run, generator, split.pairs, chunk, done, step)
+    return lacking
 
 
 def check_images(images: object, count: int, size: int, method: str) -> list[Image]:
@@ -129,14 +123,15 @@ def _sample_missing(
     if run.record.conditions not in (None, conditions):
         raise DataError(f"{run.path}: the test data has changed since this run began; restore it or start a new run")
     run.update(status="started", error=None, finished=None, conditions=conditions)
-    done = {sample.index for sample in run.samples()}
-    chunks = [range(i, min(i + batch_size, conditions.n)) for i in range(0, conditions.n, batch_size)]
+    done = {(sample.index, sample.copy_index) for sample in run.samples()}
+    wanted = [(index, 0) for index in range(conditions.n)]
+    chunks = [wanted[start : start + batch_size] for start in range(0, conditions.n, batch_size)]
     generator = _load(run, split, data_root, device, batch_size, backbone)
     with progress.step("sampling", conditions.n) as step:
         step.advance(len(done))
         for chunk in chunks:
             if not done.issuperset(chunk):
-                _sample_chunk(run, generator, split.pairs, chunk, done, step)
+                _count_cost(run, _sample_chunk(run, generator, split.pairs, chunk, done, step), len(chunk))
     peak = max(run.record.cost.peak_memory_mb or 0.0, peak_memory_mb(device))
     run.update(cost=run.record.cost.model_copy(update={"peak_memory_mb": peak}))
 
@@ -171,20 +166,30 @@ def _load(
 
 
 def _sample_chunk(
-    run: RunFolder, generator: Generator, pairs: PairSequence, chunk: range, done: set[int], step: ProgressStep
-) -> None:
-    conditions = [pairs[index].condition for index in chunk]
-    seeds = [sample_seed(run.config.seed, condition.id) for condition in conditions]
+    run: RunFolder,
+    generator: Generator,
+    pairs: PairSequence,
+    chunk: Sequence[tuple[int, int]],
+    done: set[tuple[int, int]],
+    step: ProgressStep,
+) -> float:
+    """Generate (condition, copy) of a chunk, write those not `done`, and return the seconds that generating took."""
+    conditions = [pairs[index].condition for index, _ in chunk]
+    seeds = [sample_seed(run.config.seed, one.id, copy) for one, (_, copy) in zip(conditions, chunk, strict=True)]
     begin = time.perf_counter()
     images = generator.generate(conditions, seeds)
     seconds = time.perf_counter() - begin
     check_images(images, len(chunk), run.config.protocol.image_size, run.config.method)
-    for index, condition, seed, image in zip(chunk, conditions, seeds, images, strict=True):
-        if index not in done:
-            run.add_sample(index, condition.id, seed, image, find_failure(image))
+    for (index, copy), condition, seed, image in zip(chunk, conditions, seeds, images, strict=True):
+        if (index, copy) not in done:
+            run.add_sample(index, condition.id, seed, image, find_failure(image), copy)
             step.advance()
+    return seconds
+
+
+def _count_cost(run: RunFolder, seconds: float, images: int) -> None:
     cost = run.record.cost
-    sampled, total = cost.images_sampled + len(chunk), cost.sample_seconds + seconds
+    sampled, total = cost.images_sampled + images, cost.sample_seconds + seconds
     run.update(
         cost=cost.model_copy(
             update={"images_sampled": sampled, "sample_seconds": total, "seconds_per_image": total / sampled}

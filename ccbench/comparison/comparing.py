@@ -7,18 +7,19 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ccbench.comparison.data import KERNELS, Panel, ScoringData, encode_run
+from ccbench.comparison.data import Panel, ScoringData, encode_run
 from ccbench.comparison.runs import ComparedRun, Entry, pair_runs, signature_difference
 from ccbench.errors import UsageError, VerificationError
 from ccbench.features.cache import FeatureCache
 from ccbench.metrics import badness, metric_info
+from ccbench.metrics.intervals import NORMAL_QUANTILE
 from ccbench.metrics.paired import Difference, across_seeds, compare_frechet, compare_kernel, compare_means
 from ccbench.metrics.ranking import SeedSpread, holm, rank_stability, resample_values, seed_spread, tie_groups
+from ccbench.metrics.scores import KERNELS
 from ccbench.seeding import derive_seed
 from ccbench.types import Progress, Score, SilentProgress
 
 ALPHA = 0.05
-_NORMAL_REACH = 1.959963984540054
 _LEAST_EXCHANGES, _EXCHANGES_A_TEST = 400, 40  # so that Holm's correction over all tests can still reach ALPHA
 _TOLERANCE = 1e-3, 0.05  # of a distance and of a difference's error: between features of two machines
 
@@ -259,7 +260,8 @@ def _value(run: ComparedRun, metric: str) -> float:
 def _spread(scores: Sequence[Score]) -> SeedSpread:
     """Return mean and spread over runs; a run's standard error is what its interval says."""
     errors = [
-        None if one.interval is None else (one.interval.high - one.interval.low) / (2 * _NORMAL_REACH) for one in scores
+        None if one.interval is None else (one.interval.high - one.interval.low) / (2 * NORMAL_QUANTILE)
+        for one in scores
     ]
     return seed_spread([one.value for one in scores if one.value is not None], errors)
 

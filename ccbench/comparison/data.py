@@ -14,12 +14,9 @@ from ccbench.features.cache import FeatureCache
 from ccbench.features.pipeline import encode_files, encode_set
 from ccbench.metrics import SetFamily, set_metric_name, sign
 from ccbench.metrics.intervals import cluster_index
-from ccbench.metrics.kernel import CUBIC, GAUSSIAN, Kernel
+from ccbench.metrics.scores import KERNELS
 from ccbench.metrics.shares import Shares, frechet_shares, kernel_shares, mean_shares
 from ccbench.types import PairSequence, Progress, SilentProgress
-
-KERNELS: dict[SetFamily, Kernel] = {"kid": CUBIC, "cmmd": GAUSSIAN}
-"""Of the set metrics that are kernel distances."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,6 @@ segmenters that a method may be given are the user's own.
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from ccbench.features.lite0 import load_lite0
 from ccbench.features.weights import LITE0_SHA256
 from ccbench.metrics.segmentation import compare_masks
 from ccbench.seeding import derive_seed
+from ccbench.store import write_atomic
 from ccbench.types import Image, Mask, PairSequence, Progress, SilentProgress
 
 _STAGES = (1, 2, 4, 6)  # of EfficientNet-Lite0, strides 4, 8, 16, 32
@@ -148,14 +148,13 @@ def open_judge(
     key = hashlib.sha256(recipe.encode()).hexdigest()
     folder = home() / "judges" / key[:16]
     network = JudgeNetwork(settings.width)
-    try:
-        card = JudgeCard(**json.loads((folder / _CARD).read_text(encoding="utf-8")))
-        network.load_state_dict(load_safetensors(folder / f"{card.weights}.safetensors"))
-        return Judge(network, card, settings.size, device)
-    except FileNotFoundError:
-        pass
-    except (ValueError, TypeError, RuntimeError, CcbenchError) as error:
-        note(f"judge: {folder} is damaged ({' '.join(str(error).split())[:80]}); it is trained anew")
+    if (folder / _CARD).is_file():
+        try:
+            card = JudgeCard(**json.loads((folder / _CARD).read_text(encoding="utf-8")))
+            network.load_state_dict(load_safetensors(folder / f"{card.weights}.safetensors"))
+            return Judge(network, card, settings.size, device)
+        except (ValueError, TypeError, RuntimeError, CcbenchError) as error:
+            note(f"judge: {folder} is damaged ({' '.join(str(error).split())[:80]}); it is trained anew")
     train_judge(network, train, settings, device, progress)
     data = save({name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()})
     card = JudgeCard(f"judge:lite0-fpn{settings.size}|recipe:{key[:8]}", hashlib.sha256(data).hexdigest()[:8], 0.0)
@@ -173,8 +172,11 @@ def train_judge(
 
     Blur and tint are there since a generator's images have them: a judge that has not seen any would measure them.
     """
-    images = torch.cat([_pixels([pair.image], settings.size, as_bytes=True) for pair in pairs])
-    masks = torch.cat([_mask(pair.condition.mask, settings.size) for pair in pairs])
+    parts = [
+        (_pixels([pair.image], settings.size, as_bytes=True), _mask(pair.condition.mask, settings.size))
+        for pair in pairs  # once: a phantom is rendered each time it is asked for
+    ]
+    images, masks = (torch.cat(part) for part in zip(*parts, strict=True))
     with kept_random_state():
         torch.manual_seed(derive_seed("judge"))
         for layer in (part for module in (network.sides, network.joints, network.head) for part in module.modules()):
@@ -256,7 +258,5 @@ def _resize(logits: torch.Tensor, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 def _keep(folder: Path, data: bytes, card: JudgeCard) -> None:
     """Write weights and then the card that names them: a reader finds both or neither."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in ((f"{card.weights}.safetensors", data), (_CARD, json.dumps(card._asdict()).encode())):
-        part = folder / f".{name}.{os.getpid()}"
-        part.write_bytes(content)
-        part.replace(folder / name)
+    write_atomic(folder / f"{card.weights}.safetensors", data)
+    write_atomic(folder / _CARD, json.dumps(card._asdict()).encode())

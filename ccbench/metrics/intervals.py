@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ccbench.types import Interval
 
 LEVEL = 0.95
-_NORMAL_QUANTILE = 1.959963984540054  # of LEVEL, two-sided
+NORMAL_QUANTILE = 1.959963984540054  # of LEVEL, two-sided
 
 
 def check_features(features: NDArray[np.floating], name: str) -> NDArray[np.float64]:
@@ -41,7 +41,7 @@ def jackknife_error(*deleted: NDArray[np.float64]) -> float:
 
 def normal_interval(value: float, error: float, kind: str, lowest: float = -math.inf) -> Interval:
     """Return `value` plus and minus 1.96 standard errors, cut off at `lowest`."""
-    reach = _NORMAL_QUANTILE * error
+    reach = NORMAL_QUANTILE * error
     return Interval(low=max(lowest, value - reach), high=value + reach, level=LEVEL, kind=kind)
 
 

@@ -26,7 +26,7 @@ _DISTANCES: dict[SetFamily, Callable[[Features, Features], FrechetDistance | Ker
     "kid": kernel_distance,
     "cmmd": cmmd_distance,
 }
-_TESTED: dict[SetFamily, Kernel] = {"kid": CUBIC, "cmmd": GAUSSIAN}
+KERNELS: dict[SetFamily, Kernel] = {"kid": CUBIC, "cmmd": GAUSSIAN}  # of the families that are kernel distances
 _PAIR_METRICS = {"clip_score": clip_score, "clip_image": clip_image}
 
 
@@ -64,8 +64,8 @@ def set_scores(
         except ValueError as error:
             value, interval, reason = None, None, str(error)
         p = None
-        if value is not None and family in _TESTED:
-            p = permutation_test(images, reference, _TESTED[family], derive_seed("permutation", family)).p
+        if value is not None and family in KERNELS:
+            p = permutation_test(images, reference, KERNELS[family], derive_seed("permutation", family)).p
         scores.append(Score(metric, signed, value, n, n_real, interval, reason, p))
     return scores
 

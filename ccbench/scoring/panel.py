@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,19 @@ class ImageSet:
         """Return the set of some of the images."""
         diversity = self.diversity and self.diversity._replace(values=self.diversity.values[list(numbers)])
         return ImageSet(self.encoded.rows(numbers), [self.seen[number] for number in numbers], diversity)
+
+
+class PanelScores(NamedTuple):
+    """What a panel says of one image set.
+
+    Attributes:
+        values: metric of single images -> its value for each; empty where it has none.
+        memorised: how near the images lie to training images, or why that cannot be told.
+    """
+
+    scores: list[Score]
+    values: dict[str, Sequence[float]]
+    memorised: Memorisation | str
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,22 +86,29 @@ class Panel:
             pairs=self.pairs.rows(rows),
         )
 
-    def score(self, images: ImageSet) -> list[Score]:
-        """Return the set distances, CLIP-score and CLIP-image, and the means of what was measured."""
-        pairs = [scores.score for scores in self._pairs(images.encoded)]
+    def score(self, images: ImageSet) -> PanelScores:
+        """Return the set distances, CLIP-score and CLIP-image, memorisation, and the means of what was measured."""
         clusters, ref = self.pairs.clusters, f"conditions@{self._name()}"
-        measured = [mean_score(one, ref, clusters) for one in self._measured(images)]
+        pairs, measured = self._pairs(images.encoded), self._measured(images)
         distances = set_distances(images.encoded, self.target, self.network, self.clip, self.reference_id)
-        return [*distances, *pairs, *self._memorised(images.encoded), *measured]
+        memorised = self._memorisation(images.encoded)
+        return PanelScores(
+            scores=[
+                *distances,
+                *(one.score for one in pairs),
+                *self._memorised(memorised, len(images.encoded)),
+                *(mean_score(one, ref, clusters) for one in measured),
+            ],
+            values={
+                **{one.score.metric: one.values for one in pairs},
+                **{one.metric: one.values.tolist() for one in measured},
+            },
+            memorised=memorised,
+        )
 
     def score_controls(self, others: Mapping[str, ImageSet]) -> dict[str, list[Score]]:
         """Return the scores of the real test images, and of each set of changed ones."""
-        return {name: self.score(images) for name, images in {REAL_SPLIT: self.real, **others}.items()}
-
-    def values(self, images: ImageSet) -> dict[str, Sequence[float]]:
-        """Return metric -> its value for each image; empty where it has none."""
-        pairs = {scores.score.metric: scores.values for scores in self._pairs(images.encoded)}
-        return {**pairs, **{one.metric: one.values.tolist() for one in self._measured(images)}}
+        return {name: self.score(images).scores for name, images in {REAL_SPLIT: self.real, **others}.items()}
 
     def _pairs(self, encoded: EncodedSet) -> tuple[PairScores, PairScores]:
         """Return CLIP-score and CLIP-image; none of the real images themselves."""
@@ -107,24 +128,19 @@ class Panel:
     def _is_real(self, encoded: EncodedSet) -> bool:
         return encoded.digests == self.real.encoded.digests
 
-    def memorisation(self, encoded: EncodedSet) -> Memorisation:
-        """Return how near images lie to the reference, beside the real test images, which no method has seen.
+    def _memorisation(self, encoded: EncodedSet) -> Memorisation | str:
+        """Return how near images lie to training images, beside the real test images, which no method has seen.
 
-        By the text encoder, which tells altered copies best (docs/metrics.md).
-
-        Raises:
-            ValueError: fewer than two images, or features that are zero or not finite.
+        By the text encoder, which tells altered copies best (docs/metrics.md). A reason where it cannot be told.
         """
         name = self.clip.id
-        sets = encoded.features[name], self.training.features[name], self.real.encoded.features[name]
-        return memorisation(*sets)
-
-    def _memorised(self, encoded: EncodedSet) -> list[Score]:
-        n, known, ref = len(encoded), len(self.training), f"{self.reference_id}+{self._name()}"
         try:
-            found: Memorisation | str = self.memorisation(encoded)
+            return memorisation(encoded.features[name], self.training.features[name], self.real.encoded.features[name])
         except ValueError as error:
-            found = str(error)
+            return str(error)
+
+    def _memorised(self, found: Memorisation | str, n: int) -> list[Score]:
+        known, ref = len(self.training), f"{self.reference_id}+{self._name()}"
         scores = []
         for metric in ("memorised_near", "memorised_alone"):
             signed = sign(metric, self.clip.signature, f"{n}x{known}", ref=ref)

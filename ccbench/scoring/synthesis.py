@@ -13,6 +13,7 @@ from ccbench.features import Encoder, TextImageEncoder, open_encoder, open_text_
 from ccbench.features.cache import FeatureCache
 from ccbench.features.pipeline import EncodedSet, encode_files, encode_set, encode_texts
 from ccbench.metrics.diversity import copy_diversity
+from ccbench.metrics.memorisation import Neighbours
 from ccbench.scorecard import NearPair, Scorecard, SourceScores, per_sample_table
 from ccbench.scoring.fidelity import Measured, Meter, Segmenter
 from ccbench.scoring.pairs import StreamedPairs
@@ -68,23 +69,24 @@ def score_synthesis(
     of_polyps = [split_clauses(prompt).foreground for prompt in pairs.prompts]
     texts, polyp_texts = (encode_texts(clip, lines, cache=cache) for lines in (pairs.prompts, of_polyps))
     panel = Panel(network, clip, target, target, reference_id, real, texts, polyp_texts, pairs, judge)
-    verdict, near_pairs = _find_near_pairs(panel, made.encoded, known)
+    found = panel.score(made)
+    near = found.memorised
     others = {name: reader.changed(name, change) for name, change in controls.items()}
     return Scorecard(
-        scores=panel.score(made),
+        scores=found.scores,
         controls=panel.score_controls(others),
-        per_sample=per_sample_table(pairs.ids, panel.values(made)),
+        per_sample=per_sample_table(pairs.ids, found.values),
         failures=count_failures(made.encoded, real.encoded.sizes),
         notes={
             "prompts_truncated_share": clip.count_truncated(pairs.prompts) / len(pairs.prompts),
-            "memorisation": verdict,
+            "memorisation": f"not told: {near}" if isinstance(near, str) else near.verdict,
             **{f"path of {one.id}": f"{one.path}, feature error {one.path_error:.0e}" for one in (network, clip)},
             **({} if isinstance(judge, str) else judge.notes()),
         },
-        near_pairs=near_pairs,
+        near_pairs=[] if isinstance(near, str) else _near_pairs(near.neighbours, pairs, known),
         by_source={
             source: SourceScores(
-                part.score(made.rows(rows)),
+                part.score(made.rows(rows)).scores,
                 part.score_controls({name: control.rows(rows) for name, control in others.items()}),
             )
             for source, rows in pairs.rows_by_source().items()
@@ -160,13 +162,8 @@ def _measure_diversity(
     return Measured(f"diversity_{network.id}", network.signature, values)
 
 
-def _find_near_pairs(panel: Panel, made: EncodedSet, known: StreamedPairs) -> tuple[str, list[NearPair]]:
-    """Return the verdict on memorisation, and the `NEAR_PAIRS` images nearest to a training image."""
-    try:
-        found = panel.memorisation(made)
-    except ValueError as error:
-        return f"not told: {error}", []
-    index, distance = found.neighbours.indices[:, 0].tolist(), found.neighbours.distances[:, 0].tolist()
-    first = sorted(range(len(made)), key=distance.__getitem__)[:NEAR_PAIRS]
-    pairs = [NearPair(row, panel.pairs.ids[row], index[row], known.ids[index[row]], distance[row]) for row in first]
-    return found.verdict, pairs
+def _near_pairs(neighbours: Neighbours, made: StreamedPairs, known: StreamedPairs) -> list[NearPair]:
+    """Return the `NEAR_PAIRS` images nearest to a training image, nearest first."""
+    index, distance = neighbours.indices[:, 0].tolist(), neighbours.distances[:, 0].tolist()
+    first = sorted(range(len(index)), key=distance.__getitem__)[:NEAR_PAIRS]
+    return [NearPair(row, made.ids[row], index[row], known.ids[index[row]], distance[row]) for row in first]
