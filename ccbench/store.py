@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ConditionsRecord", "RunFolder", "RunRecord", "Sample", "write_atomic"]
 
-_SAMPLES, _COPIES = "samples.jsonl", "copies.jsonl"
+_SAMPLES, _COPIES, _TRAINING = "samples.jsonl", "copies.jsonl", "training-samples.jsonl"
+_FOLDERS = {_SAMPLES: "images", _COPIES: "copies", _TRAINING: "training-images"}
 _PATIENCE = 300  # seconds that a process waits for the first one, which checks the data before it makes the folder
 
 
@@ -79,7 +80,7 @@ class RunFolder:
                 run = cls(path, _read_record(path), lock)
                 if config is not None and run.record.config_hash != config.config_hash:
                     raise UsageError(f"--output {path}: holds {_difference(run.record, config)}; choose another folder")
-                for name in (_SAMPLES, _COPIES):
+                for name in _FOLDERS:
                     _drop_torn_line(path / name)
             else:
                 run = cls(path, _new_record(config), lock)
@@ -150,7 +151,7 @@ class RunFolder:
 
     def image_path(self, index: int, condition_id: str) -> Path:
         """Return where the image of one condition belongs; sorted names are the order of the conditions."""
-        return self.path / "images" / f"{index:04d}-{file_stem(condition_id)}.png"
+        return self._place(_SAMPLES, index, condition_id)
 
     def add_sample(
         self, index: int, condition_id: str, seed: int, image: Image, failure: Failure | None = None, copy: int = 0
@@ -159,9 +160,18 @@ class RunFolder:
 
         A `copy` from 1 on is another image of the condition, kept apart: only diversity is measured on it.
         """
-        path = self.image_path(index, condition_id)
-        if copy:
-            path = self.path / "copies" / f"{path.stem}-{copy}.png"
+        return self._add(_COPIES if copy else _SAMPLES, index, condition_id, seed, image, failure, copy)
+
+    def add_training_sample(
+        self, index: int, condition_id: str, seed: int, image: Image, failure: Failure | None = None
+    ) -> Sample:
+        """Write the image of one training condition, kept apart: segmenters are trained on it, nothing is scored."""
+        return self._add(_TRAINING, index, condition_id, seed, image, failure, 0)
+
+    def _add(
+        self, name: str, index: int, condition_id: str, seed: int, image: Image, failure: Failure | None, copy: int
+    ) -> Sample:
+        path = self._place(name, index, condition_id, copy)
         path.parent.mkdir(exist_ok=True)
         sample = Sample(
             index=index,
@@ -172,10 +182,14 @@ class RunFolder:
             sha256=write_png(path, image),
             failure=failure,
         )
-        with (self.path / (_COPIES if copy else _SAMPLES)).open("a", encoding="utf-8") as lines:
+        with (self.path / name).open("a", encoding="utf-8") as lines:
             lines.write(sample.model_dump_json(by_alias=True) + "\n")
             lines.flush()
         return sample
+
+    def _place(self, name: str, index: int, condition_id: str, copy: int = 0) -> Path:
+        suffix = f"-{copy}" if copy else ""
+        return self.path / _FOLDERS[name] / f"{index:04d}-{file_stem(condition_id)}{suffix}.png"
 
     def samples(self) -> list[Sample]:
         """Return the samples whose image file exists, in the order of their conditions.
@@ -188,6 +202,10 @@ class RunFolder:
     def copies(self) -> list[Sample]:
         """Return the further images of conditions, as `samples`, in the order of conditions and copies."""
         return self._read_samples(_COPIES)
+
+    def training_samples(self) -> list[Sample]:
+        """Return the images of training conditions, as `samples`."""
+        return self._read_samples(_TRAINING)
 
     def _read_samples(self, name: str) -> list[Sample]:
         lines = self.path / name

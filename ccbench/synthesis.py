@@ -1,4 +1,7 @@
-"""Samples one synthetic image for every test condition of a run; an interrupted run ends as an uninterrupted one."""
+"""Samples a run's images: of every test condition, copies of some, and of every training mask.
+
+An interrupted sampling ends as an uninterrupted one.
+"""
 
 import time
 from collections.abc import Sequence
@@ -75,7 +78,7 @@ def add_copies(
     split = open_split(run.config.protocol, "test", data_root, run.config.limit)
     done = {(sample.index, sample.copy_index) for sample in run.copies()}
     wanted = [(index, copy) for index in range(min(COPIED, len(split.pairs))) for copy in range(1, copies)]
-    chunks = [wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size)]
+    chunks = [[wanted[number] for number in part] for part in _chunks(len(wanted), batch_size)]
     missing = [chunk for chunk in chunks if not done.issuperset(chunk)]
     lacking = len(set(wanted) - done)
     if missing:
@@ -83,6 +86,42 @@ def add_copies(
         with progress.step("sampling copies", lacking) as step:
             for chunk in missing:
                 _sample_chunk(run, generator, split.pairs, chunk, done, step)
+    return lacking
+
+
+def add_training_images(
+    run: RunFolder,
+    data_root: Path | None,
+    *,
+    device: str = "cpu",
+    batch_size: int = 16,
+    backbone: BackboneSource = BackboneSource(),
+    progress: Progress = SilentProgress(),
+) -> int:
+    """Write one image for each training condition of a trained run, and return how many were missing.
+
+    Segmenters are trained on them; nothing of them is scored.
+
+    Raises:
+        UsageError: the run is not trained, or samples nothing that was not given, or as `synthesize`.
+        DataError: the training data has changed. VerificationError: other weights than trained.
+    """
+    training, config = run.record.training, run.config
+    if training is None:
+        raise UsageError(f"{run.path}: this run is not trained; finish it first (ccbench run)")
+    split = open_split(config.protocol, "train", data_root, config.limit)
+    if describe_split(split) != training.pairs:
+        raise DataError(f"{run.path}: the training data has changed since this run was trained; restore it")
+    done = {(sample.index, 0) for sample in run.training_samples()}
+    chunks = [[(index, 0) for index in part] for part in _chunks(len(split.pairs), batch_size)]
+    missing = [chunk for chunk in chunks if not done.issuperset(chunk)]
+    lacking = len(split.pairs) - len(done)
+    if missing:
+        test = open_split(config.protocol, "test", data_root, config.limit)
+        generator = _load(run, test, data_root, device, batch_size, backbone)
+        with progress.step(f"sampling training masks, {run.record.run_id}", lacking) as step:
+            for chunk in missing:
+                _sample_chunk(run, generator, split.pairs, chunk, done, step, training=True)
     return lacking
 
 
@@ -124,8 +163,7 @@ def _sample_missing(
         raise DataError(f"{run.path}: the test data has changed since this run began; restore it or start a new run")
     run.update(status="started", error=None, finished=None, conditions=conditions)
     done = {(sample.index, sample.copy_index) for sample in run.samples()}
-    wanted = [(index, 0) for index in range(conditions.n)]
-    chunks = [wanted[start : start + batch_size] for start in range(0, conditions.n, batch_size)]
+    chunks = [[(index, 0) for index in part] for part in _chunks(conditions.n, batch_size)]
     generator = _load(run, split, data_root, device, batch_size, backbone)
     with progress.step("sampling", conditions.n) as step:
         step.advance(len(done))
@@ -165,6 +203,10 @@ def _load(
     return method.load(context)
 
 
+def _chunks(count: int, size: int) -> list[range]:
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+
 def _sample_chunk(
     run: RunFolder,
     generator: Generator,
@@ -172,6 +214,7 @@ def _sample_chunk(
     chunk: Sequence[tuple[int, int]],
     done: set[tuple[int, int]],
     step: ProgressStep,
+    training: bool = False,
 ) -> float:
     """Generate (condition, copy) of a chunk, write those not `done`, and return the seconds that generating took."""
     conditions = [pairs[index].condition for index, _ in chunk]
@@ -182,7 +225,10 @@ def _sample_chunk(
     check_images(images, len(chunk), run.config.protocol.image_size, run.config.method)
     for (index, copy), condition, seed, image in zip(chunk, conditions, seeds, images, strict=True):
         if (index, copy) not in done:
-            run.add_sample(index, condition.id, seed, image, find_failure(image), copy)
+            if training:
+                run.add_training_sample(index, condition.id, seed, image, find_failure(image))
+            else:
+                run.add_sample(index, condition.id, seed, image, find_failure(image), copy)
             step.advance()
     return seconds
 

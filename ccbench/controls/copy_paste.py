@@ -51,8 +51,9 @@ class _Paster:
     def __init__(self, train: PairSequence) -> None:
         self._train = train
         # One pass: a pair is read from disk, and its caption measured, whenever it is accessed.
-        read = [(pair.condition.mask, _border(pair.image)) for pair in train]
-        self._masks, self._borders = (np.stack(part) for part in zip(*read, strict=True))  # (N, H, W) each
+        read = [(pair.condition.id, pair.condition.mask, _border(pair.image)) for pair in train]
+        self._ids = [one for one, _, _ in read]
+        self._masks, self._borders = (np.stack(part) for part in list(zip(*read, strict=True))[1:])  # (N, H, W) each
         self._donors = np.flatnonzero(self._masks.any(axis=(1, 2)))
         polyps = [_pieces(self._masks[donor])[0] for donor in self._donors]
         self._shapes = np.stack([_shape(polyp) for polyp in polyps])  # (D, 32, 32)
@@ -60,21 +61,24 @@ class _Paster:
 
     def draw(self, condition: Condition, seed: int) -> Image:
         rng = np.random.default_rng(seed)
-        ground = self._train[self._choose_background(condition.mask, rng)]
+        own = self._ids.index(condition.id) if condition.id in self._ids else None  # itself no answer
+        ground = self._train[self._choose_background(condition.mask, own, rng)]
         image = remove_region(ground.image, ground.condition.mask)
         for piece in _pieces(condition.mask):
-            donor = self._train[self._choose_donor(piece, rng)]
+            donor = self._train[self._choose_donor(piece, own, rng)]
             image = paste(donor.image, _pieces(donor.condition.mask)[0], image, piece)
         return image
 
-    def _choose_donor(self, mask: Mask, rng: np.random.Generator) -> int:
+    def _choose_donor(self, mask: Mask, own: int | None, rng: np.random.Generator) -> int:
         ratios = self._sizes / _box(mask)[1]
         alike = mask_iou(self._shapes, _shape(mask)) * np.minimum(ratios, 1 / ratios).prod(axis=1)
+        alike[self._donors == own] = -1
         return int(rng.choice(self._donors[np.argsort(-alike, kind="stable")[:DONORS]]))
 
-    def _choose_background(self, mask: Mask, rng: np.random.Generator) -> int:
+    def _choose_background(self, mask: Mask, own: int | None, rng: np.random.Generator) -> int:
         in_the_way = np.count_nonzero(np.where(mask, self._borders, self._masks), axis=(1, 2))
         order = np.argsort(in_the_way, kind="stable")
+        order = order[order != own]
         return int(rng.choice(order[: -(-len(order) // 2)]))
 
 
