@@ -26,11 +26,12 @@ from ccbench.board_store import (
 )
 from ccbench.config import OutsideConfig, RunConfig, resolve_config
 from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.folders import write_atomic
 from ccbench.gallery import shrink_picture
 from ccbench.plugin import OfMethodConfig
 from ccbench.protocols import find_protocol
 from ccbench.registry import find_method
-from ccbench.store import RunFolder, write_atomic
+from ccbench.store import RunFolder
 
 
 def add_run(run: Path, boards: Path) -> Path:

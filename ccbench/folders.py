@@ -1,12 +1,15 @@
-"""New folders, written whole or not at all."""
+"""Files and folders that are written whole or not at all, and a folder that one command holds."""
 
+import fcntl
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
-from ccbench.errors import UsageError
+from ccbench.errors import DataError, UsageError
 
 
 def check_new_folder(output: Path) -> None:
@@ -29,3 +32,55 @@ def whole_folder(output: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file through a temporary one in the same folder, so that a reader never sees half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UsageError(f"{path}: cannot be written ({error.strerror}); choose another output folder") from error
+
+
+def lock_folder(path: Path) -> IO[str]:
+    """Make a folder and hold it until the returned file is closed; the system lets go of a process that was killed.
+
+    Raises:
+        UsageError: it cannot be written, or another command holds it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / ".lock").open("w")
+    except OSError as error:
+        raise UsageError(f"--output {path}: cannot be written ({error.strerror}); choose another folder") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        raise UsageError(
+            f"--output {path}: another command is working in this folder; wait for it or choose another folder"
+        ) from error
+    return lock
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a file.
+
+    Raises:
+        DataError: it cannot be read, or holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error}); restore the file or start a new run") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: found a {type(content).__name__}, wanted a JSON object; start a new run")
+    return content
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON object, as `write_atomic`."""
+    write_atomic(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())

@@ -1,9 +1,6 @@
 """The run folder: its record, samples, images and scores. The only file that knows the names inside it."""
 
-import fcntl
 import hashlib
-import json
-import os
 import shutil
 import time
 from collections import Counter
@@ -18,6 +15,7 @@ from pydantic import ValidationError
 
 from ccbench.config import RunConfig, restore_config
 from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.folders import lock_folder, read_json, write_atomic, write_json
 from ccbench.images import file_stem, sha256_file, write_png
 from ccbench.provenance import now, process_rank
 from ccbench.records import ConditionsRecord, Failure, RunRecord, Sample
@@ -27,7 +25,7 @@ from ccbench.types import Image
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["ConditionsRecord", "RunFolder", "RunRecord", "Sample", "write_atomic"]
+__all__ = ["ConditionsRecord", "RunFolder", "RunRecord", "Sample"]
 
 _SAMPLES, _COPIES, _TRAINING = "samples.jsonl", "copies.jsonl", "training-samples.jsonl"
 _FOLDERS = {_SAMPLES: "images", _COPIES: "copies", _TRAINING: "training-images"}
@@ -74,7 +72,7 @@ class RunFolder:
             if config is None:
                 raise UsageError(f"{path}: found no run there (no run.json); give the folder of a run")
             _check_free(path)
-        lock = _lock_folder(path)
+        lock = lock_folder(path)
         try:
             if config is None or (path / "run.json").exists():
                 run = cls(path, _read_record(path), lock)
@@ -133,7 +131,7 @@ class RunFolder:
         fields = {name: getattr(self._record, name) for name in RunRecord.model_fields}
         record = RunRecord.model_validate({**fields, **changes})
         if not self.following:
-            _write_json(self.path / "run.json", record.model_dump(mode="json"))
+            write_json(self.path / "run.json", record.model_dump(mode="json"))
         self._record = record
 
     def fail(self, error: BaseException) -> None:
@@ -266,7 +264,7 @@ class RunFolder:
         path = self.path / "scores" / "scorecard.json"
         if not path.is_file():
             return None
-        stored = _read_json(path)
+        stored = read_json(path)
         scores = stored.get("scorecard")
         if stored.get("samples_sha256") != self._samples_sha256() or not isinstance(scores, dict):
             return None
@@ -296,7 +294,7 @@ class RunFolder:
             "samples_sha256": self._samples_sha256(),
             "scorecard": scorecard.to_json(),
         }
-        _write_json(folder / "scorecard.json", stored)
+        write_json(folder / "scorecard.json", stored)
 
     def checkpoint_sha256(self) -> str | None:
         """Return sha256 hex over name and content of the checkpoint's safetensors files; None when it has none."""
@@ -326,17 +324,6 @@ class RunFolder:
     def _samples_sha256(self) -> str:
         every = [*self.samples(), *self.copies()]
         return hashlib.sha256("".join(sample.sha256 for sample in every).encode()).hexdigest()
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file through a temporary one in the same folder, so that a reader never sees half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UsageError(f"{path}: cannot be written ({error.strerror}); choose another output folder") from error
 
 
 def _new_record(config: RunConfig) -> RunRecord:
@@ -370,22 +357,6 @@ def _check_free(path: Path) -> None:
         raise UsageError(f"--output {path}: holds {others[0]!r} and no run; choose a new or empty folder")
 
 
-def _lock_folder(path: Path) -> IO[str]:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = (path / ".lock").open("w")
-    except OSError as error:
-        raise UsageError(f"--output {path}: cannot be written ({error.strerror}); choose another folder") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        lock.close()
-        raise UsageError(
-            f"--output {path}: another command is working in this folder; wait for it or choose another folder"
-        ) from error
-    return lock
-
-
 def _difference(record: RunRecord, config: RunConfig) -> str:
     """Say which settings differ, for the message that refuses the folder."""
     held, wanted = dict(_leaves(record.config)), dict(_leaves(config.model_dump(mode="json", exclude={"overrides"})))
@@ -409,22 +380,8 @@ def _drop_torn_line(path: Path) -> None:
 
 def _read_record(path: Path) -> RunRecord:
     try:
-        return RunRecord.model_validate(_read_json(path / "run.json"))
+        return RunRecord.model_validate(read_json(path / "run.json"))
     except ValidationError as error:
         problem = error.errors()[0]
         place = ".".join(map(str, problem["loc"]))
         raise DataError(f"{path / 'run.json'}: {place}: {problem['msg']}; start a new run in another folder") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read as JSON ({error}); restore the file or start a new run") from error
-    if not isinstance(content, dict):
-        raise DataError(f"{path}: found a {type(content).__name__}, wanted a JSON object; start a new run")
-    return content
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    write_atomic(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())

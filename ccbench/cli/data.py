@@ -33,10 +33,10 @@ def phantom(
 ) -> None:
     """Render colonoscopy phantoms: images/, masks/, captions.jsonl and contact_sheet.png."""
     from ccbench.data.phantom import render_phantom
+    from ccbench.folders import write_atomic
     from ccbench.gallery import SheetCell, draw_contact_sheet, draw_mask
     from ccbench.images import write_png
     from ccbench.seeding import derive_seed
-    from ccbench.store import write_atomic
 
     out = Output(as_json, quiet)
     for folder in ("images", "masks"):

@@ -112,8 +112,8 @@ def _open_folders(named: Sequence[str]) -> "list[AuditSet]":
 def _write_report(found: "Audit", sets: "Sequence[AuditSet]", folder: Path) -> list[Path]:
     """Write `audit.json`, and `pairs.png` if there is a pair; return what was written."""
     from ccbench.audit_tables import pair_caption
+    from ccbench.folders import write_atomic
     from ccbench.gallery import PairCell, draw_pairs
-    from ccbench.store import write_atomic
 
     folder.mkdir(parents=True, exist_ok=True)
     record, picture = folder / "audit.json", folder / "pairs.png"

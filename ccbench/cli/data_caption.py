@@ -69,7 +69,7 @@ def _write_captions(
     """
     from ccbench.data.captioners import NoCaption
     from ccbench.data.captioners.folder import Line, caption_pairs, read_lines_of
-    from ccbench.store import write_atomic
+    from ccbench.folders import write_atomic
 
     output.parent.mkdir(parents=True, exist_ok=True)
     done = read_lines_of(captioner, output)

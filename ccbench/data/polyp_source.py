@@ -33,7 +33,9 @@ The published split of Kvasir-SEG has one frame stored twice, or two frames of o
 """
 
 
-def open_polyps(data_root: Path, split: str, image_size: int, limit: int | None = None) -> DataSplit:
+def open_polyps(
+    data_root: Path, split: str, image_size: int | None, limit: int | None = None, captioned: bool = True
+) -> DataSplit:
     """Open a split of both data sets in one order by hash, so that any first N pairs hold some of each.
 
     1326 train, 116 validation, 162 test pairs, captioned by `MeasuredCaptioner`. The splits are those of the package's
@@ -42,8 +44,9 @@ def open_polyps(data_root: Path, split: str, image_size: int, limit: int | None 
     Args:
         data_root: holds `Kvasir-SEG/` and `CVC-ClinicDB/` in any of their layouts.
         split: `train`, `validation` or `test`.
-        image_size: side in pixels to which image (bicubic) and mask (nearest) are squashed.
+        image_size: side in pixels to which image (bicubic) and mask (nearest) are squashed; None = as they are.
         limit: keep the first `limit` pairs; None = all.
+        captioned: whether pairs have their prompts, which take longer than reading them.
 
     Raises:
         DataError: a folder or file is missing, or files do not fit together.
@@ -54,7 +57,7 @@ def open_polyps(data_root: Path, split: str, image_size: int, limit: int | None 
     captioner = MeasuredCaptioner()
 
     def load(item: tuple[PairFiles, str]) -> RealPair:
-        return _read_pair(item[0], image_size, captioner, item[1])
+        return read_pair(item[0], image_size, captioner if captioned else None, item[1])
 
     def lines() -> Iterator[str]:
         return (f"{pair.manifest_line()}\t{captioner.id}" for pair, _ in files)
@@ -75,17 +78,22 @@ def _list_sets(data_root: Path, split: str) -> Iterator[tuple[list[PairFiles], s
         yield select_split(data_set.list_pairs(root), data_set.name, split, root), data_set.name
 
 
-def _read_pair(files: PairFiles, size: int, captioner: Captioner, source: str) -> RealPair:
-    """Decode one pair and squash it to size x size; the caption is of the squashed image."""
+def read_pair(files: PairFiles, size: int | None, captioner: Captioner | None, source: str) -> RealPair:
+    """Decode one pair and squash it to size x size, unless that is None; the caption is of the squashed image.
+
+    Raises:
+        DataError: a file cannot be read, or mask and image differ in size.
+    """
     image, mask = read_image(files.image), read_mask(files.mask)
     if image.shape[:2] != mask.shape:
         raise DataError(
             f"{files.mask}: the mask is {_size(mask.shape)} pixels, its image {files.image.name} {_size(image.shape)}; "
             "they must have one size, replace the wrong file"
         )
-    small, region = resize_image(image, size), resize_mask(mask, size)
-    caption = captioner.caption(small, region, files.id).text
-    return RealPair(small, Condition(files.id, region, caption, cluster=files.cluster), source)
+    if size is not None:
+        image, mask = resize_image(image, size), resize_mask(mask, size)
+    caption = captioner.caption(image, mask, files.id).text if captioner is not None else ""
+    return RealPair(image, Condition(files.id, mask, caption, cluster=files.cluster), source)
 
 
 def _size(shape: tuple[int, ...]) -> str:

@@ -23,9 +23,9 @@ from ccbench.errors import CcbenchError
 from ccbench.features.base import exact_arithmetic, kept_random_state
 from ccbench.features.lite0 import load_lite0
 from ccbench.features.weights import LITE0_SHA256
+from ccbench.folders import write_atomic
 from ccbench.metrics.segmentation import compare_masks
 from ccbench.seeding import derive_seed
-from ccbench.store import write_atomic
 from ccbench.types import Image, Mask, PairSequence, Progress, SilentProgress
 
 _STAGES = (1, 2, 4, 6)  # of EfficientNet-Lite0, strides 4, 8, 16, 32

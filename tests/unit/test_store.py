@@ -13,10 +13,11 @@ from pydantic import ValidationError
 
 from ccbench.config import RunConfig, resolve_config
 from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.folders import write_atomic
 from ccbench.protocols import Protocol
 from ccbench.records import ConditionsRecord
 from ccbench.scorecard import Scorecard, per_sample_table
-from ccbench.store import RunFolder, write_atomic
+from ccbench.store import RunFolder
 from ccbench.types import Image, Score
 from fake_methods import METHOD
 

@@ -1,0 +1,83 @@
+"""The rows of a segmentation table: what a segmenter is trained on, and which row it is compared with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from ccbench.errors import UsageError
+
+BudgetName = Literal["epochs", "steps"]
+BUDGETS: tuple[BudgetName, ...] = ("epochs", "steps")
+KINDS = ("real", "real-x2", "classic", "classic-x2", "mixed", "synthetic", "synthetic-x2")
+"""Of a row. `mixed` = real + synthetic, one image for each training mask; `x2` = twice as many passes."""
+
+_OF_BUDGET: dict[BudgetName, tuple[str, ...]] = {
+    "epochs": ("real", "classic", "mixed", "synthetic"),
+    "steps": ("real-x2", "classic-x2", "mixed", "synthetic-x2"),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a segmenter is trained on.
+
+    Attributes:
+        kind: one of `KINDS`. source: name of the method whose images are used; empty where there are none.
+    """
+
+    kind: str
+    source: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its name in tables and folders, such as `real`, `real+controlnet` or `controlnet-x2`."""
+        if self.kind == "mixed":
+            return f"real+{self.source}"
+        return self.kind.replace("synthetic", self.source) if self.source else self.kind
+
+    @property
+    def real(self) -> bool:
+        """Whether the real training images are in it."""
+        return not self.kind.startswith("synthetic")
+
+    @property
+    def augment(self) -> bool:
+        """Whether images are varied by the classic augmentation."""
+        return self.kind.startswith("classic")
+
+    @property
+    def repeat(self) -> int:
+        """How many times as many passes as the published training makes over the same images."""
+        return 2 if self.kind.endswith("-x2") else 1
+
+    @property
+    def budgets(self) -> tuple[BudgetName, ...]:
+        """The budgets that it belongs to: as many passes as `real`, or as many optimiser steps as `real-x2`.
+
+        Real and synthetic images together are twice as many: their row belongs to both.
+        """
+        return tuple(budget for budget in BUDGETS if self.kind in _OF_BUDGET[budget])
+
+
+BASELINES: dict[BudgetName, Row] = {"epochs": Row("real"), "steps": Row("real-x2")}
+"""What the rows of a budget are compared with."""
+
+
+def list_rows(sources: Sequence[str], budgets: Sequence[BudgetName], kinds: Sequence[str] | None = None) -> list[Row]:
+    """Return the rows of a table in their order: baselines, augmentation, and then source by source.
+
+    Args:
+        kinds: only these, and the baselines they are compared with; None = all of the budgets.
+
+    Raises:
+        UsageError: an unknown kind, or one that needs a source where there is none.
+    """
+    if unknown := [kind for kind in kinds or () if kind not in KINDS]:
+        raise UsageError(f"--rows {unknown[0]}: wanted some of {', '.join(KINDS)}")
+    wanted = set(kinds if kinds is not None else KINDS) & {kind for one in budgets for kind in _OF_BUDGET[one]}
+    if kinds is not None and not sources and not wanted & {"real", "real-x2", "classic", "classic-x2"}:
+        raise UsageError(f"--rows {','.join(kinds)}: these need images of a method; name complete runs with --runs")
+    plain = [Row(kind) for kind in KINDS[:4] if kind in wanted]
+    rows = [*plain, *(Row(kind, source) for source in sources for kind in KINDS[4:] if kind in wanted)]
+    needed = [BASELINES[budget] for budget in budgets if any(budget in row.budgets for row in rows)]
+    return [*(row for row in needed if row not in rows), *rows]

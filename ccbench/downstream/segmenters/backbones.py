@@ -1,0 +1,100 @@
+"""Backbones for mmsegmentation: timm's feature pyramids, and the one whose ImageNet weights come with a pip package."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ccbench.errors import DataError, MissingError
+from ccbench.features.lite0 import load_lite0
+
+
+@MODELS.register_module()
+class TimmPyramid(BaseModule):  # type: ignore[misc]  # mmengine is untyped
+    """Levels of a network of timm, finest first.
+
+    Args:
+        model: timm's name. levels: numbers of its levels. options: further arguments of `timm.create_model`.
+        weights: "hub" = ImageNet weights from timm's hub, fetched unless they are in its cache; a file; or "random".
+
+    Raises:
+        MissingError: no such file, or the hub cannot be reached and its cache does not hold them.
+        DataError: the file is none of this network.
+    """
+
+    def __init__(self, model: str, levels: Sequence[int], weights: str, **options: Any) -> None:
+        super().__init__()
+        self._is_init = True  # or mmengine would draw the weights anew
+        given = {} if weights in ("hub", "random") else {"file": weights}
+        if given and not Path(weights).is_file():
+            raise MissingError(f"{weights}: no such file; wanted ImageNet weights of timm's {model}")
+        try:
+            self.network: Any = timm.create_model(
+                model,
+                pretrained=weights != "random",
+                features_only=True,
+                out_indices=tuple(levels),
+                pretrained_cfg_overlay=given or None,
+                **options,
+            )
+        except (RuntimeError, KeyError) as error:
+            if not given:
+                raise _not_fetched(model, error) from error
+            reason = " ".join(str(error).split())[:120]
+            raise DataError(f"{weights}: no weights of timm's {model} ({reason}); give another file") from error
+        except Exception as error:  # whatever a hub that is not reached raises
+            raise _not_fetched(model, error) from error
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the levels of images (B, 3, H, W)."""
+        levels: list[Tensor] = self.network(x)
+        return levels
+
+
+def _not_fetched(model: str, error: Exception) -> MissingError:
+    return MissingError(
+        f"segmenter: ImageNet weights of timm's {model} are not on this machine and cannot be fetched "
+        f"({type(error).__name__}); give a file with --weights"
+    )
+
+
+@MODELS.register_module()
+class Lite0Pyramid(BaseModule):  # type: ignore[misc]
+    """EfficientNet-Lite0 with ImageNet weights: levels of 24, 40, 112 and 320 channels at strides 4, 8, 16 and 32.
+
+    Batch norm keeps ImageNet's statistics: batches of a small budget are too few for others.
+
+    Args:
+        levels: which of the four. frozen: stages, from the first, that keep their weights: they cost the most and
+            change the least.
+    """
+
+    def __init__(self, levels: Sequence[int] = (0, 1, 2, 3), frozen: int = 2) -> None:
+        super().__init__()
+        self._is_init = True
+        self.network: Any = load_lite0()
+        self.network.blocks[frozen:].requires_grad_(True)
+        self._levels, self._frozen = [(1, 2, 4, 6)[level] for level in levels], frozen
+
+    def train(self, mode: bool = True) -> "Lite0Pyramid":
+        """Set the mode of everything but batch norm, which stays in evaluation."""
+        super().train(mode)
+        self.network.eval()
+        return self
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Return the levels of images (B, 3, H, W) in -1..1."""
+        learning, found = torch.is_grad_enabled(), []
+        with torch.set_grad_enabled(False):
+            x = self.network.bn1(self.network.conv_stem(x.contiguous(memory_format=torch.channels_last)))
+        for number, stage in enumerate(self.network.blocks):
+            with torch.set_grad_enabled(learning and number >= self._frozen):
+                x = stage(x)
+            if number in self._levels:
+                found.append(x)
+        return found

@@ -1,0 +1,102 @@
+"""Model configurations of mmsegmentation: of PraNet and Polyp-PVT, and of any file, made to tell polyps from mucosa."""
+
+from pathlib import Path
+from typing import Any
+
+import ccbench.downstream.segmenters.backbones
+import ccbench.downstream.segmenters.polyp_pvt
+import ccbench.downstream.segmenters.pranet  # noqa: F401  imported to register their classes
+from ccbench.downstream.segmenters import MMSEG, SegmenterSettings
+from ccbench.errors import UsageError
+
+_LITE0 = "lite0"
+_LITE0_CHANNELS = (24, 40, 112, 320)
+_IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # mean and deviation of its channels, grey levels
+_CENTRED = ((127.5,) * 3, (127.5,) * 3)  # as EfficientNet-Lite0's weights were trained
+
+
+def pranet(name: str, settings: SegmenterSettings) -> dict[str, Any]:
+    """Return PraNet: on Res2Net-50 v1b, timm's `res2net50d`, or on EfficientNet-Lite0 with narrower attentions."""
+    if settings.backbone == _LITE0:
+        return _small("PraNet", settings, (1, 2, 3)) | {"attention": (64, 32)}
+    return _model("PraNet", settings, _timm(settings, (2, 3, 4)))
+
+
+def polyp_pvt(name: str, settings: SegmenterSettings) -> dict[str, Any]:
+    """Return Polyp-PVT: on PVTv2-B2 with stochastic depth 0.1, or on EfficientNet-Lite0."""
+    if settings.backbone == _LITE0:
+        return _small("PolypPVT", settings, (0, 1, 2, 3))
+    return _model("PolypPVT", settings, _timm(settings, (0, 1, 2, 3)) | {"drop_path_rate": 0.1})
+
+
+def _timm(settings: SegmenterSettings, levels: tuple[int, ...]) -> dict[str, Any]:
+    return {"type": "TimmPyramid", "model": settings.backbone, "levels": levels, "weights": settings.weights}
+
+
+def _small(kind: str, settings: SegmenterSettings, levels: tuple[int, ...]) -> dict[str, Any]:
+    channels = tuple(_LITE0_CHANNELS[level] for level in levels)
+    return _model(kind, settings, {"type": "Lite0Pyramid", "levels": levels}, _CENTRED) | {"channels": channels}
+
+
+def _model(kind: str, settings: SegmenterSettings, backbone: dict[str, Any], norm: Any = _IMAGENET) -> dict[str, Any]:
+    mean, deviation = map(list, norm)
+    return {
+        "type": kind,
+        "backbone": backbone,
+        "loss": {"type": "StructureLoss", "bce": settings.bce, "window": settings.window},
+        "data_preprocessor": {"type": "mmseg.SegDataPreProcessor", "mean": mean, "std": deviation, "size_divisor": 1},
+    }
+
+
+def from_file(name: str, settings: SegmenterSettings) -> dict[str, Any]:
+    """Return the model of a configuration file with two classes, plain batch norm and whole images.
+
+    Raises:
+        UsageError: the file is no configuration, or holds no model.
+    """
+    config = read_config(name)
+    model: dict[str, Any] = config["model"].to_dict()
+    before = model.get("data_preprocessor") or {}
+    mean, deviation = before.get("mean", _IMAGENET[0]), before.get("std", _IMAGENET[1])
+    model["data_preprocessor"] = _model("", settings, {}, (mean, deviation))["data_preprocessor"]
+    model["test_cfg"] = {"mode": "whole"}
+    _adapt(model, settings)
+    return model
+
+
+def read_config(name: str) -> Any:
+    """Return the configuration that `mmseg:PATH` names, with its model.
+
+    Raises:
+        UsageError: the file is no configuration, or holds no model.
+    """
+    from mmengine.config import Config
+
+    path = Path(name.removeprefix(MMSEG))
+    try:
+        config = Config.fromfile(path)
+    except Exception as error:  # a file of Python: it may raise whatever it likes
+        raise UsageError(f"--segmenter {name}: cannot be read ({' '.join(str(error).split())[:120]})") from error
+    if "model" not in config:
+        raise UsageError(f"--segmenter {name}: holds no `model`; give a model configuration of mmsegmentation")
+    return config
+
+
+def _adapt(part: Any, settings: SegmenterSettings) -> None:
+    """Change a part of a model's configuration in place, and the parts in it."""
+    if isinstance(part, list | tuple):
+        for one in part:
+            _adapt(one, settings)
+    if not isinstance(part, dict):
+        return
+    if "num_classes" in part:
+        part.update(num_classes=2, out_channels=None)
+    if part.get("type") == "SyncBN":
+        part["type"] = "BN"
+    if str(part.get("type", "")).endswith("Loss"):
+        part.pop("class_weight", None)  # of another number of classes
+    start = part.get("init_cfg")
+    if isinstance(start, dict) and start.get("type") == "Pretrained" and settings.weights != "hub":
+        part["init_cfg"] = None if settings.weights == "random" else {**start, "checkpoint": settings.weights}
+    for one in part.values():
+        _adapt(one, settings)

@@ -1,0 +1,241 @@
+"""Trains a segmenter with mmengine's Runner: checkpoints, resume, mixed precision and several processes are its own."""
+
+import os
+import random
+import shutil
+import uuid
+import warnings
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from safetensors.torch import save
+
+from ccbench.assets import load_safetensors
+from ccbench.downstream.predicting import dice_of_images
+from ccbench.downstream.segmenters import MMSEG, Segmenter, SegmenterSettings
+from ccbench.features.base import kept_random_state
+from ccbench.folders import write_atomic
+from ccbench.seeding import derive_seed
+from ccbench.types import Image, Mask, Progress, ProgressStep, SilentProgress
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # of compiled operations that no segmenter here needs
+    from mmengine.hooks import Hook
+    from mmengine.model import BaseModel
+    from mmengine.registry import DefaultScope
+    from mmengine.runner import Runner
+    from mmseg.registry import MODELS
+
+    from ccbench.downstream.loading import Labelled, LabelledSet
+    from ccbench.downstream.segmenters.configs import read_config
+
+Select = Literal["validation", "last", "test"]
+_STATE = "epoch_*.pth"
+_BEST = "best.safetensors"
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a training is and which of its checkpoints is taken.
+
+    Attributes:
+        passes: over the images it is given.
+        select: "validation" and "test" take the pass of the highest mean Dice there, the first of equal ones.
+    """
+
+    passes: int
+    select: Select = "validation"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training was: optimiser steps, mean Dice after each pass, and the pass that was taken, from 1."""
+
+    steps: int
+    dice: tuple[float, ...]
+    taken: int
+
+
+def build_network(segmenter: Segmenter, settings: SegmenterSettings, seed: int) -> Any:
+    """Return the segmenter's network with its backbone's weights; what is drawn follows `seed`.
+
+    Raises:
+        MissingError: weights that are not on this machine. DataError: they are of another network.
+    """
+    config = segmenter.model_config(settings)
+    with kept_states(derive_seed("segmenter", seed)), _scope():
+        network: Any = MODELS.build(config)
+        if segmenter.name.startswith(MMSEG):
+            network.init_weights()  # those that its file names
+    return network
+
+
+def train_segmenter(
+    segmenter: Segmenter,
+    settings: SegmenterSettings,
+    train: Labelled,
+    selecting: Sequence[tuple[Image, Mask]],
+    budget: Budget,
+    seed: int,
+    folder: Path,
+    *,
+    augment: bool = False,
+    device: str = "cpu",
+    progress: Progress = SilentProgress(),
+    title: str = "training a segmenter",
+) -> tuple[Any, Trained]:
+    """Train a segmenter in `folder`, or go on where a training there was cut off, and return it.
+
+    A pass is repeated whole when it was cut off, and draws what it drew before: the result is that of an
+    uninterrupted training, byte for byte on one machine.
+
+    Args:
+        selecting: images and masks on which passes are compared; unused where the last one is taken.
+    """
+    network = build_network(segmenter, settings, seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    dataset = LabelledSet(train, seed, augment)
+    steps = budget.passes * -(-len(dataset) // settings.batch_size) * len(settings.ratios)
+    states = kept_states(derive_seed("segmenter", seed))
+    with states, _scope(), progress.step(title, steps) as step, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        keeper = _Keeper(folder, selecting if budget.select != "last" else (), settings.size, seed, step)
+        runner = Runner(
+            model=network.to(device),
+            work_dir=str(folder),
+            train_dataloader={
+                "dataset": dataset,
+                "sampler": {"type": "DefaultSampler", "shuffle": True, "seed": derive_seed("order", seed) % 2**31},
+                "batch_sampler": {"type": "mmengine.ScaledBatches", "sides": settings.sides()},
+                "batch_size": settings.batch_size,
+                "num_workers": 0,
+                "collate_fn": {"type": "pseudo_collate"},
+            },
+            train_cfg={"by_epoch": True, "max_epochs": budget.passes},
+            optim_wrapper=_optimizer(segmenter, settings),
+            param_scheduler=_schedule(settings, steps),
+            default_hooks={
+                "logger": None,
+                "timer": None,
+                "checkpoint": {"type": "CheckpointHook", "interval": 1, "max_keep_ckpts": 2},
+            },
+            custom_hooks=[keeper],
+            env_cfg={"dist_cfg": {"backend": "nccl" if device.startswith("cuda") else "gloo"}},
+            launcher="pytorch" if "LOCAL_RANK" in os.environ else "none",
+            log_level="ERROR",
+            default_scope="mmseg",
+            experiment_name=uuid.uuid4().hex,
+            randomness={"seed": derive_seed("segmenter", seed) % 2**31},
+            load_from=_last_state(folder),
+            resume=True,
+        )
+        keeper.resume(runner)
+        runner.train()
+    best = load_safetensors(folder / _BEST)
+    network.load_state_dict(best)
+    return network.eval(), Trained(steps, tuple(keeper.dice), keeper.taken)
+
+
+def forget_states(folder: Path) -> None:
+    """Remove what only the resumption of a training needs, once its result is kept elsewhere."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _optimizer(segmenter: Segmenter, settings: SegmenterSettings) -> dict[str, Any]:
+    wrapper = {"type": "OptimWrapper"} if settings.precision == "fp32" else _mixed(settings)
+    clip = {"type": "value", "clip_value": settings.clip}
+    if settings.optimizer == "config":
+        own = read_config(segmenter.name).get("optim_wrapper") or {"optimizer": {"type": "AdamW", "lr": 1e-4}}
+        return {**own, **wrapper, "clip_grad": own.get("clip_grad") or clip}
+    kind = {"adam": "Adam", "adamw": "AdamW"}[settings.optimizer]
+    optimizer = {"type": kind, "lr": settings.learning_rate, "weight_decay": settings.weight_decay}
+    return {**wrapper, "optimizer": optimizer, "clip_grad": clip}
+
+
+def _mixed(settings: SegmenterSettings) -> dict[str, Any]:
+    return {"type": "AmpOptimWrapper", "dtype": {"fp16": "float16", "bf16": "bfloat16"}[settings.precision]}
+
+
+def _schedule(settings: SegmenterSettings, steps: int) -> list[dict[str, Any]] | None:
+    if settings.schedule == "constant":
+        return None
+    one_cycle = {"type": "OneCycleLR", "eta_max": settings.learning_rate, "total_steps": steps, "pct_start": 0.15}
+    return [{**one_cycle, "by_epoch": False}]
+
+
+class _Keeper(Hook):  # type: ignore[misc]  # mmengine is untyped
+    """Keeps the weights of the best pass, before the pass's state is written: a resumed training finds both."""
+
+    priority = "NORMAL"
+
+    def __init__(
+        self, folder: Path, selecting: Sequence[tuple[Image, Mask]], size: int, seed: int, step: ProgressStep
+    ) -> None:
+        self.dice: list[float] = []
+        self.taken = 0
+        self._folder, self._selecting, self._size, self._seed, self._step = folder, selecting, size, seed, step
+
+    def resume(self, runner: Runner) -> None:
+        """Load the state that the runner found, so that what was kept with it is known."""
+        runner.load_or_resume()
+        kept = runner.message_hub.runtime_info
+        self.dice, self.taken = list(kept.get("ccbench_dice", [])), int(kept.get("ccbench_taken", 0))
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Draw this pass's noise from its own seed."""
+        if len(self.dice) < runner.epoch:
+            raise RuntimeError("the runner's state and what was kept of it differ")
+        torch.manual_seed(derive_seed("pass", self._seed, runner.epoch))
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Report the step."""
+        self._step.advance(note=f"loss {float(outputs['loss']):.2f}" if outputs else "")
+
+    def after_train_epoch(self, runner: Runner) -> None:
+        """Compare the pass with the best so far."""
+        network: BaseModel = runner.model.module if hasattr(runner.model, "module") else runner.model
+        dice = float(np.mean(dice_of_images(network, self._selecting, self._size))) if self._selecting else 0.0
+        better = not self._selecting or not self.dice or dice > max(self.dice)
+        self.dice.append(dice)
+        if better:
+            self.taken = runner.epoch + 1
+            if runner.rank == 0:
+                state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
+                write_atomic(self._folder / _BEST, save(state))
+        runner.message_hub.update_info("ccbench_dice", list(self.dice))
+        runner.message_hub.update_info("ccbench_taken", self.taken)
+
+
+def _last_state(folder: Path) -> str | None:
+    """Return the newest state in a folder that can be read: a process may have been killed while it wrote one."""
+    for path in sorted(folder.glob(_STATE), key=lambda path: -int(path.stem.rpartition("_")[2])):
+        if not zipfile.is_zipfile(path):  # torch writes a zip, whose directory comes last
+            path.unlink()
+            continue
+        return str(path)
+    return None
+
+
+@contextmanager
+def _scope() -> Iterator[None]:
+    with DefaultScope.overwrite_default_scope("mmseg"):
+        yield
+
+
+@contextmanager
+def kept_states(seed: int) -> Iterator[None]:
+    """Draw from `seed` within, and put every library's random state back on leaving: a runner seeds them all."""
+    numpy_state, python_state = np.random.get_state(), random.getstate()  # noqa: NPY002
+    try:
+        with kept_random_state():
+            torch.manual_seed(seed)
+            yield
+    finally:
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        random.setstate(python_state)
