@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from ccbench.metrics import metric_info
 
-_DIGITS = {"kid": 4}  # kernel distances are small; everything else is read to the second decimal
+_DIGITS = {"kid": 4}  # kernel distances are small; everything else is read to the second decimal, but
+_SEGMENTATION_DIGITS = 3  # shares of segmenters, as in every table of them in print
 
 _ARROWS = {"up": "↑", "down": "↓", "zero": "→0"}
 
@@ -16,7 +17,13 @@ def metric_heading(metric: str) -> str:
 
 def format_value(metric: str, value: float | None) -> str:
     """Return a metric's value as tables show it, never as -0; `-` for one that could not be computed."""
-    return "-" if value is None else f"{value:z.{_DIGITS.get(metric.partition('_')[0], 2)}f}"
+    if value is None:
+        return "-"
+    info = metric_info(metric)
+    digits = _DIGITS.get(metric.partition("_")[0], 2)
+    if info.group == "segmentation" and info.unit == "share":
+        digits = _SEGMENTATION_DIGITS
+    return f"{value:z.{digits}f}"
 
 
 def format_seconds(seconds: float) -> str:

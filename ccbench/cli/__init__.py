@@ -12,7 +12,20 @@ from typing import Annotated
 
 import typer
 
-from ccbench.cli import cache, compare, data, doctor, leaderboard, methods, protocols, run, score, synthesize, train
+from ccbench.cli import (
+    cache,
+    compare,
+    data,
+    doctor,
+    leaderboard,
+    methods,
+    protocols,
+    run,
+    score,
+    segment,
+    synthesize,
+    train,
+)
 from ccbench.errors import CcbenchError
 from ccbench.provenance import process_rank
 
@@ -37,6 +50,7 @@ app.command("doctor")(doctor.doctor)
 app.add_typer(methods.app, name="methods")
 app.add_typer(protocols.app, name="protocols")
 app.add_typer(data.app, name="data")
+app.add_typer(segment.app, name="segment")
 app.add_typer(cache.app, name="cache")
 app.add_typer(leaderboard.app, name="leaderboard")
 

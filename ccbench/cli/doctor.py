@@ -25,7 +25,7 @@ class Finding(NamedTuple):
 
 
 _EXTRAS = {  # extra -> (module that shows it is there, what it unlocks)
-    "segmentation": ("mmseg", "mmsegmentation's segmenters for downstream scores"),
+    "segmentation": ("py_sod_metrics", "S-measure, E-measure, weighted F and MAE of segmenters"),
     "test": ("pytest", "the test suite (make test)"),
     "dev": ("hatchling", "building and checking ccbench itself (make lint)"),
 }

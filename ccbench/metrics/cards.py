@@ -8,7 +8,7 @@ from typing import Literal
 from ccbench.errors import UsageError
 
 Direction = Literal["up", "down", "zero"]
-Group = Literal["main", "realism", "mask", "prompt"]
+Group = Literal["main", "realism", "mask", "prompt", "segmentation"]
 SetFamily = Literal["fd", "fd_infinity", "kid", "cmmd", "precision", "recall", "density", "coverage", "diversity"]
 
 
@@ -20,7 +20,8 @@ class MetricInfo:
         version: raised by every change that moves its numbers. direction: where better lies; zero = nearest to 0.
         scope: "image" = one value an image and their mean; "set" = of whole sets only.
         needs: what it is computed from. paper: where it is defined.
-        group: the table of a board that it stands in. ranked: False = a value past a mark is no better than the mark.
+        group: the table of a board that it stands in; "segmentation" is of segmenters, and on no board.
+        ranked: False = a value past a mark is no better than the mark.
     """
 
     name: str
@@ -128,6 +129,21 @@ _TEXT_METRICS: tuple[tuple[str, str, Group], ...] = (
     ("text_fidelity_polyp", "The same of the polyp alone: its colour, surface and demarcation", "prompt"),
     ("text_fidelity_mucosa", "The same of the mucosa alone: its light, highlights, lumen and tint", "prompt"),
 )
+_MAP_NEEDS = ("predicted maps", "masks")
+_MATLAB = "PraNet's evaluation code (Fan et al., MICCAI 2020)"
+_HALF = "mean over images, polyp only"
+_MAP_METRICS: tuple[tuple[str, str, Direction, str, str], ...] = (
+    ("mDice_256", "Dice of the stretched map, mean over 256 thresholds", "up", "share", _MATLAB),
+    ("mIoU_256", "Intersection over union of the same", "up", "share", _MATLAB),
+    ("mDice_0.5", "Dice of the map at 0.5", "up", "share", _HALF),
+    ("mIoU_0.5", "Intersection over union of the map at 0.5", "up", "share", _HALF),
+    ("dice_pooled", "Dice of all images' pixels together at 0.5", "up", "share", "sums over the set before the ratio"),
+    ("hd95", "95th percentile of the distance between the outlines at 0.5", "down", "pixels", "as MedPy's hd95"),
+    ("s_measure", "S-measure of the stretched map", "up", "share", "Fan et al., ICCV 2017"),
+    ("e_measure_256", "E-measure, mean over 256 thresholds", "up", "share", "Fan et al., IJCAI 2018"),
+    ("weighted_f", "Weighted F-measure of the stretched map", "up", "share", "Margolin et al., CVPR 2014"),
+    ("mae", "Mean absolute error of the stretched map", "down", "share", "Perazzi et al., CVPR 2012"),
+)
 _INCEPTION_NAMES: dict[SetFamily, str] = {"fd": "fid", "fd_infinity": "fid_infinity", "kid": "kid"}
 
 METRICS: dict[str, MetricInfo] = {
@@ -186,6 +202,20 @@ METRICS: dict[str, MetricInfo] = {
         *(
             MetricInfo(name, title, 1, "up", "kappa", "image", ("images", "masks", "prompts"), _TEXT_PAPER, group)
             for name, title, group in _TEXT_METRICS
+        ),
+        *(
+            MetricInfo(
+                name,
+                title,
+                1,
+                direction,
+                unit,
+                "set" if name == "dice_pooled" else "image",
+                _MAP_NEEDS,
+                paper,
+                "segmentation",
+            )
+            for name, title, direction, unit, paper in _MAP_METRICS
         ),
     )
 }

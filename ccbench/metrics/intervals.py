@@ -60,16 +60,30 @@ def bootstrap_mean(
     Returns:
         None when there are fewer than two clusters.
     """
-    group = cluster_index(len(values), clusters)
+    return bootstrap_ratio(values, np.ones(len(values)), seed, clusters, resamples)
+
+
+def bootstrap_ratio(
+    above: NDArray[np.floating],
+    below: NDArray[np.floating],
+    seed: int,
+    clusters: Sequence[Hashable | None] | None = None,
+    resamples: int = 2000,
+) -> Interval | None:
+    """Return the interval of sum(above) / sum(below), both (n,), over resamples as of `bootstrap_mean`.
+
+    Returns:
+        None when there are fewer than two clusters, or when a resample can have nothing below.
+    """
+    group = cluster_index(len(above), clusters)
     count = int(group.max(initial=-1)) + 1
-    if count < 2:
+    tops, bottoms = (np.bincount(group, weights=np.asarray(part, dtype=np.float64)) for part in (above, below))
+    if count < 2 or not bottoms.all():
         return None
-    sums = np.bincount(group, weights=np.asarray(values, dtype=np.float64))
-    sizes = np.bincount(group)
     rng = np.random.default_rng(seed)
     draws = rng.integers(count, size=(resamples, count))
-    means = sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    ratios = tops[draws].sum(axis=1) / bottoms[draws].sum(axis=1)
+    low, high = np.quantile(ratios, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     kind = "bootstrap" if count == len(group) else "cluster-bootstrap"
     return Interval(low=float(low), high=float(high), level=LEVEL, kind=f"{kind}-percentile-{resamples}")
 

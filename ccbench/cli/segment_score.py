@@ -1,0 +1,73 @@
+"""`ccbench segment score`: a folder of predicted polyp maps against a folder of masks."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ccbench.cli import options
+from ccbench.cli.output import Output
+from ccbench.errors import UsageError
+from ccbench.tables import format_value, metric_heading
+
+if TYPE_CHECKING:
+    from ccbench.downstream.map_folders import MapFolderScores
+
+_Pred = Annotated[Path, typer.Option("--pred", help="Folder of predicted maps, 8-bit grey images.", metavar="DIR")]
+_Gt = Annotated[Path, typer.Option("--gt", help="Folder of masks, of the same file stems.", metavar="DIR")]
+_Png = Annotated[
+    bool,
+    typer.Option("--png", help="Stretch each map to 0..255 first, as the published test scripts save theirs."),
+]
+_Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Write the scores of each image, as CSV.", metavar="FILE")
+]
+
+
+def score(
+    pred: _Pred,
+    gt: _Gt,
+    png: _Png = False,
+    output: _Output = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Score predicted polyp maps against masks in every convention that papers print, joined on file stem."""
+    from ccbench.downstream.map_folders import score_map_folders
+    from ccbench.scorecard import score_to_json
+
+    out = Output(as_json, quiet)
+    found = score_map_folders(pred, gt, png=png, progress=out.progress())
+    if output is not None:
+        _write_rows(found, output)
+    scores = [score_to_json(one) for one in found.scores]
+    written = None if output is None else str(output)
+    out.json({"pred": pred.name, "gt": gt.name, "png": png, "n": len(found.rows), "scores": scores, "output": written})
+    _show(scores, out)
+    if output is not None:
+        out.line(f"wrote {output}")
+
+
+def _write_rows(found: "MapFolderScores", output: Path) -> None:
+    from ccbench.metrics.map_scores import map_columns
+    from ccbench.scorecard import per_sample_table
+    from ccbench.store import write_atomic
+
+    if output.is_dir():
+        raise UsageError(f"{output}: a folder; wanted the name of a CSV file to write")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    columns = {metric: values.tolist() for metric, values in map_columns(list(found.rows.values())).items()}
+    table = per_sample_table(list(found.rows), columns).drop(columns="index").rename(columns={"condition_id": "id"})
+    write_atomic(output, table.to_csv(index=False).encode())
+
+
+def _show(scores: list[dict[str, Any]], out: Output) -> None:
+    rows = []
+    for item in scores:
+        metric, low_high = item["metric"], item["interval"]
+        span = "" if low_high is None else " to ".join(format_value(metric, low_high[end]) for end in ("low", "high"))
+        rows.append((metric_heading(metric), format_value(metric, item["value"]), span, str(item["n"])))
+    level = next((f"{item['interval']['level']:.0%} " for item in scores if item["interval"]), "")
+    out.table(("metric", "value", f"{level}interval", "n"), rows, right=(1, 2, 3))
+    for reason in dict.fromkeys(item["reason"] for item in scores if item["reason"]):
+        out.line(f"{', '.join(item['metric'] for item in scores if item['reason'] == reason)}: {reason}")
