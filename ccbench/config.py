@@ -115,10 +115,7 @@ def resolve_config(
             name, value = _switch(key, value, known)
             given[_full_key(name, known, str(file))] = (value, f"{file}: {key} = {value!r}")
     for text in sets:
-        key, equals, value_text = text.partition("=")
-        if not equals:
-            raise UsageError(f"--set {text}: wanted key=value, such as guidance_scale=3")
-        name, value = _switch(key.strip(), _parse_value(value_text.strip()), known)
+        name, value = _switch(*_split_setting(text), known)
         given[_full_key(name, known, "--set")] = (value, f"--set {text}")
     frozen = protocol.frozen_settings(method.info.name, method.config.model_fields)
     settings = _build(method.config, "method", frozen, given)
@@ -138,6 +135,23 @@ def resolve_config(
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(f"--{first['loc'][0]} {first['input']}: {first['msg']}") from error
+
+
+def override_settings(base: S, sets: Sequence[str]) -> S:
+    """Return settings with some changed, given as `key=value` texts as in `resolve_config`.
+
+    Raises:
+        UsageError: an unknown key (the nearest is named), or a value that its field does not take.
+    """
+    known, given = list(type(base).model_fields), {}
+    for text in sets:
+        key, value = _split_setting(text)
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            raise UsageError(f"--set: unknown key {key!r}; {hint}")
+        given[f"set.{key}"] = (value, f"--set {text}")
+    return _build(type(base), "set", base.model_dump(), given)
 
 
 def config_of(config: RunConfig) -> RunConfig | None:
@@ -249,6 +263,13 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"--config {path}: cannot be read ({error}); give a TOML file") from error
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"--config {path}: not TOML: {error}") from error
+
+
+def _split_setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text}: wanted key=value, such as guidance_scale=3")
+    return key.strip(), _parse_value(value.strip())
 
 
 def _parse_value(text: str) -> Any:

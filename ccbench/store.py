@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -321,9 +321,16 @@ class RunFolder:
         """Say which settings of the run differ from `config`'s, for the message that refuses the folder."""
         return _difference(self.record, config)
 
+    def training_sha256(self) -> str:
+        """Return sha256 hex over the images of training conditions, in their order."""
+        return _digest(self.training_samples())
+
     def _samples_sha256(self) -> str:
-        every = [*self.samples(), *self.copies()]
-        return hashlib.sha256("".join(sample.sha256 for sample in every).encode()).hexdigest()
+        return _digest([*self.samples(), *self.copies()])
+
+
+def _digest(samples: Sequence[Sample]) -> str:
+    return hashlib.sha256("".join(sample.sha256 for sample in samples).encode()).hexdigest()
 
 
 def _new_record(config: RunConfig) -> RunRecord:

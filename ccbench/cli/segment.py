@@ -1,8 +1,196 @@
-"""`ccbench segment`: segmenters, and the scores of what they predict."""
+"""`ccbench segment`: train segmenters on real and synthetic images and say whether the synthetic ones help."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
+from typer.core import TyperGroup
 
-from ccbench.cli import segment_score
+from ccbench.assets import BackboneSource
+from ccbench.cli import options, segment_score
+from ccbench.cli.output import Output
+from ccbench.errors import UsageError
 
-app = typer.Typer(help="Polyp segmenters, and the scores of what they predict.")
+if TYPE_CHECKING:
+    from ccbench.downstream.results import SegmentationTable
+    from ccbench.downstream.rows import BudgetName
+    from ccbench.store import RunFolder
+
+_SPREAD = ("--runs", "--segmenter")
+
+
+class _SpreadGroup(TyperGroup):
+    """A group whose options in `_SPREAD` take all words up to the next option: `--runs A B` is `--runs A --runs B`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        spread, current = [], ""
+        for word in args:
+            if word.startswith("-"):
+                current = word if word in _SPREAD else ""
+                spread += [word] if not current else []
+            else:
+                spread += [current, word] if current else [word]
+        return super().parse_args(ctx, spread)
+
+
+app = typer.Typer(cls=_SpreadGroup, invoke_without_command=True)
 app.command("score")(segment_score.score)
+
+_Runs = Annotated[
+    list[Path] | None,
+    typer.Option("--runs", help="Trained runs of the protocol; runs of one method are its seeds.", metavar="RUN..."),
+]
+_ProtocolName = Annotated[
+    str | None,
+    typer.Option("--protocol", "-p", help="Frozen protocol; that of the runs unless given.", metavar="NAME"),
+]
+_Segmenters = Annotated[
+    list[str] | None,
+    typer.Option("--segmenter", help="pranet, polyp-pvt (both unless given), or mmseg:PATH.", metavar="NAME..."),
+]
+_Rows = Annotated[
+    str | None,
+    typer.Option(
+        "--rows",
+        help="Some of real, real-x2, classic, classic-x2, copy-paste, mixed, synthetic, synthetic-x2; all by default.",
+        metavar="LIST",
+    ),
+]
+_Budget = Annotated[
+    str, typer.Option("--budget", help="epochs: equal passes; steps: equal optimiser steps; both.", metavar="NAME")
+]
+_Seeds = Annotated[str, typer.Option("--seeds", help="Of the segmenters.", metavar="LIST")]
+_Select = Annotated[
+    str,
+    typer.Option(
+        "--select", help="validation, last, or test: the published habit, which the table then says.", metavar="NAME"
+    ),
+]
+_Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Folder of the table; runs/PROTOCOL/segmentation unless given.", metavar="DIR"),
+]
+_Jobs = Annotated[
+    int | None, typer.Option("--jobs", min=1, help="Processes on a CPU; one a core unless given.", metavar="N")
+]
+_SetSegmenter = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Change a setting of the segmenters, e.g. bce=weighted.", metavar="KEY=VALUE"),
+]
+
+
+@app.callback()
+def segment(
+    context: typer.Context,
+    runs: _Runs = None,
+    protocol: _ProtocolName = None,
+    data_root: options.DataRoot = None,
+    segmenter: _Segmenters = None,
+    rows: _Rows = None,
+    budget: _Budget = "both",
+    seeds: _Seeds = "0,1,2",
+    select: _Select = "validation",
+    sets: _SetSegmenter = None,
+    output: _Output = None,
+    device: options.Device = "auto",
+    jobs: _Jobs = None,
+    limit: options.Limit = None,
+    backbone: options.Backbone = None,
+    allow_pickle: options.AllowPickle = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train polyp segmenters on real images with and without synthetic ones, and test them. Resumes.
+
+    Every row of the table is a training set, every cell a segmenter of one seed; what is there is not made again.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from ccbench.downstream.cells import Select
+    from ccbench.downstream.overlays import draw_overlays
+    from ccbench.downstream.rendering import files_of
+    from ccbench.downstream.segmentation import PUBLISHED, TablePlan, group_runs
+    from ccbench.downstream.segmentation import segment as make_table
+    from ccbench.downstream.segmenters import SEGMENTERS, find_segmenter
+    from ccbench.downstream.workers import DataPlace
+    from ccbench.folders import write_atomic
+    from ccbench.protocols import find_protocol
+    from ccbench.store import RunFolder
+
+    out = Output(as_json, quiet)
+    picked = options.pick_device(device)
+    source = BackboneSource(backbone, allow_pickle)
+    given = [RunFolder.read(path) for path in runs or ()]
+    name = protocol or (given[0].record.protocol if given else options.DEFAULT_PROTOCOL)
+    found = find_protocol(name)
+    kinds = None if rows is None else tuple(rows.split(","))
+    if not any(run.config.method == "copy-paste" for run in given) and (kinds is None or "copy-paste" in kinds):
+        given.append(_copy_paste(name, data_root, limit, picked, source, out))
+    if select not in get_args(Select):
+        raise UsageError(f"--select: found {select!r}, wanted {', '.join(get_args(Select))}")
+    plan = TablePlan(
+        DataPlace(found, data_root, limit, native=name in PUBLISHED),
+        group_runs(given, found, limit),
+        tuple(find_segmenter(one) for one in segmenter or SEGMENTERS),
+        _read_seeds(seeds),
+        _read_budgets(budget),
+        kinds,
+        select,  # type: ignore[arg-type]  # checked above
+        tuple(sets or ()),
+    )
+    folder = output or Path("runs", name, "segmentation")
+    workers = jobs or os.cpu_count() or 1
+    made = make_table(
+        plan, folder, device=picked, backbone=source, workers=workers, progress=out.progress(), note=out.note
+    )
+    for file, text in files_of(made.table).items():
+        write_atomic(folder / file, text.encode())
+    pictures = draw_overlays(made.cells, folder, made.sets, folder)
+    out.json({**made.table.model_dump(mode="json"), "output": str(folder), "overlays": [str(p) for p in pictures]})
+    _show(made.table, out)
+    out.line(f"table: {folder / 'README.md'}, also as table.tex, table.csv and table.json")
+    out.line(f"overlays: {', '.join(str(path) for path in pictures)}")
+
+
+def _copy_paste(
+    protocol: str, data_root: Path | None, limit: int | None, device: str, source: BackboneSource, out: Output
+) -> "RunFolder":
+    """Return the run of the control whose images every table has a row of."""
+    from ccbench.cli.train import train_step
+
+    with options.RunOptions("copy-paste", protocol, data_root, 0, None, None, None, limit).open_run() as run:
+        train_step(run, data_root, device, source, out)
+        return run
+
+
+def _read_seeds(text: str) -> tuple[int, ...]:
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--seeds: found {text!r}, wanted numbers such as 0,1,2") from error
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise UsageError(f"--seeds: found {text!r}, wanted different numbers from 0 on")
+    return seeds
+
+
+def _read_budgets(name: str) -> "tuple[BudgetName, ...]":
+    from ccbench.downstream.rows import BUDGETS
+
+    if name != "both" and name not in BUDGETS:
+        raise UsageError(f"--budget: found {name!r}, wanted epochs, steps or both")
+    return tuple(one for one in BUDGETS if name in ("both", one))
+
+
+def _show(table: "SegmentationTable", out: Output) -> None:
+    from ccbench.downstream.rendering import main_header, main_rows
+
+    for budget in table.budgets:
+        out.line(
+            f"{table.protocol}, equal {'passes' if budget == 'epochs' else 'optimiser steps'}: mDice_256 / mIoU_256"
+        )
+        header = main_header(table)
+        out.table(header, main_rows(table, budget), right=range(2, len(header)))
+    out.line("▲ ▼: better or worse than real images only, Holm-corrected p <= 0.05; no mark: not told apart.")
+    for note in table.notes:
+        out.line(note)

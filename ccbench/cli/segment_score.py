@@ -49,9 +49,9 @@ def score(
 
 
 def _write_rows(found: "MapFolderScores", output: Path) -> None:
+    from ccbench.folders import write_atomic
     from ccbench.metrics.map_scores import map_columns
     from ccbench.scorecard import per_sample_table
-    from ccbench.store import write_atomic
 
     if output.is_dir():
         raise UsageError(f"{output}: a folder; wanted the name of a CSV file to write")

@@ -141,7 +141,8 @@ def _interpolate(image: Colours, known: Mask) -> Colours:
     weight = np.maximum(distance, 1.0) ** -4
     total = fftconvolve(known.astype(np.float64), weight, mode="same")
     sums = [fftconvolve(image[..., c] * known, weight, mode="same") for c in range(3)]
-    return np.stack(sums, axis=-1) / np.maximum(total, 1e-12)[..., None]
+    filled: Colours = np.stack(sums, axis=-1) / np.maximum(total, 1e-12)[..., None]
+    return filled
 
 
 def _mirror(image: NDArray[S], known: Mask) -> NDArray[S]:

@@ -35,12 +35,13 @@ class SegmentationSets:
 
     Attributes:
         tests: name -> pairs; a protocol's own test images by data set, and further sets that lie under the data root.
-        size: side in pixels to which the pairs are squashed; None = they are as they lie on disk.
+        own: names of the first. size: side in pixels to which pairs are squashed; None = as they lie on disk.
     """
 
     train: DataSplit
     validation: DataSplit
     tests: dict[str, DataSplit]
+    own: tuple[str, ...]
     size: int | None
 
 
@@ -59,13 +60,14 @@ def open_segmentation_sets(
         train, validation, test = (
             open_split(protocol, one, data_root, limit) for one in ("train", "validation", "test")
         )
-        return SegmentationSets(train, validation, {protocol.data: test}, protocol.image_size)
+        return SegmentationSets(train, validation, {protocol.data: test}, (protocol.data,), protocol.image_size)
     open_split(protocol, "test", data_root, limit)  # says what is missing
     size = None if native else protocol.image_size
     train, validation, test = (open_polyps(data_root, one, size, limit, captioned=False) for one in _SPLITS)
     tests = {name: _split(files, size, name) for name, files in _by_source(test)}
+    own = tuple(tests)
     tests |= {name: _split(files[:limit], size, name) for name, files in _further(data_root, tests)}
-    return SegmentationSets(train, validation, tests, size)
+    return SegmentationSets(train, validation, tests, own, size)
 
 
 def _by_source(test: DataSplit) -> list[tuple[str, list[PairFiles]]]:

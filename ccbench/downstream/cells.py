@@ -4,12 +4,12 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PilImage
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from ccbench.errors import DataError
 from ccbench.folders import lock_folder, read_json, write_atomic, write_json
@@ -18,6 +18,8 @@ from ccbench.records import Record
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Select = Literal["validation", "last", "test"]
 
 CELL_VERSION = 1
 """Raised by every change of this package that moves a cell's numbers."""
@@ -28,8 +30,8 @@ class CellPlan(Record):
 
     Attributes:
         model: configuration for mmsegmentation. passes: over the images of the row.
-        select: the images on which passes are compared.
-        train: manifest of the real training images, empty where the row has none. synthetic: sha256 over the images of
+        select: the images on which passes are compared. selecting: their manifests.
+        train: manifest of the real training pairs, whose masks every row has. synthetic: sha256 over the images of
             the run, and its id; empty where the row has none.
     """
 
@@ -42,8 +44,8 @@ class CellPlan(Record):
     augment: bool
     passes: int
     seed: int
-    select: str
-    selecting: str
+    select: Select
+    selecting: tuple[str, ...]
     train: str
     synthetic: str
     synthetic_run: str
@@ -57,7 +59,7 @@ class CellPlan(Record):
     @property
     def folder(self) -> Path:
         """Where the cell lies under the table's folder."""
-        plain = [re.sub(r"[^\w.+-]+", "-", part) for part in (Path(self.segmenter).stem, self.row)]
+        plain = [re.sub(r"[^\w.+-]+", "-", part) for part in (self.segmenter, self.row)]
         return Path("cells", plain[0], f"{plain[1]}-seed{self.seed}-{self.key[:8]}")
 
 
@@ -88,7 +90,11 @@ class CellRecord(Record):
     weights_sha256: str
     env: dict[str, Any]
     finished: str
-    tests: dict[str, TestRecord] = {}
+    tests: dict[str, TestRecord] = Field(default_factory=dict)
+
+    def tried(self, test: str) -> str | None:
+        """Return the manifest of a test set as the cell was tried on it; None when it was not."""
+        return self.tests[test].manifest_sha256 if test in self.tests else None
 
 
 class CellFolder:

@@ -18,7 +18,7 @@ from torchvision.transforms import v2
 from ccbench.downstream.segmenters.parts import SOFT_MASK
 from ccbench.features.base import kept_random_state
 from ccbench.seeding import derive_seed
-from ccbench.types import Image, Mask
+from ccbench.types import PairSequence
 
 
 class Labelled(NamedTuple):
@@ -28,16 +28,20 @@ class Labelled(NamedTuple):
     masks: NDArray[np.uint8]
 
     @classmethod
-    def of(cls, pairs: Sequence[tuple[Image, Mask]], size: int) -> "Labelled":
+    def of(cls, pairs: PairSequence, size: int) -> "Labelled":
         """Squash images and masks, bilinear with antialias as torchvision's `Resize` does: masks get soft edges."""
-        both = [(squash(image, size), squash(mask.astype(np.uint8) * 255, size)) for image, mask in pairs]
+        both = [(squash(pair.image, size), squash(pair.condition.mask.astype(np.uint8) * 255, size)) for pair in pairs]
         return cls(*(np.stack(part) for part in zip(*both, strict=True)))
+
+    def joined(self, other: "Labelled") -> "Labelled":
+        """Return both, one after the other."""
+        return Labelled(*(np.concatenate(part) for part in zip(self, other, strict=True)))
 
 
 class Place(NamedTuple):
     """One image of a batch: its number, the pass it is seen in, and the side in pixels at which the batch is run."""
 
-    index: int
+    number: int
     epoch: int
     side: int
 
@@ -57,11 +61,11 @@ class LabelledSet(Dataset[dict[str, Any]]):
         return len(self._data.images)
 
     def __getitem__(self, place: Place) -> dict[str, Any]:
-        image = torch.from_numpy(self._data.images[place.index]).permute(2, 0, 1)
-        mask = torch.from_numpy(self._data.masks[place.index])[None]
+        image = torch.from_numpy(self._data.images[place.number]).permute(2, 0, 1)
+        mask = torch.from_numpy(self._data.masks[place.number])[None]
         if self._vary is not None:
             with kept_random_state():
-                torch.manual_seed(derive_seed("augment", self._seed, place.epoch, place.index))
+                torch.manual_seed(derive_seed("augment", self._seed, place.epoch, place.number))
                 image, mask = self._vary(tv_tensors.Image(image), tv_tensors.Mask(mask))
         pixels, soft = _scale(image.float(), place.side), _scale(mask.float() / 255, place.side)
         sample = SegDataSample(metainfo={"ori_shape": (place.side,) * 2, "img_shape": (place.side,) * 2})

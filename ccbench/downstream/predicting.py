@@ -9,18 +9,26 @@ from mmseg.structures import SegDataSample
 from numpy.typing import NDArray
 
 from ccbench.downstream.loading import squash
+from ccbench.metrics.maps import at_half
 from ccbench.metrics.segmentation import compare_masks
-from ccbench.types import Image, Mask
+from ccbench.types import Image, PairSequence, RealPair
 
 _BATCH = 16
 
 
-def predict_maps(network: Any, images: Sequence[Image], size: int) -> Iterator[NDArray[np.float32]]:
-    """Yield the map (H, W) of each image (H, W, 3): probability 0..1, as PraNet's test script before its min-max.
+def predict_maps(network: Any, pairs: PairSequence, size: int) -> Iterator[tuple[NDArray[np.uint8], RealPair]]:
+    """Yield the map (H, W) of each pair with it: 255 times the probability, rounded, so that a file holds it whole.
 
     An image is squashed to `size`; its logits are resized to the image's own size, bilinear.
     """
-    learning = network.training
+    for start in range(0, len(pairs), _BATCH):
+        batch = pairs[start : start + _BATCH]
+        yield from zip(segment_images(network, [pair.image for pair in batch], size), batch, strict=True)
+
+
+def segment_images(network: Any, images: Sequence[Image], size: int) -> list[NDArray[np.uint8]]:
+    """Return the maps (H, W) of images (H, W, 3) of any sizes, as `predict_maps`."""
+    learning, maps = network.training, []
     network.eval()
     with torch.inference_mode():
         for start in range(0, len(images), _BATCH):
@@ -30,11 +38,12 @@ def predict_maps(network: Any, images: Sequence[Image], size: int) -> Iterator[N
             for sample in network.test_step({"inputs": inputs, "data_samples": samples}):
                 logits = sample.seg_logits.data.float().cpu()
                 seen = logits[0] if len(logits) == 1 else logits.softmax(0)[1]
-                yield seen.numpy()
+                maps.append(np.rint(255 * seen.numpy()).astype(np.uint8))
     network.train(learning)
+    return maps
 
 
-def dice_of_images(network: Any, pairs: Sequence[tuple[Image, Mask]], size: int) -> list[float]:
-    """Return the Dice at threshold 0.5 of each image with its mask."""
-    maps = predict_maps(network, [image for image, _ in pairs], size)
-    return [compare_masks(seen >= 0.5, mask).dice for seen, (_, mask) in zip(maps, pairs, strict=True)]
+def mean_dice(network: Any, pairs: PairSequence, size: int) -> float:
+    """Return the mean over the pairs of the Dice of map and mask, at threshold 0.5."""
+    maps = predict_maps(network, pairs, size)
+    return float(np.mean([compare_masks(at_half(seen), pair.condition.mask).dice for seen, pair in maps]))

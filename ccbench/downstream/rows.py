@@ -8,12 +8,16 @@ from ccbench.errors import UsageError
 
 BudgetName = Literal["epochs", "steps"]
 BUDGETS: tuple[BudgetName, ...] = ("epochs", "steps")
-KINDS = ("real", "real-x2", "classic", "classic-x2", "mixed", "synthetic", "synthetic-x2")
-"""Of a row. `mixed` = real + synthetic, one image for each training mask; `x2` = twice as many passes."""
+COPY_PASTE = "copy-paste"
+"""A control whose images make a row of augmentation, beside the classic one."""
+
+KINDS = ("real", "real-x2", "classic", "classic-x2", COPY_PASTE, "mixed", "synthetic", "synthetic-x2")
+"""Of rows. `mixed` = real + synthetic, one image for each training mask, and `copy-paste` that of the control of this
+name; `x2` = twice as many passes."""
 
 _OF_BUDGET: dict[BudgetName, tuple[str, ...]] = {
-    "epochs": ("real", "classic", "mixed", "synthetic"),
-    "steps": ("real-x2", "classic-x2", "mixed", "synthetic-x2"),
+    "epochs": ("real", "classic", COPY_PASTE, "mixed", "synthetic"),
+    "steps": ("real-x2", "classic-x2", COPY_PASTE, "mixed", "synthetic-x2"),
 }
 
 
@@ -31,7 +35,7 @@ class Row:
     @property
     def name(self) -> str:
         """Its name in tables and folders, such as `real`, `real+controlnet` or `controlnet-x2`."""
-        if self.kind == "mixed":
+        if self.doubled:
             return f"real+{self.source}"
         return self.kind.replace("synthetic", self.source) if self.source else self.kind
 
@@ -39,6 +43,11 @@ class Row:
     def real(self) -> bool:
         """Whether the real training images are in it."""
         return not self.kind.startswith("synthetic")
+
+    @property
+    def doubled(self) -> bool:
+        """Whether it has as many synthetic images as real ones."""
+        return self.kind in ("mixed", COPY_PASTE)
 
     @property
     def augment(self) -> bool:
@@ -64,7 +73,7 @@ BASELINES: dict[BudgetName, Row] = {"epochs": Row("real"), "steps": Row("real-x2
 
 
 def list_rows(sources: Sequence[str], budgets: Sequence[BudgetName], kinds: Sequence[str] | None = None) -> list[Row]:
-    """Return the rows of a table in their order: baselines, augmentation, and then source by source.
+    """Return the rows of a table in their order: real images, augmentation, and then source by source.
 
     Args:
         kinds: only these, and the baselines they are compared with; None = all of the budgets.
@@ -75,9 +84,10 @@ def list_rows(sources: Sequence[str], budgets: Sequence[BudgetName], kinds: Sequ
     if unknown := [kind for kind in kinds or () if kind not in KINDS]:
         raise UsageError(f"--rows {unknown[0]}: wanted some of {', '.join(KINDS)}")
     wanted = set(kinds if kinds is not None else KINDS) & {kind for one in budgets for kind in _OF_BUDGET[one]}
-    if kinds is not None and not sources and not wanted & {"real", "real-x2", "classic", "classic-x2"}:
-        raise UsageError(f"--rows {','.join(kinds)}: these need images of a method; name complete runs with --runs")
-    plain = [Row(kind) for kind in KINDS[:4] if kind in wanted]
-    rows = [*plain, *(Row(kind, source) for source in sources for kind in KINDS[4:] if kind in wanted)]
+    needs = [kind for kind in KINDS[5:] if kinds is not None and kind in kinds]
+    if needs and not sources:
+        raise UsageError(f"--rows {','.join(needs)}: needs images of a method; name complete runs with --runs")
+    rows = [Row(kind, COPY_PASTE if kind == COPY_PASTE else "") for kind in KINDS[:5] if kind in wanted]
+    rows += [Row(kind, source) for source in sources for kind in KINDS[5:] if kind in wanted]
     needed = [BASELINES[budget] for budget in budgets if any(budget in row.budgets for row in rows)]
     return [*(row for row in needed if row not in rows), *rows]

@@ -2,27 +2,27 @@
 
 import os
 import random
-import shutil
 import uuid
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save
 
 from ccbench.assets import load_safetensors
-from ccbench.downstream.predicting import dice_of_images
+from ccbench.downstream.cells import Select
+from ccbench.downstream.predicting import mean_dice
 from ccbench.downstream.segmenters import MMSEG, Segmenter, SegmenterSettings
 from ccbench.features.base import kept_random_state
 from ccbench.folders import write_atomic
 from ccbench.seeding import derive_seed
-from ccbench.types import Image, Mask, Progress, ProgressStep, SilentProgress
+from ccbench.types import PairSequence, Progress, ProgressStep, SilentProgress
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of compiled operations that no segmenter here needs
@@ -35,7 +35,6 @@ with warnings.catch_warnings():
     from ccbench.downstream.loading import Labelled, LabelledSet
     from ccbench.downstream.segmenters.configs import read_config
 
-Select = Literal["validation", "last", "test"]
 _STATE = "epoch_*.pth"
 _BEST = "best.safetensors"
 
@@ -80,7 +79,7 @@ def train_segmenter(
     segmenter: Segmenter,
     settings: SegmenterSettings,
     train: Labelled,
-    selecting: Sequence[tuple[Image, Mask]],
+    selecting: PairSequence,
     budget: Budget,
     seed: int,
     folder: Path,
@@ -96,7 +95,7 @@ def train_segmenter(
     uninterrupted training, byte for byte on one machine.
 
     Args:
-        selecting: images and masks on which passes are compared; unused where the last one is taken.
+        selecting: real pairs on which passes are compared; unused where the last one is taken.
     """
     network = build_network(segmenter, settings, seed)
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,6 +104,7 @@ def train_segmenter(
     states = kept_states(derive_seed("segmenter", seed))
     with states, _scope(), progress.step(title, steps) as step, warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        state = _last_state(folder)
         keeper = _Keeper(folder, selecting if budget.select != "last" else (), settings.size, seed, step)
         runner = Runner(
             model=network.to(device),
@@ -132,19 +132,14 @@ def train_segmenter(
             default_scope="mmseg",
             experiment_name=uuid.uuid4().hex,
             randomness={"seed": derive_seed("segmenter", seed) % 2**31},
-            load_from=_last_state(folder),
-            resume=True,
+            load_from=state,
+            resume=state is not None,
         )
         keeper.resume(runner)
         runner.train()
     best = load_safetensors(folder / _BEST)
     network.load_state_dict(best)
     return network.eval(), Trained(steps, tuple(keeper.dice), keeper.taken)
-
-
-def forget_states(folder: Path) -> None:
-    """Remove what only the resumption of a training needs, once its result is kept elsewhere."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _optimizer(segmenter: Segmenter, settings: SegmenterSettings) -> dict[str, Any]:
@@ -174,9 +169,7 @@ class _Keeper(Hook):  # type: ignore[misc]  # mmengine is untyped
 
     priority = "NORMAL"
 
-    def __init__(
-        self, folder: Path, selecting: Sequence[tuple[Image, Mask]], size: int, seed: int, step: ProgressStep
-    ) -> None:
+    def __init__(self, folder: Path, selecting: PairSequence, size: int, seed: int, step: ProgressStep) -> None:
         self.dice: list[float] = []
         self.taken = 0
         self._folder, self._selecting, self._size, self._seed, self._step = folder, selecting, size, seed, step
@@ -200,7 +193,7 @@ class _Keeper(Hook):  # type: ignore[misc]  # mmengine is untyped
     def after_train_epoch(self, runner: Runner) -> None:
         """Compare the pass with the best so far."""
         network: BaseModel = runner.model.module if hasattr(runner.model, "module") else runner.model
-        dice = float(np.mean(dice_of_images(network, self._selecting, self._size))) if self._selecting else 0.0
+        dice = mean_dice(network, self._selecting, self._size) if self._selecting else 0.0
         better = not self._selecting or not self.dice or dice > max(self.dice)
         self.dice.append(dice)
         if better:

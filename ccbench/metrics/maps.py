@@ -121,7 +121,7 @@ def _count(predicted: PolypMap, wanted: Mask) -> NDArray[np.int64]:
         levels = (np.bincount(part, minlength=256) for part in (predicted.ravel(), predicted[wanted]))
         counts = [np.bincount(of_level, weights=part, minlength=256).astype(np.int64) for part in levels]
     else:
-        numbers = _threshold_numbers(predicted, low, high)
+        numbers = _threshold_numbers(predicted.astype(np.float64, copy=False), low, high)
         counts = [np.bincount(part, minlength=256) for part in (numbers.ravel(), numbers[wanted])]
     return np.cumsum(np.stack(counts)[:, ::-1], axis=1, dtype=np.int64)
 

@@ -59,7 +59,7 @@ class TimmPyramid(BaseModule):  # type: ignore[misc]  # mmengine is untyped
 def _not_fetched(model: str, error: Exception) -> MissingError:
     return MissingError(
         f"segmenter: ImageNet weights of timm's {model} are not on this machine and cannot be fetched "
-        f"({type(error).__name__}); give a file with --weights"
+        f"({type(error).__name__}); give a file with --set weights=FILE"
     )
 
 
@@ -77,8 +77,9 @@ class Lite0Pyramid(BaseModule):  # type: ignore[misc]
     def __init__(self, levels: Sequence[int] = (0, 1, 2, 3), frozen: int = 2) -> None:
         super().__init__()
         self._is_init = True
-        self.network: Any = load_lite0()
-        self.network.blocks[frozen:].requires_grad_(True)
+        network: Any = load_lite0()
+        self.network = network
+        network.blocks[frozen:].requires_grad_(True)
         self._levels, self._frozen = [(1, 2, 4, 6)[level] for level in levels], frozen
 
     def train(self, mode: bool = True) -> "Lite0Pyramid":

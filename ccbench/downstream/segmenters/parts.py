@@ -21,8 +21,8 @@ SOFT_MASK = "soft_mask"
 def conv_norm(inputs: int, outputs: int, kernel: int | tuple[int, int] = 1, dilation: int = 1) -> nn.Sequential:
     """Return a convolution that keeps the size, and its batch norm; no ReLU, which both papers' code leaves out."""
     sides = (kernel, kernel) if isinstance(kernel, int) else kernel
-    padding = tuple(dilation * (side // 2) for side in sides)
-    conv = nn.Conv2d(inputs, outputs, sides, padding=padding, dilation=dilation, bias=False)
+    height, width = (dilation * (side // 2) for side in sides)
+    conv = nn.Conv2d(inputs, outputs, sides, padding=(height, width), dilation=dilation, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(outputs))
 
 

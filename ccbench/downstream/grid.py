@@ -1,0 +1,191 @@
+"""Trains the cells of a segmentation table that are missing, and tries each on the test sets it was not tried on."""
+
+import json
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors.torch import save
+
+from ccbench.assets import load_safetensors
+from ccbench.data.segmentation_sets import SegmentationSets
+from ccbench.downstream.cells import CellFolder, CellPlan, CellRecord, Select, TestRecord
+from ccbench.downstream.material import Material
+from ccbench.downstream.predicting import predict_maps
+from ccbench.downstream.rows import Row
+from ccbench.downstream.segmenters import Segmenter, SegmenterSettings
+from ccbench.downstream.training import Budget, build_network, train_segmenter
+from ccbench.errors import VerificationError
+from ccbench.folders import write_atomic
+from ccbench.images import sha256_file
+from ccbench.metrics.map_scores import map_columns
+from ccbench.metrics.maps import score_map
+from ccbench.provenance import collect_environment, now
+from ccbench.store import RunFolder
+from ccbench.types import Progress, SilentProgress
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of a table: a segmenter with its settings, a row, a seed, and the run whose images the row has.
+
+    Attributes:
+        steps: of the optimiser.
+    """
+
+    segmenter: Segmenter
+    settings: SegmenterSettings
+    row: Row
+    seed: int
+    run: Path | None
+    plan: CellPlan
+    steps: int
+
+    @property
+    def title(self) -> str:
+        """Its name in messages."""
+        return f"{self.segmenter.title}, {self.row.name}, seed {self.seed}"
+
+
+def plan_cell(
+    segmenter: Segmenter,
+    settings: SegmenterSettings,
+    row: Row,
+    seed: int,
+    run: RunFolder | None,
+    sets: SegmentationSets,
+    protocol: str,
+    select: Select,
+) -> Cell:
+    """Return a cell with all that it depends on; `run` must hold its images of training masks."""
+    compared = {"last": [], "validation": [sets.validation], "test": [sets.tests[name] for name in sets.own]}[select]
+    config = segmenter.model_config(settings)
+    shown = {"settings": settings.model_dump(mode="json", exclude={"passes"}), "model": config}
+    if (file := Path(settings.weights)).is_file():  # its content counts, wherever it lies
+        shown = _replaced(shown, settings.weights, f"sha256:{sha256_file(file)}")
+    plan = CellPlan.model_validate_json(
+        json.dumps(
+            {
+                **shown,
+                "protocol": protocol,
+                "segmenter": segmenter.title,
+                "row": row.name,
+                "augment": row.augment,
+                "passes": settings.passes * row.repeat,
+                "seed": seed,
+                "select": select,
+                "selecting": [split.manifest_sha256 for split in compared],
+                "train": sets.train.manifest_sha256,
+                "synthetic": run.training_sha256() if run else "",
+                "synthetic_run": run.record.run_id if run else "",
+            }
+        )
+    )
+    images = len(sets.train.pairs) * (2 if row.doubled else 1)
+    steps = plan.passes * -(-images // settings.batch_size) * len(settings.ratios)
+    return Cell(segmenter, settings, row, seed, run.path if run else None, plan, steps)
+
+
+def finish_cell(
+    cell: Cell, root: Path, material: Material, device: str, progress: Progress = SilentProgress()
+) -> CellRecord:
+    """Train a cell unless it is trained, and try it on the test sets that it was not tried on.
+
+    Raises:
+        UsageError: another command works on it. VerificationError: its weights are not those it recorded.
+    """
+    folder = CellFolder(root, cell.plan)
+    with folder.lock():
+        record = folder.record()
+        network = None
+        if record is None:
+            network, record = _train(cell, folder, material, device, progress)
+        sets = material.sets.tests
+        missing = [name for name, one in sets.items() if record.tried(name) != one.manifest_sha256]
+        if missing:
+            network = network or _load(cell, folder, record, device)
+            record = _try(cell, folder, record, network, missing, material)
+        return record
+
+
+def _train(
+    cell: Cell, folder: CellFolder, material: Material, device: str, progress: Progress
+) -> tuple[Any, CellRecord]:
+    plan, begin = cell.plan, time.perf_counter()
+    data = material.of_row(cell.row, RunFolder.read(cell.run) if cell.run else None)
+    network, trained = train_segmenter(
+        cell.segmenter,
+        cell.settings,
+        data,
+        material.selecting(plan.select),
+        Budget(plan.passes, plan.select),
+        cell.seed,
+        folder.training,
+        augment=plan.augment,
+        device=device,
+        progress=progress,
+        title=cell.title,
+    )
+    weights = save({name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()})
+    write_atomic(folder.weights, weights)
+    record = CellRecord(
+        plan=plan,
+        images=len(data.images),
+        steps=trained.steps,
+        dice=trained.dice,
+        taken=trained.taken,
+        parameters=sum(part.numel() for part in network.parameters()),
+        seconds=time.perf_counter() - begin,
+        weights_sha256=sha256_file(folder.weights),
+        env=collect_environment(device),
+        finished=now(),
+    )
+    folder.write_record(record)
+    shutil.rmtree(folder.training, ignore_errors=True)
+    return network, record
+
+
+def _load(cell: Cell, folder: CellFolder, record: CellRecord, device: str) -> Any:
+    if not folder.weights.is_file() or sha256_file(folder.weights) != record.weights_sha256:
+        raise VerificationError(f"{folder.weights}: not the weights that training left; remove {folder.path}")
+    network = build_network(cell.segmenter, cell.settings, cell.seed).to(device)
+    network.load_state_dict(load_safetensors(folder.weights))
+    return network
+
+
+def _try(
+    cell: Cell,
+    folder: CellFolder,
+    record: CellRecord,
+    network: Any,
+    names: Sequence[str],
+    material: Material,
+) -> CellRecord:
+    """Write the maps and their scores, set by set, and then each set into the record."""
+    for name in names:
+        known, scored = [], []
+        for seen, pair in predict_maps(network, material.test(name), cell.settings.size):
+            condition = pair.condition
+            folder.write_map(name, condition.id, seen)
+            known.append((condition.id, condition.cluster, float(condition.mask.mean())))
+            scored.append(score_map(seen, condition.mask))
+        table = pd.DataFrame(known, columns=["image_id", "cluster", "share"])
+        areas = {"shared": [one.shared for one in scored], "areas": [one.areas for one in scored]}
+        folder.write_scores(name, table.assign(**map_columns(scored), **areas))
+        found = TestRecord(manifest_sha256=material.sets.tests[name].manifest_sha256, n=len(scored))
+        record = record.model_copy(update={"tests": {**record.tests, name: found}})
+        folder.write_record(record)
+    return record
+
+
+def _replaced(part: Any, old: str, new: str) -> Any:
+    """Return a nest of dictionaries and lists with one text in place of another."""
+    if isinstance(part, Mapping):
+        return {key: _replaced(value, old, new) for key, value in part.items()}
+    if isinstance(part, list | tuple):
+        return [_replaced(value, old, new) for value in part]
+    return new if part == old else part

@@ -1,0 +1,76 @@
+"""What the cells of one table are trained and tested on, read once and shared by them."""
+
+from collections.abc import Sequence
+from functools import cached_property
+
+import numpy as np
+
+from ccbench.data.segmentation_sets import SegmentationSets
+from ccbench.downstream.cells import Select
+from ccbench.downstream.loading import Labelled, squash
+from ccbench.downstream.rows import Row
+from ccbench.errors import DataError, VerificationError
+from ccbench.images import read_image, sha256_file
+from ccbench.store import RunFolder
+from ccbench.types import RealPair
+
+
+class Material:
+    """The images of a table at the size that its segmenters take, in memory.
+
+    Args:
+        sets: the real pairs. size: side in pixels.
+    """
+
+    def __init__(self, sets: SegmentationSets, size: int) -> None:
+        self.sets = sets
+        self._size = size
+        self._tests: dict[str, Sequence[RealPair]] = {}
+
+    @cached_property
+    def real(self) -> Labelled:
+        """The real training images."""
+        return Labelled.of(self.sets.train.pairs, self._size)
+
+    @cached_property
+    def _validation(self) -> Sequence[RealPair]:
+        return list(self.sets.validation.pairs)
+
+    def selecting(self, select: Select) -> Sequence[RealPair]:
+        """Return the pairs on which passes are compared."""
+        if select == "test":
+            return [pair for name in self.sets.own for pair in self.test(name)]
+        return self._validation if select == "validation" else ()
+
+    def test(self, name: str) -> Sequence[RealPair]:
+        """Return the pairs of one test set; those in their own sizes are read when they are accessed."""
+        pairs = self.sets.tests[name].pairs
+        if name not in self._tests:
+            self._tests[name] = pairs if self.sets.size is None else list(pairs)
+        return self._tests[name]
+
+    def of_row(self, row: Row, run: RunFolder | None) -> Labelled:
+        """Return the training images of a row; `run` holds its synthetic ones."""
+        if run is None:
+            return self.real
+        synthetic = self._synthetic(run)
+        return self.real.joined(synthetic) if row.real else synthetic
+
+    def _synthetic(self, run: RunFolder) -> Labelled:
+        """Return a run's images of the training masks with these masks, joined on the condition's id.
+
+        Raises:
+            DataError: it has images of other conditions. VerificationError: an image is not the one that was recorded.
+        """
+        samples = run.training_samples()
+        wanted = [pair.condition.id for pair in self.sets.train.pairs]
+        if [sample.condition_id for sample in samples] != wanted:
+            raise DataError(
+                f"{run.path}: {len(samples)} images of training masks, wanted those of the {len(wanted)} training "
+                "pairs in their order; run the same command again to make them"
+            )
+        for sample in samples:
+            if sha256_file(run.path / sample.file) != sample.sha256:
+                raise VerificationError(f"{run.path / sample.file}: not the image that was recorded; delete it")
+        images = [squash(read_image(run.path / sample.file), self._size) for sample in samples]
+        return Labelled(np.stack(images), self.real.masks)

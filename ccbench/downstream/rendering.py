@@ -1,0 +1,249 @@
+"""A segmentation table as markdown, LaTeX and CSV: pure functions of its record, the only place where it is rounded."""
+
+import io
+from collections.abc import Iterator
+
+import pandas as pd
+
+from ccbench.downstream.results import OVERALL, PRIMARY, STRATA, SegmentationTable, Test, Value
+from ccbench.downstream.rows import BASELINES, BudgetName
+from ccbench.metrics.map_scores import MAP_METRICS
+from ccbench.tables import format_seconds, format_value, markdown_table, metric_heading
+
+_BUDGETS: dict[BudgetName, str] = {
+    "epochs": "Equal passes: each row makes as many passes over its images, so real + synthetic takes twice the steps",
+    "steps": "Equal steps: each row takes as many optimiser steps as real + synthetic",
+}
+_SELECT = {
+    "validation": "the pass of the highest mean Dice on validation images, never on test images",
+    "last": "the last pass",
+    "test": "the pass of the highest mean Dice **on the test images**, as Polyp-PVT's published script",
+}
+_BETTER, _WORSE = "▲", "▼"
+
+
+def render_markdown(table: SegmentationTable) -> str:
+    """Return the page of a table."""
+    parts = [f"# Segmentation on {table.protocol}\n", _facts(table)]
+    for budget in table.budgets:
+        parts.append(f"## {_BUDGETS[budget].partition(':')[0]}\n\n{_BUDGETS[budget]}.\n")
+        for segmenter in table.segmenters:
+            parts.append(f"**{segmenter}**, {PRIMARY} / mIoU_256\n\n{_main(table, segmenter, budget)}")
+    parts += [_marks(table), _differences(table), _conventions(table), _sizes(table), _costs(table)]
+    return "\n".join(part for part in parts if part)
+
+
+def render_latex(table: SegmentationTable) -> str:
+    """Return the main tables in LaTeX (booktabs): a column for each segmenter and test set, a part for each budget."""
+    tests = _tests(table)
+    columns = "l" + "c" * (len(tests) * len(table.segmenters))
+    heads = " & ".join(f"\\multicolumn{{{len(tests)}}}{{c}}{{{_tex(name)}}}" for name in table.segmenters)
+    names = " & ".join(_tex(test) for _ in table.segmenters for test in tests)
+    lines = [f"\\begin{{tabular}}{{{columns}}}", "\\toprule", f" & {heads} \\\\", f"trained on & {names} \\\\"]
+    for budget in table.budgets:
+        width = 1 + len(tests) * len(table.segmenters)
+        lines += [
+            "\\midrule",
+            f"\\multicolumn{{{width}}}{{l}}{{equal {'passes' if budget == 'epochs' else 'steps'}}} \\\\",
+        ]
+        for row in _rows(table, budget):
+            cells = []
+            for segmenter in table.segmenters:
+                for test in tests:
+                    shown = _cell(table, segmenter, row, test)
+                    outcome = _outcome(table, segmenter, row, test, budget)
+                    cells.append(f"\\textbf{{{_tex(shown)}}}" if outcome == "better" else _tex(shown))
+            lines.append(f"{_tex(row)} & {' & '.join(cells)} \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+
+
+def render_csv(table: SegmentationTable) -> str:
+    """Return every value of a table, unrounded, a line each; seeds are columns."""
+    seeds = sorted({seed for value in table.values for seed in value.seeds})
+    rows = [
+        {**value.model_dump(exclude={"seeds"}), **{f"seed_{seed}": value.seeds.get(seed) for seed in seeds}}
+        for value in table.values
+    ]
+    text = io.StringIO()
+    pd.DataFrame(rows).to_csv(text, index=False, lineterminator="\n")
+    return text.getvalue()
+
+
+def main_rows(table: SegmentationTable, budget: BudgetName) -> Iterator[tuple[str, ...]]:
+    """Yield segmenter, row and the cells of each test set, for a terminal."""
+    for segmenter in table.segmenters:
+        for row in _rows(table, budget):
+            yield segmenter, row, *(_marked(table, segmenter, row, test, budget) for test in _tests(table))
+
+
+def main_header(table: SegmentationTable) -> tuple[str, ...]:
+    """Return the header of `main_rows`."""
+    return "segmenter", "trained on", *_tests(table)
+
+
+def _tests(table: SegmentationTable) -> list[str]:
+    return [*([OVERALL] if table.own > 1 else []), *table.tests]
+
+
+def _rows(table: SegmentationTable, budget: BudgetName) -> list[str]:
+    return [row for row, budgets in table.rows.items() if budget in budgets]
+
+
+def _facts(table: SegmentationTable) -> str:
+    cells = {(cell.segmenter, cell.row): cell for cell in table.cells}
+    sizes = ", ".join(f"{name} {count}" for name, count in table.tests.items())
+    seeds = sorted({cell.seed for cell in table.cells})
+    lines = [
+        ("protocol", f"`{table.protocol}`, hash `{table.protocol_hash}`"),
+        ("test images", sizes + (f"; {OVERALL}: the first {table.own} together, by image" if table.own > 1 else "")),
+        ("seeds", f"{', '.join(map(str, seeds))}; a number is mean ± standard deviation over them"),
+        ("checkpoint", _SELECT[table.select]),
+    ]
+    for name, settings in table.settings.items():
+        one = next(cell for (segmenter, _), cell in cells.items() if segmenter == name)
+        shown = ", ".join(f"{key} {_plain(value)}" for key, value in settings.items() if value not in ("", None))
+        lines.append((name, f"{one.parameters:,} parameters; {shown}"))
+    notes = "".join(f"- {note}\n" for note in table.notes)
+    return markdown_table(("frozen", "value"), lines) + (f"\n{notes}" if notes else "")
+
+
+def _plain(value: object) -> str:
+    return " ".join(map(_plain, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _main(table: SegmentationTable, segmenter: str, budget: BudgetName) -> str:
+    tests = _tests(table)
+    steps = {(cell.segmenter, cell.row): cell.steps for cell in table.cells}
+    rows = [
+        (row, str(steps[segmenter, row]), *(_marked(table, segmenter, row, test, budget) for test in tests))
+        for row in _rows(table, budget)
+    ]
+    return markdown_table(("trained on", "steps", *tests), rows, right=range(1, len(tests) + 2))
+
+
+def _find(
+    table: SegmentationTable, segmenter: str, row: str, test: str, metric: str, stratum: str = "all"
+) -> Value | None:
+    wanted = (segmenter, row, test, metric, stratum)
+    found = ((v.segmenter, v.row, v.test, v.metric, v.stratum) == wanted and v for v in table.values)
+    return next((value for value in found if value), None)
+
+
+def _shown(value: Value | None) -> str:
+    if value is None:
+        return "-"
+    mean = format_value(value.metric, value.mean)
+    return mean if value.spread is None else f"{mean} ± {format_value(value.metric, value.spread)}"
+
+
+def _cell(table: SegmentationTable, segmenter: str, row: str, test: str) -> str:
+    dice, iou = (_find(table, segmenter, row, test, metric) for metric in (PRIMARY, "mIoU_256"))
+    return f"{_shown(dice)} / {'-' if iou is None else format_value('mIoU_256', iou.mean)}"
+
+
+def _test_of(table: SegmentationTable, segmenter: str, row: str, test: str, budget: BudgetName) -> Test | None:
+    wanted = (segmenter, row, test, budget)
+    return next((t for t in table.comparisons if (t.segmenter, t.row, t.test, t.budget) == wanted), None)
+
+
+def _outcome(table: SegmentationTable, segmenter: str, row: str, test: str, budget: BudgetName) -> str:
+    found = _test_of(table, segmenter, row, test, budget)
+    return found.outcome if found else ""
+
+
+def _marked(table: SegmentationTable, segmenter: str, row: str, test: str, budget: BudgetName) -> str:
+    mark = {"better": f" {_BETTER}", "worse": f" {_WORSE}"}.get(_outcome(table, segmenter, row, test, budget), "")
+    return f"{_cell(table, segmenter, row, test)}{mark}"
+
+
+def _marks(table: SegmentationTable) -> str:
+    bases = " and ".join(f"`{BASELINES[budget].name}` in {budget}" for budget in table.budgets)
+    return (
+        f"{_BETTER} {_WORSE}: {PRIMARY} better or worse than the same segmenter on real images only ({bases}), paired "
+        f"by image and seed, p ≤ 0.05 after Holm's correction over the {len(table.comparisons)} tests of this page. "
+        "No mark: not told apart.\n"
+    )
+
+
+def _differences(table: SegmentationTable) -> str:
+    test = _tests(table)[0]
+    rows = [(one.segmenter, one.row, one.baseline, *_difference(one)) for one in table.comparisons if one.test == test]
+    if not rows:
+        return ""
+    header = ("segmenter", "trained on", "less", f"{PRIMARY}", "95% interval", "p", "p Holm", "effect", "n")
+    return f"## Differences on {test}\n\n{markdown_table(header, rows, right=range(3, len(header)))}"
+
+
+def _difference(one: Test) -> tuple[str, ...]:
+    interval = "-" if one.low is None or one.high is None else f"{one.low:+.3f} to {one.high:+.3f}"
+    effect = "-" if one.effect is None else f"{one.effect:+.2f}"
+    return f"{one.difference:+.3f}", interval, _p(one.p), _p(one.p_holm), effect, str(one.n)
+
+
+def _p(p: float) -> str:
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
+def _conventions(table: SegmentationTable) -> str:
+    test = _tests(table)[0]
+    metrics = [metric for metric in MAP_METRICS if any(value.metric == metric for value in table.values)]
+    rows = [
+        (segmenter, row, *(_shown(_find(table, segmenter, row, test, metric)) for metric in metrics))
+        for segmenter in table.segmenters
+        for row in table.rows
+    ]
+    header = ("segmenter", "trained on", *map(metric_heading, metrics))
+    return f"## Every convention on {test}\n\n{markdown_table(header, rows, right=range(2, len(header)))}"
+
+
+def _sizes(table: SegmentationTable) -> str:
+    test = _tests(table)[0]
+    counts = {name: _find(table, table.segmenters[0], next(iter(table.rows)), test, PRIMARY, name) for name in STRATA}
+    header = tuple(f"{name} (n = {value.n if value else 0})" for name, value in counts.items())
+    rows = [
+        (segmenter, row, *(_shown(_find(table, segmenter, row, test, PRIMARY, name)) for name in STRATA))
+        for segmenter in table.segmenters
+        for row in table.rows
+    ]
+    limits = ", ".join(f"{name} {low:.0%} to {min(high, 1):.0%}" for name, (low, high) in STRATA.items())
+    text = markdown_table(("segmenter", "trained on", *header), rows, right=range(2, 2 + len(header)))
+    return (
+        f"## By size of the polyp on {test}\n\n{PRIMARY}; share of the image that the mask covers: {limits}.\n\n{text}"
+    )
+
+
+def _costs(table: SegmentationTable) -> str:
+    groups: dict[tuple[str, str], list[float]] = {}
+    for cell in table.cells:
+        groups.setdefault((cell.segmenter, cell.row), []).append(cell.seconds)
+    first = {(cell.segmenter, cell.row): cell for cell in table.cells}
+    rows = [
+        (
+            segmenter,
+            row,
+            str(first[segmenter, row].images),
+            str(first[segmenter, row].steps),
+            format_seconds(sum(seconds) / len(seconds)),
+            ", ".join(dict.fromkeys(c.synthetic_run for c in table.cells if (c.segmenter, c.row) == (segmenter, row)))
+            or "-",
+        )
+        for (segmenter, row), seconds in groups.items()
+    ]
+    header = ("segmenter", "trained on", "images", "steps", "training", "synthetic images of")
+    return f"## Cost and origin\n\n{markdown_table(header, rows, right=(2, 3, 4))}"
+
+
+def _tex(text: str) -> str:
+    for plain, escaped in (("_", "\\_"), ("±", "$\\pm$"), ("%", "\\%")):
+        text = text.replace(plain, escaped)
+    return text
+
+
+def files_of(table: SegmentationTable) -> dict[str, str]:
+    """Return what is written of a table: file name -> text."""
+    return {
+        "table.json": table.model_dump_json(indent=1) + "\n",
+        "README.md": render_markdown(table),
+        "table.tex": render_latex(table),
+        "table.csv": render_csv(table),
+    }

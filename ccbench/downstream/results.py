@@ -1,0 +1,290 @@
+"""From finished cells to the numbers of a segmentation table: means over seeds, intervals, and tests against real data.
+
+A value is the mean over the seeds of the mean over the images. Its interval is over images (whole videos where they are
+known) with these trained models held, its spread over trainings. Tests are paired by image and by seed, and speak of
+other images and other trainings (`across_seeds`); Holm's correction goes over all tests of the table.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from ccbench.downstream.cells import CellRecord, Select
+from ccbench.downstream.rows import BASELINES, BudgetName, Row
+from ccbench.metrics.intervals import bootstrap_mean, bootstrap_ratio
+from ccbench.metrics.map_scores import MAP_METRICS
+from ccbench.metrics.paired import across_seeds, compare_means
+from ccbench.metrics.ranking import holm
+from ccbench.records import Record
+from ccbench.seeding import derive_seed
+
+OVERALL = "overall"
+"""The protocol's own test sets together, each image counting once."""
+
+PRIMARY = "mDice_256"
+"""The metric that is tested and split by size."""
+
+STRATA: dict[str, tuple[float, float]] = {"small": (0.0, 0.05), "medium": (0.05, 0.15), "large": (0.15, 1.01)}
+"""Sizes of polyps: share of the image that the mask covers, from and below. An empty mask is in none."""
+
+ALPHA = 0.05
+_POOLED = "dice_pooled"
+
+Outcome = Literal["better", "worse", "not told apart"]
+
+
+class Finished(NamedTuple):
+    """A finished cell: its row, its record, and the scores of each test set, a row an image."""
+
+    row: Row
+    record: CellRecord
+    tables: dict[str, pd.DataFrame]
+
+
+class Value(Record):
+    """One number of a table, over the seeds.
+
+    Attributes:
+        stratum: `all`, or one of `STRATA`. seeds: value of each. spread: standard deviation between them, None for one.
+        low, high: of 95 %, over images; None below two of them.
+    """
+
+    segmenter: str
+    row: str
+    test: str
+    metric: str
+    stratum: str = "all"
+    mean: float
+    spread: float | None
+    low: float | None
+    high: float | None
+    seeds: dict[int, float]
+    n: int
+
+
+class Test(Record):
+    """A row's primary metric less its baseline's, on the same images and of the same seeds.
+
+    Attributes:
+        low, high: of 95 %. p_holm: corrected over all tests of the table. effect: in standard deviations of an image.
+    """
+
+    segmenter: str
+    row: str
+    baseline: str
+    budget: BudgetName
+    test: str
+    metric: str
+    difference: float
+    low: float | None
+    high: float | None
+    p: float
+    p_holm: float
+    effect: float | None
+    n: int
+    outcome: Outcome
+
+
+class CellLine(Record):
+    """What a table keeps of each cell: where its numbers come from."""
+
+    segmenter: str
+    row: str
+    seed: int
+    key: str
+    steps: int
+    passes: int
+    images: int
+    taken: int
+    seconds: float
+    parameters: int
+    weights_sha256: str
+    synthetic_run: str
+
+
+class SegmentationTable(Record):
+    """All numbers of one table, unrounded.
+
+    Attributes:
+        tests: test set -> images; the protocol's own first. own: how many of them are its own.
+        budgets: those whose rows it holds. rows: name of each row -> the budgets it belongs to, in order.
+    """
+
+    schema_version: Literal[1] = 1
+    protocol: str
+    protocol_hash: str
+    select: Select
+    budgets: tuple[BudgetName, ...]
+    segmenters: tuple[str, ...]
+    rows: dict[str, tuple[BudgetName, ...]]
+    tests: dict[str, int]
+    own: int
+    settings: dict[str, dict[str, object]]
+    values: list[Value]
+    comparisons: list[Test]
+    cells: list[CellLine] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+
+
+def tabulate(
+    finished: Sequence[Finished],
+    protocol: str,
+    protocol_hash: str,
+    budgets: Sequence[BudgetName],
+    own: Sequence[str],
+    notes: Sequence[str] = (),
+) -> SegmentationTable:
+    """Return the table of finished cells of one protocol, all selected in one way."""
+    first = finished[0].record.plan
+    groups = {key: list(part) for key, part in groupby(finished, key=lambda one: (one.record.plan.segmenter, one.row))}
+    tests = {name: record.n for name, record in finished[0].record.tests.items()}
+    ordered = [*own, *(name for name in tests if name not in own)]
+    values = [value for (name, row), cells in groups.items() for value in _values(name, row, cells, ordered, own)]
+    return SegmentationTable(
+        protocol=protocol,
+        protocol_hash=protocol_hash,
+        select=first.select,
+        budgets=tuple(budgets),
+        segmenters=tuple(dict.fromkeys(name for name, _ in groups)),
+        rows={row.name: tuple(one for one in row.budgets if one in budgets) for _, row in groups},
+        tests={name: tests[name] for name in ordered},
+        own=len(own),
+        settings={one.record.plan.segmenter: one.record.plan.settings for one in finished},
+        values=values,
+        comparisons=_compare(groups, ordered, own, budgets),
+        cells=[_line(one) for one in finished],
+        notes=list(notes),
+    )
+
+
+_Groups = dict[tuple[str, Row], list[Finished]]
+
+
+def _line(one: Finished) -> CellLine:
+    record = one.record
+    return CellLine(
+        segmenter=record.plan.segmenter,
+        row=one.row.name,
+        seed=record.plan.seed,
+        key=record.plan.key,
+        steps=record.steps,
+        passes=record.plan.passes,
+        images=record.images,
+        taken=record.taken,
+        seconds=record.seconds,
+        parameters=record.parameters,
+        weights_sha256=record.weights_sha256,
+        synthetic_run=record.plan.synthetic_run,
+    )
+
+
+def _table(one: Finished, test: str, own: Sequence[str]) -> pd.DataFrame:
+    """Return the scores of a test set, or of the protocol's own ones together."""
+    return pd.concat([one.tables[name] for name in own]) if test == OVERALL else one.tables[test]
+
+
+def _values(
+    segmenter: str, row: Row, cells: Sequence[Finished], tests: Sequence[str], own: Sequence[str]
+) -> Iterator[Value]:
+    """Yield the values of one row: every metric on every set, and the primary one by size of the polyp."""
+    for test in (*((OVERALL,) if len(own) > 1 else ()), *tests):
+        tables = {one.record.plan.seed: _table(one, test, own) for one in cells}
+        for metric in MAP_METRICS:
+            yield from _value(segmenter, row, test, metric, "all", tables)
+        share = next(iter(tables.values()))["share"]
+        for stratum, (low, high) in STRATA.items():
+            kept = ((share > low if not low else share >= low) & (share < high)).to_numpy()
+            yield from _value(segmenter, row, test, PRIMARY, stratum, {s: t[kept] for s, t in tables.items()})
+
+
+def _value(
+    segmenter: str, row: Row, test: str, metric: str, stratum: str, tables: dict[int, pd.DataFrame]
+) -> Iterator[Value]:
+    """Yield the value of one metric; nothing where there is no image, or where a package was missing."""
+    first = next(iter(tables.values()))
+    if not len(first) or (metric != _POOLED and any(table[metric].isna().any() for table in tables.values())):
+        return
+    clusters, seed = first["cluster"].tolist(), derive_seed("segmentation", metric)
+    if metric == _POOLED:
+        above, below = (np.mean([table[name] for table in tables.values()], axis=0) for name in ("shared", "areas"))
+        by_seed = {k: 2 * float(table["shared"].sum()) / float(table["areas"].sum()) for k, table in tables.items()}
+        interval = bootstrap_ratio(2 * above, below, seed, clusters)
+    else:
+        by_seed = {k: float(table[metric].mean()) for k, table in tables.items()}
+        interval = bootstrap_mean(np.mean([table[metric] for table in tables.values()], axis=0), seed, clusters)
+    found = list(by_seed.values())
+    yield Value(
+        segmenter=segmenter,
+        row=row.name,
+        test=test,
+        metric=metric,
+        stratum=stratum,
+        mean=float(np.mean(found)),
+        spread=float(np.std(found, ddof=1)) if len(found) > 1 else None,
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        seeds=by_seed,
+        n=len(first),
+    )
+
+
+def _compare(groups: _Groups, tests: Sequence[str], own: Sequence[str], budgets: Sequence[BudgetName]) -> list[Test]:
+    """Return the tests of every row against the baseline of its budgets."""
+    found: list[Test] = []
+    for (segmenter, row), cells in groups.items():
+        for budget in (one for one in row.budgets if one in budgets and BASELINES[one] != row):
+            base = groups.get((segmenter, BASELINES[budget]))
+            if base is not None:
+                names = (*((OVERALL,) if len(own) > 1 else ()), *tests)
+                found += [_test(segmenter, row, budget, cells, base, test, own) for test in names]
+    if not found:
+        return []
+    corrected = holm([one.p for one in found])
+    return [
+        one.model_copy(update={"p_holm": float(p), "outcome": _outcome(one.difference, float(p))})
+        for one, p in zip(found, corrected, strict=True)
+    ]
+
+
+def _test(
+    segmenter: str,
+    row: Row,
+    budget: BudgetName,
+    cells: Sequence[Finished],
+    base: Sequence[Finished],
+    test: str,
+    own: Sequence[str],
+) -> Test:
+    sides = [{one.record.plan.seed: _table(one, test, own)[PRIMARY] for one in part} for part in (cells, base)]
+    seeds = sorted(sides[0].keys() & sides[1].keys())
+    first, second = (np.stack([side[seed].to_numpy() for seed in seeds]) for side in sides)  # (S, n)
+    clusters = _table(cells[0], test, own)["cluster"].tolist()
+    difference = compare_means(first.mean(axis=0), second.mean(axis=0), derive_seed("segmentation", test), clusters)
+    if len(seeds) > 1:
+        difference = across_seeds(difference, (first - second).mean(axis=1).tolist())
+    return Test(
+        segmenter=segmenter,
+        row=row.name,
+        baseline=BASELINES[budget].name,
+        budget=budget,
+        test=test,
+        metric=PRIMARY,
+        difference=difference.value,
+        low=difference.interval.low if difference.interval else None,
+        high=difference.interval.high if difference.interval else None,
+        p=difference.p,
+        p_holm=1.0,
+        effect=difference.effect,
+        n=difference.n,
+        outcome="not told apart",
+    )
+
+
+def _outcome(difference: float, p_holm: float) -> Outcome:
+    if p_holm > ALPHA:
+        return "not told apart"
+    return "better" if difference > 0 else "worse"
