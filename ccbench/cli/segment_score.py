@@ -7,7 +7,6 @@ import typer
 
 from ccbench.cli import options
 from ccbench.cli.output import Output
-from ccbench.errors import UsageError
 from ccbench.tables import format_value, metric_heading
 
 if TYPE_CHECKING:
@@ -53,8 +52,6 @@ def _write_rows(found: "MapFolderScores", output: Path) -> None:
     from ccbench.metrics.map_scores import map_columns
     from ccbench.scorecard import per_sample_table
 
-    if output.is_dir():
-        raise UsageError(f"{output}: a folder; wanted the name of a CSV file to write")
     output.parent.mkdir(parents=True, exist_ok=True)
     columns = {metric: values.tolist() for metric, values in map_columns(list(found.rows.values())).items()}
     table = per_sample_table(list(found.rows), columns).drop(columns="index").rename(columns={"condition_id": "id"})

@@ -16,8 +16,7 @@ from ccbench.types import Mask
 PolypMap = NDArray[np.floating] | NDArray[np.uint8]
 """(H, W), how likely each pixel is polyp: floats in 0..1, or 8 bits as in a file."""
 
-THRESHOLDS: NDArray[np.float64] = np.arange(256) / 255
-_JUST_ABOVE = 255 * (1 + 1e-12)  # more than float64's rounding can take from a product, and far less than one threshold
+_PIECE = 16384  # values at once: what fits the processor's cache takes a quarter of the time
 
 
 class Overlap(NamedTuple):
@@ -117,24 +116,32 @@ def _count(predicted: PolypMap, wanted: Mask) -> NDArray[np.int64]:
     """Return how many pixels are marked at 1, 254/255, ..., 0, and how many of these are the mask's, (2, 256)."""
     low, high = float(predicted.min()), float(predicted.max())
     if predicted.dtype == np.uint8:
-        of_level = _threshold_numbers(np.clip(np.arange(256.0), low, high), low, high)
-        levels = (np.bincount(part, minlength=256) for part in (predicted.ravel(), predicted[wanted]))
-        counts = [np.bincount(of_level, weights=part, minlength=256).astype(np.int64) for part in levels]
+        numbers = _threshold_numbers(np.arange(low, high + 1), low, high)
+        levels = (
+            np.bincount(part, minlength=256)[int(low) : int(high) + 1]
+            for part in (predicted.ravel(), predicted[wanted])
+        )
+        counts = [np.bincount(numbers, weights=part, minlength=256).astype(np.int64) for part in levels]
     else:
         numbers = _threshold_numbers(predicted.astype(np.float64, copy=False), low, high)
         counts = [np.bincount(part, minlength=256) for part in (numbers.ravel(), numbers[wanted])]
     return np.cumsum(np.stack(counts)[:, ::-1], axis=1, dtype=np.int64)
 
 
-def _threshold_numbers(values: NDArray[np.floating], low: float, high: float) -> NDArray[np.uint8]:
-    """Return the number of the highest of `THRESHOLDS` that each value reaches when low..high is stretched to 0..1."""
-    stretched = values.astype(np.float64)
+def _threshold_numbers(values: PolypMap, low: float, high: float) -> NDArray[np.uint8]:
+    """Return the highest k of 0..255 for which each value reaches k / 255 when low..high is stretched to 0..1.
+
+    In float64 x >= k / 255 exactly where 255 x >= k: for each k, k / 255 times 255 is k and the next lower number's
+    product is below it (tests/golden/test_map_parity.py), and products keep their order.
+    """
+    numbers = np.zeros(values.shape, dtype=np.uint8)
     if high == low:
-        return np.zeros(values.shape, dtype=np.uint8)
-    stretched -= low
-    stretched /= high - low
-    numbers = (stretched * _JUST_ABOVE).astype(np.uint8)  # never too low, at most one too high
-    numbers -= stretched < THRESHOLDS.take(numbers)
+        return numbers
+    flat, found = values.ravel(), numbers.reshape(-1)
+    for start in range(0, flat.size, _PIECE):
+        piece = slice(start, start + _PIECE)
+        stretched = (flat[piece].astype(np.float64) - low) / (high - low)
+        found[piece] = (stretched * 255).astype(np.uint8)
     return numbers
 
 

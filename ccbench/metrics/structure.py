@@ -29,8 +29,8 @@ class StructureScores(NamedTuple):
 def structure_scores(predicted: NDArray[np.floating] | NDArray[np.uint8], wanted: Mask) -> StructureScores | None:
     """Return the scores of a map (H, W), floats in 0..1 or 8 bits, against a mask (H, W); None where not installed.
 
-    Its own treatment of both: the map stretched to 0..1 (a constant one is left at its level), the mask > 128, the
-    thresholds of the E-measure by its histogram, which truncates 255 r to an integer.
+    Its own treatment of both: the map divided by 255, then stretched to 0..1 (a constant one is left at its level), the
+    mask above 128, the thresholds of the E-measure by its histogram.
 
     An empty mask has S = 1 - mean of the map, E = the mean share of pixels that are not marked, and weighted F = 0
     whatever the map. Differs from it in one thing: a part of S-measure's four-part cut that holds no pixel, as below

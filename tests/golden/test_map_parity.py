@@ -57,6 +57,22 @@ def test_the_histogram_is_the_loop(kind: type, size: tuple[int, int]) -> None:
             assert threshold_scores(predicted, wanted) == pytest.approx(plain_loop(predicted, wanted), abs=1e-12)
 
 
+def test_a_product_decides_as_a_comparison_does() -> None:
+    """What the histogram relies on: x >= k / 255 exactly where 255 x >= k, since products keep their order."""
+    numbers = np.arange(256)
+    assert np.array_equal(numbers / 255 * 255, numbers)
+    assert (np.nextafter(numbers / 255, -1) * 255 < numbers).all()
+
+
+def test_the_neighbours_of_every_threshold() -> None:
+    """k/255 and the float64 numbers beside it, in a map of 0..1, which no stretching moves: one bit decides."""
+    thresholds = np.arange(256) / 255
+    beside = [np.nextafter(thresholds, 0), thresholds, np.minimum(np.nextafter(thresholds, 2), 1)]
+    for predicted in (np.stack(beside), np.stack(beside[:2])):
+        for wanted in (predicted > 0.4, np.arange(predicted.size).reshape(predicted.shape) % 5 < 2):
+            assert threshold_scores(predicted, wanted) == pytest.approx(plain_loop(predicted, wanted), abs=1e-12)
+
+
 def test_every_pair_of_lowest_and_highest_level() -> None:
     """(r - min) / (max - min) meets k/255 exactly for many of these: each level of all 8-bit maps, on its own."""
     levels = np.arange(256, dtype=np.uint8)
@@ -89,7 +105,7 @@ def test_pysodmetrics_on_saved_maps(size: tuple[int, int]) -> None:
 
 
 def test_where_pysodmetrics_differs() -> None:
-    """Levels 47..132 stretch to 3 k / 255; (pred * 255) truncated misses 73 of these 86 by a bit, each a threshold.
+    """Levels 47..132 stretch to 3 k / 255. It divides by 255 before it stretches, and 73 of the 86 fall short by a bit.
 
     It also leaves a constant map at its level, and has 0 where map and mask are both empty.
     """

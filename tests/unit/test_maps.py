@@ -127,6 +127,8 @@ def test_structure_scores_of_what_is_known() -> None:
     assert 255 / 256 * 16 / 15 < perfect.e_measure_256 < 16 / 15
     empty = structure_scores(rows(1, 0.5, 0, 0, dtype=np.float32), NOTHING)
     assert empty is not None and (empty.s_measure, empty.weighted_f, empty.mae) == pytest.approx((0.625, 0, 0.375))
+    constant = structure_scores(rows(0.5, 0.5, 0.5, 0.5, dtype=np.float64), NOTHING)  # stays at its level
+    assert constant is not None and (constant.s_measure, constant.mae) == pytest.approx((0.5, 0.5))
 
 
 def test_s_measure_of_a_mask_in_the_last_row_is_finite() -> None:
