@@ -45,8 +45,11 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise UsageError(f"{path}: cannot be written ({error.strerror}); choose another output folder") from error
 
 
-def lock_folder(path: Path) -> IO[str]:
+def lock_folder(path: Path, wait: bool = False) -> IO[str]:
     """Make a folder and hold it until the returned file is closed; the system lets go of a process that was killed.
+
+    Args:
+        wait: until another command lets go of it.
 
     Raises:
         UsageError: it cannot be written, or another command holds it.
@@ -57,7 +60,7 @@ def lock_folder(path: Path) -> IO[str]:
     except OSError as error:
         raise UsageError(f"--output {path}: cannot be written ({error.strerror}); choose another folder") from error
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError as error:
         lock.close()
         raise UsageError(

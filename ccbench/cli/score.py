@@ -164,13 +164,14 @@ def _find_judge(
 ) -> "Segmenter | str":
     """Return the judge of mask fidelity, trained now where the cache has none, or why there is none."""
     from ccbench.data.sources import open_split
-    from ccbench.downstream.judge import open_judge
+    from ccbench.downstream.judge import judge_settings, open_judge
 
     if run.config.limit is not None:
         return "a limited run trains no judge of its masks"
     validation = open_split(run.config.protocol, "validation", data_root, None)
-    both = f"{train.manifest_sha256} {validation.manifest_sha256}"
-    judge = open_judge(train.pairs, validation.pairs, both, device=device, note=out.note, progress=out.progress())
+    settings = judge_settings(run.config.protocol.image_size, len(train.pairs))
+    name, progress = run.config.protocol.name, out.progress()
+    judge = open_judge(train, validation, name, settings, device=device, note=out.note, progress=progress)
     out.note(f"judge of masks: {judge.signature}, Dice {judge.dice:.3f} on {len(validation.pairs)} validation images")
     return judge
 

@@ -109,9 +109,9 @@ class CellFolder:
         self.training = self.path / "training"
         self._plan = plan
 
-    def lock(self) -> IO[str]:
+    def lock(self, wait: bool = False) -> IO[str]:
         """Make the folder and hold it until the returned file is closed; see `lock_folder`."""
-        return lock_folder(self.path)
+        return lock_folder(self.path, wait)
 
     def record(self) -> CellRecord | None:
         """Return the record of a finished training; None when it is not finished.

@@ -91,15 +91,23 @@ def plan_cell(
 
 
 def finish_cell(
-    cell: Cell, root: Path, material: Material, device: str, progress: Progress = SilentProgress()
+    cell: Cell,
+    root: Path,
+    material: Material,
+    device: str,
+    progress: Progress = SilentProgress(),
+    wait: bool = False,
 ) -> CellRecord:
     """Train a cell unless it is trained, and try it on the test sets that it was not tried on.
+
+    Args:
+        wait: for another command that works on it, whose result is taken then.
 
     Raises:
         UsageError: another command works on it. VerificationError: its weights are not those it recorded.
     """
     folder = CellFolder(root, cell.plan)
-    with folder.lock():
+    with folder.lock(wait):
         record = folder.record()
         network = None
         if record is None:
@@ -107,7 +115,7 @@ def finish_cell(
         sets = material.sets.tests
         missing = [name for name, one in sets.items() if record.tried(name) != one.manifest_sha256]
         if missing:
-            network = network or _load(cell, folder, record, device)
+            network = network or load_cell(cell, folder, record, device)
             record = _try(cell, folder, record, network, missing, material)
         return record
 
@@ -149,12 +157,17 @@ def _train(
     return network, record
 
 
-def _load(cell: Cell, folder: CellFolder, record: CellRecord, device: str) -> Any:
+def load_cell(cell: Cell, folder: CellFolder, record: CellRecord, device: str) -> Any:
+    """Return the trained network of a finished cell, in evaluation mode.
+
+    Raises:
+        VerificationError: its weights are not those it recorded.
+    """
     if not folder.weights.is_file() or sha256_file(folder.weights) != record.weights_sha256:
         raise VerificationError(f"{folder.weights}: not the weights that training left; remove {folder.path}")
     network = build_network(cell.segmenter, cell.settings, cell.seed).to(device)
     network.load_state_dict(load_safetensors(folder.weights))
-    return network
+    return network.eval()
 
 
 def _try(

@@ -17,23 +17,15 @@ from safetensors.torch import save
 
 from ccbench.assets import load_safetensors
 from ccbench.downstream.cells import Select
+from ccbench.downstream.loading import Labelled, LabelledSet
+from ccbench.downstream.openmmlab import MODELS, BaseModel, ConfigDict, DefaultScope, Hook, Runner
 from ccbench.downstream.predicting import mean_dice
 from ccbench.downstream.segmenters import MMSEG, Segmenter, SegmenterSettings
+from ccbench.downstream.segmenters.configs import read_config
 from ccbench.features.base import kept_random_state
 from ccbench.folders import write_atomic
 from ccbench.seeding import derive_seed
 from ccbench.types import PairSequence, Progress, ProgressStep, SilentProgress
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # of compiled operations that no segmenter here needs
-    from mmengine.hooks import Hook
-    from mmengine.model import BaseModel
-    from mmengine.registry import DefaultScope
-    from mmengine.runner import Runner
-    from mmseg.registry import MODELS
-
-    from ccbench.downstream.loading import Labelled, LabelledSet
-    from ccbench.downstream.segmenters.configs import read_config
 
 _STATE = "epoch_*.pth"
 _BEST = "best.safetensors"
@@ -67,8 +59,9 @@ def build_network(segmenter: Segmenter, settings: SegmenterSettings, seed: int) 
     Raises:
         MissingError: weights that are not on this machine. DataError: they are of another network.
     """
-    config = segmenter.model_config(settings)
-    with kept_states(derive_seed("segmenter", seed)), _scope():
+    config = ConfigDict(segmenter.model_config(settings))  # mmsegmentation reads some of it as attributes
+    with kept_states(derive_seed("segmenter", seed)), _scope(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         network: Any = MODELS.build(config)
         if segmenter.name.startswith(MMSEG):
             network.init_weights()  # those that its file names

@@ -6,6 +6,7 @@ from typing import Any
 import ccbench.downstream.segmenters.backbones
 import ccbench.downstream.segmenters.polyp_pvt
 import ccbench.downstream.segmenters.pranet  # noqa: F401  imported to register their classes
+from ccbench.downstream.openmmlab import Config
 from ccbench.downstream.segmenters import MMSEG, SegmenterSettings
 from ccbench.errors import UsageError
 
@@ -29,6 +30,30 @@ def polyp_pvt(name: str, settings: SegmenterSettings) -> dict[str, Any]:
     return _model("PolypPVT", settings, _timm(settings, (0, 1, 2, 3)) | {"drop_path_rate": 0.1})
 
 
+def semantic_fpn(name: str, settings: SegmenterSettings) -> dict[str, Any]:
+    """Return Semantic FPN of 48 channels on EfficientNet-Lite0, of mmsegmentation's own parts, with two classes."""
+    width, losses = 48, ("CrossEntropyLoss", "DiceLoss")
+    return {
+        "type": "EncoderDecoder",
+        "backbone": {"type": "Lite0Pyramid"},
+        "neck": {"type": "FPN", "in_channels": list(_LITE0_CHANNELS), "out_channels": width, "num_outs": 4},
+        "decode_head": {
+            "type": "FPNHead",
+            "in_channels": [width] * 4,
+            "in_index": [0, 1, 2, 3],
+            "feature_strides": [4, 8, 16, 32],
+            "channels": width,
+            "dropout_ratio": 0.0,
+            "num_classes": 2,
+            "norm_cfg": {"type": "BN"},
+            "align_corners": False,
+            "loss_decode": [{"type": kind, "loss_name": f"loss_{kind}"} for kind in losses],
+        },
+        "data_preprocessor": _preprocessor(_CENTRED),
+        "test_cfg": {"mode": "whole"},
+    }
+
+
 def _timm(settings: SegmenterSettings, levels: tuple[int, ...]) -> dict[str, Any]:
     return {"type": "TimmPyramid", "model": settings.backbone, "levels": levels, "weights": settings.weights}
 
@@ -39,13 +64,17 @@ def _small(kind: str, settings: SegmenterSettings, levels: tuple[int, ...]) -> d
 
 
 def _model(kind: str, settings: SegmenterSettings, backbone: dict[str, Any], norm: Any = _IMAGENET) -> dict[str, Any]:
-    mean, deviation = map(list, norm)
     return {
         "type": kind,
         "backbone": backbone,
         "loss": {"type": "StructureLoss", "bce": settings.bce, "window": settings.window},
-        "data_preprocessor": {"type": "mmseg.SegDataPreProcessor", "mean": mean, "std": deviation, "size_divisor": 1},
+        "data_preprocessor": _preprocessor(norm),
     }
+
+
+def _preprocessor(norm: Any) -> dict[str, Any]:
+    mean, deviation = map(list, norm)
+    return {"type": "mmseg.SegDataPreProcessor", "mean": mean, "std": deviation, "size_divisor": 1}
 
 
 def from_file(name: str, settings: SegmenterSettings) -> dict[str, Any]:
@@ -58,7 +87,7 @@ def from_file(name: str, settings: SegmenterSettings) -> dict[str, Any]:
     model: dict[str, Any] = config["model"].to_dict()
     before = model.get("data_preprocessor") or {}
     mean, deviation = before.get("mean", _IMAGENET[0]), before.get("std", _IMAGENET[1])
-    model["data_preprocessor"] = _model("", settings, {}, (mean, deviation))["data_preprocessor"]
+    model["data_preprocessor"] = _preprocessor((mean, deviation))
     model["test_cfg"] = {"mode": "whole"}
     _adapt(model, settings)
     return model
@@ -70,7 +99,6 @@ def read_config(name: str) -> Any:
     Raises:
         UsageError: the file is no configuration, or holds no model.
     """
-    from mmengine.config import Config
 
     path = Path(name.removeprefix(MMSEG))
     try:
