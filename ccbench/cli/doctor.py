@@ -80,6 +80,7 @@ def _machine() -> list[Finding]:
 
 def _weights() -> list[Finding]:
     from ccbench.assets import locate_backbone
+    from ccbench.downstream.segmenters import SEGMENTERS, locate_weights
     from ccbench.features import list_encoders
     from ccbench.protocols import PROTOCOLS
 
@@ -89,6 +90,10 @@ def _weights() -> list[Finding]:
     looked = [
         _look(f"backbone {name}", partial(locate_backbone, name), f"protocols {', '.join(protocols)}")
         for name, protocols in users.items()
+    ]
+    looked += [
+        _look(f"segmenter {one.title}", partial(locate_weights, one.published.backbone), "it at the papers' scale")
+        for one in SEGMENTERS.values()
     ]
     try:
         entries = list_encoders()

@@ -148,7 +148,7 @@ def tabulate(
         protocol=protocol,
         protocol_hash=protocol_hash,
         select=first.select,
-        budgets=tuple(budgets),
+        budgets=tuple(one for one in budgets if any(one in row.budgets for _, row in groups)),
         segmenters=tuple(dict.fromkeys(name for name, _ in groups)),
         rows={row.name: tuple(one for one in row.budgets if one in budgets) for _, row in groups},
         tests={name: tests[name] for name in ordered},

@@ -6,6 +6,7 @@ over 256 thresholds; the other takes the map as the probability that it is, at 0
 
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +17,8 @@ from ccbench.types import Mask
 PolypMap = NDArray[np.floating] | NDArray[np.uint8]
 """(H, W), how likely each pixel is polyp: floats in 0..1, or 8 bits as in a file."""
 
+_LANES = 4
+_EXACT = 2**24  # up to this float32 counts every pixel
 _PIECE = 16384  # values at once: what fits the processor's cache takes a quarter of the time
 
 
@@ -117,15 +120,30 @@ def _count(predicted: PolypMap, wanted: Mask) -> NDArray[np.int64]:
     low, high = float(predicted.min()), float(predicted.max())
     if predicted.dtype == np.uint8:
         numbers = _threshold_numbers(np.arange(low, high + 1), low, high)
-        levels = (
-            np.bincount(part, minlength=256)[int(low) : int(high) + 1]
-            for part in (predicted.ravel(), predicted[wanted])
-        )
-        counts = [np.bincount(numbers, weights=part, minlength=256).astype(np.int64) for part in levels]
+        levels = _histograms(predicted, wanted)[:, int(low) : int(high) + 1]
+        counts = np.stack([np.bincount(numbers, weights=part, minlength=256) for part in levels]).astype(np.int64)
     else:
-        numbers = _threshold_numbers(predicted.astype(np.float64, copy=False), low, high)
-        counts = [np.bincount(part, minlength=256) for part in (numbers.ravel(), numbers[wanted])]
-    return np.cumsum(np.stack(counts)[:, ::-1], axis=1, dtype=np.int64)
+        counts = _histograms(_threshold_numbers(predicted.astype(np.float64, copy=False), low, high), wanted)
+    return np.cumsum(counts[:, ::-1], axis=1, dtype=np.int64)
+
+
+def _histograms(values: NDArray[np.uint8], wanted: Mask) -> NDArray[np.int64]:
+    """Return how often each of 0..255 occurs in an image and within its mask, (2, 256).
+
+    One count of value, mask and column modulo four: of the runs of equal pixels that maps are made of, no two
+    neighbours then add to one number, which would wait for each other. OpenCV counts in float32, exact for these rows.
+    """
+    lanes = (np.arange(values.shape[1]) % _LANES * 512).astype(np.uint16)
+    rows = max(1, _EXACT // values.shape[1])
+    counts = np.zeros((_LANES, 2, 256), dtype=np.int64)
+    for start in range(0, len(values), rows):
+        codes = np.multiply(wanted[start : start + rows].view(np.uint8), np.uint16(256), dtype=np.uint16)
+        codes += values[start : start + rows]
+        codes += lanes
+        found = cv2.calcHist([codes], [0], None, [counts.size], [0, counts.size])
+        counts += found.astype(np.int64).reshape(counts.shape)
+    within = counts[:, 1].sum(axis=0)
+    return np.stack([within + counts[:, 0].sum(axis=0), within])
 
 
 def _threshold_numbers(values: PolypMap, low: float, high: float) -> NDArray[np.uint8]:

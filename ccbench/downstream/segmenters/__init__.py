@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ccbench.errors import UsageError
+from ccbench.errors import MissingError, UsageError
 from ccbench.plugin import Settings
 
 MMSEG = "mmseg:"
@@ -106,6 +106,22 @@ SEGMENTERS: dict[str, Segmenter] = {
         ),
     )
 }
+
+
+def locate_weights(model: str) -> Path:
+    """Return where the hub's cache holds the ImageNet weights of a network of timm; nothing is fetched.
+
+    Raises:
+        MissingError: it does not hold them.
+    """
+    import timm
+    from huggingface_hub import try_to_load_from_cache
+
+    hub = timm.get_pretrained_cfg(model).hf_hub_id
+    cached = try_to_load_from_cache(hub, "model.safetensors")
+    if not isinstance(cached, str):
+        raise MissingError(f"{hub}: not in the hub's cache; the first training fetches it, or --set weights=FILE")
+    return Path(cached)
 
 
 def find_segmenter(name: str) -> Segmenter:
