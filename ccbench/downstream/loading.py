@@ -5,16 +5,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from mmengine.dataset import DefaultSampler
-from mmengine.registry import DATA_SAMPLERS
-from mmengine.structures import PixelData
-from mmseg.structures import SegDataSample
 from numpy.typing import NDArray
 from PIL import Image as PilImage
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from ccbench.downstream.mmlab import DATA_SAMPLERS, DefaultSampler, PixelData, SegDataSample
 from ccbench.downstream.segmenters.parts import SOFT_MASK
 from ccbench.features.base import kept_random_state
 from ccbench.seeding import derive_seed

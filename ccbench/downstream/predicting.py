@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmseg.structures import SegDataSample
 from numpy.typing import NDArray
 
 from ccbench.downstream.loading import squash
+from ccbench.downstream.mmlab import SegDataSample
 from ccbench.metrics.maps import at_half
 from ccbench.metrics.segmentation import compare_masks
 from ccbench.types import Image, PairSequence, RealPair

@@ -6,10 +6,9 @@ from typing import Any
 
 import timm
 import torch
-from mmengine.model import BaseModule
-from mmseg.registry import MODELS
 from torch import Tensor
 
+from ccbench.downstream.mmlab import MODELS, BaseModule
 from ccbench.errors import DataError, MissingError
 from ccbench.features.lite0 import load_lite0
 

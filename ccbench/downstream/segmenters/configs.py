@@ -6,6 +6,7 @@ from typing import Any
 import ccbench.downstream.segmenters.backbones
 import ccbench.downstream.segmenters.polyp_pvt
 import ccbench.downstream.segmenters.pranet  # noqa: F401  imported to register their classes
+from ccbench.downstream.mmlab import Config
 from ccbench.downstream.segmenters import MMSEG, SegmenterSettings
 from ccbench.errors import UsageError
 
@@ -70,8 +71,6 @@ def read_config(name: str) -> Any:
     Raises:
         UsageError: the file is no configuration, or holds no model.
     """
-    from mmengine.config import Config
-
     path = Path(name.removeprefix(MMSEG))
     try:
         config = Config.fromfile(path)

@@ -5,13 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmengine.structures import PixelData
-from mmseg.models.segmentors.base import BaseSegmentor
-from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ccbench.downstream.mmlab import MODELS, BaseSegmentor, PixelData, SegDataSample
 from ccbench.downstream.segmenters.structure_loss import StructureLoss
 
 SOFT_MASK = "soft_mask"

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ccbench.downstream.mmlab import MODELS
 from ccbench.downstream.segmenters.parts import DeeplySupervised, PartialDecoder, conv_norm, upsample
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Literal
 
-from mmseg.registry import MODELS
 from torch import Tensor, nn
 from torch.nn import functional
+
+from ccbench.downstream.mmlab import MODELS
 
 Bce = Literal["legacy_mean", "weighted"]
 
