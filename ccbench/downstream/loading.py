@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from ccbench.downstream.openmmlab import DATA_SAMPLERS, DefaultSampler, PixelData, SegDataSample
+from ccbench.downstream.mmlab import DATA_SAMPLERS, DefaultSampler, PixelData, SegDataSample
 from ccbench.downstream.segmenters.parts import SOFT_MASK
 from ccbench.features.base import kept_random_state
 from ccbench.seeding import derive_seed

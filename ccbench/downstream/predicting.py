@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from ccbench.downstream.loading import squash
-from ccbench.downstream.openmmlab import SegDataSample
+from ccbench.downstream.mmlab import SegDataSample
 from ccbench.metrics.maps import at_half
 from ccbench.metrics.segmentation import compare_masks
 from ccbench.types import Image, PairSequence, RealPair

@@ -3,7 +3,6 @@
 import os
 import random
 import uuid
-import warnings
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,12 +17,24 @@ from safetensors.torch import save
 from ccbench.assets import load_safetensors
 from ccbench.downstream.cells import Select
 from ccbench.downstream.loading import Labelled, LabelledSet
-from ccbench.downstream.openmmlab import MODELS, BaseModel, ConfigDict, DefaultScope, Hook, Runner
+from ccbench.downstream.mmlab import (
+    MODELS,
+    BaseModel,
+    ConfigDict,
+    DefaultScope,
+    Hook,
+    Runner,
+    barrier,
+    broadcast_object_list,
+    silenced,
+)
 from ccbench.downstream.predicting import mean_dice
 from ccbench.downstream.segmenters import MMSEG, Segmenter, SegmenterSettings
 from ccbench.downstream.segmenters.configs import read_config
+from ccbench.errors import UsageError
 from ccbench.features.base import kept_random_state
 from ccbench.folders import write_atomic
+from ccbench.provenance import process_count
 from ccbench.seeding import derive_seed
 from ccbench.types import PairSequence, Progress, ProgressStep, SilentProgress
 
@@ -46,7 +57,10 @@ class Budget:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training was: optimiser steps, mean Dice after each pass, and the pass that was taken, from 1."""
+    """What a training was: optimiser steps, mean Dice after each pass, and the pass that was taken, from 1.
+
+    Where the last pass is taken, no Dice is measured.
+    """
 
     steps: int
     dice: tuple[float, ...]
@@ -60,8 +74,7 @@ def build_network(segmenter: Segmenter, settings: SegmenterSettings, seed: int) 
         MissingError: weights that are not on this machine. DataError: they are of another network.
     """
     config = ConfigDict(segmenter.model_config(settings))  # mmsegmentation reads some of it as attributes
-    with kept_states(derive_seed("segmenter", seed)), _scope(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with kept_states(derive_seed("segmenter", seed)), _scope(), silenced():
         network: Any = MODELS.build(config)
         if segmenter.name.startswith(MMSEG):
             network.init_weights()  # those that its file names
@@ -85,18 +98,23 @@ def train_segmenter(
     """Train a segmenter in `folder`, or go on where a training there was cut off, and return it.
 
     A pass is repeated whole when it was cut off, and draws what it drew before: the result is that of an
-    uninterrupted training, byte for byte on one machine.
+    uninterrupted training, byte for byte on one machine. Of several processes (torchrun) each runs its share of every
+    batch; batch norm sees no more than that share.
 
     Args:
         selecting: real pairs on which passes are compared; unused where the last one is taken.
+
+    Raises:
+        UsageError: a batch that the processes cannot share, or mixed precision on a CPU. MissingError, DataError: as
+            `build_network`.
     """
+    _check_place(settings, device)
     network = build_network(segmenter, settings, seed)
     folder.mkdir(parents=True, exist_ok=True)
     dataset = LabelledSet(train, seed, augment)
     steps = budget.passes * -(-len(dataset) // settings.batch_size) * len(settings.ratios)
     states = kept_states(derive_seed("segmenter", seed))
-    with states, _scope(), progress.step(title, steps) as step, warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with states, _scope(), progress.step(title, steps) as step:
         state = _last_state(folder)
         keeper = _Keeper(folder, selecting if budget.select != "last" else (), settings.size, seed, step)
         runner = Runner(
@@ -106,7 +124,7 @@ def train_segmenter(
                 "dataset": dataset,
                 "sampler": {"type": "DefaultSampler", "shuffle": True, "seed": derive_seed("order", seed) % 2**31},
                 "batch_sampler": {"type": "mmengine.ScaledBatches", "sides": settings.sides()},
-                "batch_size": settings.batch_size,
+                "batch_size": settings.batch_size // process_count(),
                 "num_workers": 0,
                 "collate_fn": {"type": "pseudo_collate"},
             },
@@ -128,11 +146,19 @@ def train_segmenter(
             load_from=state,
             resume=state is not None,
         )
-        keeper.resume(runner)
         runner.train()
     best = load_safetensors(folder / _BEST)
     network.load_state_dict(best)
-    return network.eval(), Trained(steps, tuple(keeper.dice), keeper.taken)
+    return network.eval(), Trained(steps, tuple(keeper.dice) if keeper.selecting else (), keeper.taken)
+
+
+def _check_place(settings: SegmenterSettings, device: str) -> None:
+    if settings.batch_size % process_count():
+        raise UsageError(
+            f"batch_size={settings.batch_size}: {process_count()} processes cannot share it; set a multiple of them"
+        )
+    if settings.precision != "fp32" and device == "cpu":
+        raise UsageError(f"precision={settings.precision}: needs a GPU; leave it at fp32 on a CPU")
 
 
 def _optimizer(segmenter: Segmenter, settings: SegmenterSettings) -> dict[str, Any]:
@@ -165,11 +191,11 @@ class _Keeper(Hook):  # type: ignore[misc]  # mmengine is untyped
     def __init__(self, folder: Path, selecting: PairSequence, size: int, seed: int, step: ProgressStep) -> None:
         self.dice: list[float] = []
         self.taken = 0
-        self._folder, self._selecting, self._size, self._seed, self._step = folder, selecting, size, seed, step
+        self.selecting = selecting
+        self._folder, self._size, self._seed, self._step = folder, size, seed, step
 
-    def resume(self, runner: Runner) -> None:
-        """Load the state that the runner found, so that what was kept with it is known."""
-        runner.load_or_resume()
+    def before_train(self, runner: Runner) -> None:
+        """Take up what was kept with the state that the runner has loaded."""
         kept = runner.message_hub.runtime_info
         self.dice, self.taken = list(kept.get("ccbench_dice", [])), int(kept.get("ccbench_taken", 0))
 
@@ -186,23 +212,31 @@ class _Keeper(Hook):  # type: ignore[misc]  # mmengine is untyped
     def after_train_epoch(self, runner: Runner) -> None:
         """Compare the pass with the best so far."""
         network: BaseModel = runner.model.module if hasattr(runner.model, "module") else runner.model
-        dice = mean_dice(network, self._selecting, self._size) if self._selecting else 0.0
-        better = not self._selecting or not self.dice or dice > max(self.dice)
+        dice = mean_dice(network, self.selecting, self._size) if self.selecting else 0.0
+        dice = _of_first_process(dice)  # another's batch norm has seen other images
+        better = not self.selecting or not self.dice or dice > max(self.dice)
         self.dice.append(dice)
         if better:
             self.taken = runner.epoch + 1
             if runner.rank == 0:
                 state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
                 write_atomic(self._folder / _BEST, save(state))
+        barrier()  # the others read it at the end
         runner.message_hub.update_info("ccbench_dice", list(self.dice))
         runner.message_hub.update_info("ccbench_taken", self.taken)
+
+
+def _of_first_process(value: float) -> float:
+    shared = [value]
+    broadcast_object_list(shared)
+    return shared[0]
 
 
 def _last_state(folder: Path) -> str | None:
     """Return the newest state in a folder that can be read: a process may have been killed while it wrote one."""
     for path in sorted(folder.glob(_STATE), key=lambda path: -int(path.stem.rpartition("_")[2])):
         if not zipfile.is_zipfile(path):  # torch writes a zip, whose directory comes last
-            path.unlink()
+            path.unlink(missing_ok=True)  # by another process
             continue
         return str(path)
     return None
@@ -210,7 +244,7 @@ def _last_state(folder: Path) -> str | None:
 
 @contextmanager
 def _scope() -> Iterator[None]:
-    with DefaultScope.overwrite_default_scope("mmseg"):
+    with silenced(), DefaultScope.overwrite_default_scope("mmseg"):
         yield
 
 

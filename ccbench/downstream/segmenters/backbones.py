@@ -8,7 +8,7 @@ import timm
 import torch
 from torch import Tensor
 
-from ccbench.downstream.openmmlab import MODELS, BaseModule
+from ccbench.downstream.mmlab import MODELS, BaseModule
 from ccbench.errors import DataError, MissingError
 from ccbench.features.lite0 import load_lite0
 

@@ -6,7 +6,7 @@ from typing import Any
 import ccbench.downstream.segmenters.backbones
 import ccbench.downstream.segmenters.polyp_pvt
 import ccbench.downstream.segmenters.pranet  # noqa: F401  imported to register their classes
-from ccbench.downstream.openmmlab import Config
+from ccbench.downstream.mmlab import Config
 from ccbench.downstream.segmenters import MMSEG, SegmenterSettings
 from ccbench.errors import UsageError
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ccbench.downstream.openmmlab import MODELS, BaseSegmentor, PixelData, SegDataSample
+from ccbench.downstream.mmlab import MODELS, BaseSegmentor, PixelData, SegDataSample
 from ccbench.downstream.segmenters.structure_loss import StructureLoss
 
 SOFT_MASK = "soft_mask"

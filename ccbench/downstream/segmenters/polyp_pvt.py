@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ccbench.downstream.openmmlab import MODELS
+from ccbench.downstream.mmlab import MODELS
 from ccbench.downstream.segmenters.parts import DeeplySupervised, PartialDecoder, conv_norm, upsample
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ccbench.downstream.openmmlab import MODELS
+from ccbench.downstream.mmlab import MODELS
 
 Bce = Literal["legacy_mean", "weighted"]
 

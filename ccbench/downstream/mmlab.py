@@ -1,18 +1,26 @@
-"""What is used of mmengine and mmsegmentation, imported in silence: their imports print and warn of parts not used."""
+"""mmengine and mmsegmentation: the one place that imports them, without what they print. stdout carries results."""
 
+import contextlib
 import io
-import logging
 import warnings
-from contextlib import redirect_stdout
+from collections.abc import Iterator
 
-with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-    warnings.simplefilter("ignore")
+
+@contextlib.contextmanager
+def silenced() -> Iterator[None]:
+    """Keep what mmengine prints off stdout, and drop its warnings; what goes wrong it raises."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+with silenced():  # of compiled operations that no segmenter here needs
     import mmseg.datasets
     import mmseg.models  # noqa: F401  both register what a configuration may name
     from mmengine.config import Config, ConfigDict
     from mmengine.dataset import DefaultSampler
+    from mmengine.dist import barrier, broadcast_object_list
     from mmengine.hooks import Hook
-    from mmengine.logging import MMLogger
     from mmengine.model import BaseModel, BaseModule
     from mmengine.registry import DATA_SAMPLERS, DefaultScope
     from mmengine.runner import Runner
@@ -20,8 +28,6 @@ with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
     from mmseg.models.segmentors.base import BaseSegmentor
     from mmseg.registry import MODELS
     from mmseg.structures import SegDataSample
-
-MMLogger.get_current_instance().setLevel(logging.ERROR)  # it tells of every weight that it has not drawn anew
 
 __all__ = [
     "DATA_SAMPLERS",
@@ -37,4 +43,7 @@ __all__ = [
     "PixelData",
     "Runner",
     "SegDataSample",
+    "barrier",
+    "broadcast_object_list",
+    "silenced",
 ]
