@@ -120,7 +120,7 @@ def _count(predicted: PolypMap, wanted: Mask) -> NDArray[np.int64]:
     low, high = float(predicted.min()), float(predicted.max())
     if predicted.dtype == np.uint8:
         numbers = _threshold_numbers(np.arange(low, high + 1), low, high)
-        levels = _histograms(predicted, wanted)[:, int(low) : int(high) + 1]
+        levels = _histograms(predicted.astype(np.uint8, copy=False), wanted)[:, int(low) : int(high) + 1]
         counts = np.stack([np.bincount(numbers, weights=part, minlength=256) for part in levels]).astype(np.int64)
     else:
         counts = _histograms(_threshold_numbers(predicted.astype(np.float64, copy=False), low, high), wanted)

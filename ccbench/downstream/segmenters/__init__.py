@@ -114,10 +114,10 @@ def locate_weights(model: str) -> Path:
     Raises:
         MissingError: it does not hold them.
     """
-    import timm
     from huggingface_hub import try_to_load_from_cache
+    from timm.models import get_pretrained_cfg_value
 
-    hub = timm.get_pretrained_cfg(model).hf_hub_id
+    hub = str(get_pretrained_cfg_value(model, "hf_hub_id"))
     cached = try_to_load_from_cache(hub, "model.safetensors")
     if not isinstance(cached, str):
         raise MissingError(f"{hub}: not in the hub's cache; the first training fetches it, or --set weights=FILE")

@@ -32,7 +32,7 @@ def polyp_pvt(name: str, settings: SegmenterSettings) -> dict[str, Any]:
 
 def semantic_fpn(name: str, settings: SegmenterSettings) -> dict[str, Any]:
     """Return Semantic FPN of 48 channels on EfficientNet-Lite0, of mmsegmentation's own parts, with two classes."""
-    width, losses = 48, ("CrossEntropyLoss", "DiceLoss")
+    width = 48
     return {
         "type": "EncoderDecoder",
         "backbone": {"type": "Lite0Pyramid"},
@@ -47,7 +47,7 @@ def semantic_fpn(name: str, settings: SegmenterSettings) -> dict[str, Any]:
             "num_classes": 2,
             "norm_cfg": {"type": "BN"},
             "align_corners": False,
-            "loss_decode": [{"type": kind, "loss_name": f"loss_{kind}"} for kind in losses],
+            "loss_decode": [{"type": "CrossEntropyLoss"}, {"type": "DiceLoss", "use_sigmoid": False}],
         },
         "data_preprocessor": _preprocessor(_CENTRED),
         "test_cfg": {"mode": "whole"},
