@@ -22,6 +22,7 @@ from ccbench.downstream.mmlab import (
     BaseModel,
     DefaultScope,
     Hook,
+    MMDistributedDataParallel,
     Runner,
     barrier,
     broadcast_object_list,
@@ -116,7 +117,8 @@ def train_segmenter(
     with states, _scope(), progress.step(title, steps) as step:
         state = _last_state(folder)
         keeper = _Keeper(folder, selecting if budget.select != "last" else (), settings.size, seed, step)
-        runner = Runner(
+        device = _join_processes(device)
+        runner = _Runner(
             model=network.to(device),
             work_dir=str(folder),
             train_dataloader={
@@ -136,8 +138,7 @@ def train_segmenter(
                 "checkpoint": {"type": "CheckpointHook", "interval": 1, "max_keep_ckpts": 2},
             },
             custom_hooks=[keeper],
-            env_cfg={"dist_cfg": {"backend": "nccl" if device.startswith("cuda") else "gloo"}},
-            launcher="pytorch" if "LOCAL_RANK" in os.environ else "none",
+            launcher="pytorch" if process_count() > 1 else "none",
             log_level="ERROR",
             default_scope="mmseg",
             experiment_name=uuid.uuid4().hex,
@@ -158,6 +159,26 @@ def _check_place(settings: SegmenterSettings, device: str) -> None:
         )
     if settings.precision != "fp32" and device == "cpu":
         raise UsageError(f"precision={settings.precision}: needs a GPU; leave it at fp32 on a CPU")
+
+
+def _join_processes(device: str) -> str:
+    """Join the processes that torchrun started, if any, and return this one's device."""
+    if process_count() == 1:
+        return device
+    if device == "cuda":
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    if device != "cpu":
+        torch.cuda.set_device(device)
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo" if device == "cpu" else "nccl")
+    return device
+
+
+class _Runner(Runner):  # type: ignore[misc]  # mmengine is untyped
+    """mmengine's, on the device where the network is: its own takes the first accelerator of the machine."""
+
+    def wrap_model(self, model_wrapper_cfg: Any, model: Any) -> Any:
+        return MMDistributedDataParallel(model, broadcast_buffers=False) if self.distributed else model
 
 
 def _optimizer(segmenter: Segmenter, settings: SegmenterSettings) -> dict[str, Any]:
@@ -182,7 +203,7 @@ def _schedule(settings: SegmenterSettings, steps: int) -> list[dict[str, Any]] |
     return [{**one_cycle, "by_epoch": False}]
 
 
-class _Keeper(Hook):  # type: ignore[misc]  # mmengine is untyped
+class _Keeper(Hook):  # type: ignore[misc]
     """Keeps the weights of the best pass, before the pass's state is written: a resumed training finds both."""
 
     priority = "NORMAL"
