@@ -15,7 +15,7 @@ def silenced() -> Iterator[None]:
 
 
 with silenced():  # of compiled operations that no segmenter here needs
-    from mmengine.config import Config
+    from mmengine.config import Config, ConfigDict
     from mmengine.dataset import DefaultSampler
     from mmengine.dist import barrier, broadcast_object_list
     from mmengine.hooks import Hook
@@ -34,6 +34,7 @@ __all__ = [
     "BaseModule",
     "BaseSegmentor",
     "Config",
+    "ConfigDict",
     "DefaultSampler",
     "DefaultScope",
     "Hook",

@@ -33,7 +33,8 @@ def segment_images(network: Any, images: Sequence[Image], size: int) -> list[NDA
     with torch.inference_mode():
         for start in range(0, len(images), _BATCH):
             batch = images[start : start + _BATCH]
-            samples = [SegDataSample(metainfo={"ori_shape": image.shape[:2]}) for image in batch]
+            shapes = [{"ori_shape": image.shape[:2], "img_shape": (size, size)} for image in batch]
+            samples = [SegDataSample(metainfo=shape) for shape in shapes]
             inputs = [torch.from_numpy(squash(image, size).copy()).permute(2, 0, 1) for image in batch]
             for sample in network.test_step({"inputs": inputs, "data_samples": samples}):
                 logits = sample.seg_logits.data.float().cpu()

@@ -20,6 +20,7 @@ from ccbench.downstream.loading import Labelled, LabelledSet
 from ccbench.downstream.mmlab import (
     MODELS,
     BaseModel,
+    ConfigDict,
     DefaultScope,
     Hook,
     MMDistributedDataParallel,
@@ -30,6 +31,7 @@ from ccbench.downstream.mmlab import (
 )
 from ccbench.downstream.predicting import mean_dice
 from ccbench.downstream.segmenters import MMSEG, Segmenter, SegmenterSettings
+from ccbench.downstream.segmenters.backbones import not_loaded
 from ccbench.downstream.segmenters.configs import read_config
 from ccbench.errors import UsageError
 from ccbench.features.base import kept_random_state
@@ -75,9 +77,12 @@ def build_network(segmenter: Segmenter, settings: SegmenterSettings, seed: int) 
     """
     config = segmenter.model_config(settings)
     with kept_states(derive_seed("segmenter", seed)), _scope():
-        network: Any = MODELS.build(config)
+        network: Any = MODELS.build(ConfigDict(config))
         if segmenter.name.startswith(MMSEG):
-            network.init_weights()  # those that its file names
+            try:
+                network.init_weights()  # those that its file names
+            except Exception as error:  # whatever a hub that is not reached raises, or a damaged file
+                raise not_loaded(f"weights of {segmenter.title}", settings.weights, error) from error
     return network
 
 

@@ -53,7 +53,7 @@ def test_cut_off_and_resumed_it_is_the_same_to_the_byte(
     plain = training._Keeper.after_train_iter
 
     def cut(self: training._Keeper, *args: object, **named: object) -> None:
-        steps.append(plain(self, *args, **named))  # type: ignore[arg-type, func-returns-value]
+        steps.append(plain(self, *args, **named))
         if len(steps) == step:
             raise _CutError
 
@@ -109,7 +109,7 @@ def test_validation_takes_the_first_best_pass_and_last_the_last(
     kept: list[bytes] = []
 
     def dice(network: nn.Module, *rest: object) -> float:
-        assert len(rest[0]) == len(CHECK) and rest[1] == SIDE  # type: ignore[arg-type]
+        assert len(rest[0]) == len(CHECK) and rest[1] == SIDE
         kept.append(torch.cat([tensor.flatten() for tensor in network.parameters()]).detach().numpy().tobytes())
         return next(measured)
 

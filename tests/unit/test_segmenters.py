@@ -132,14 +132,14 @@ def test_its_closed_forms() -> None:
     sure = [200 * (2 * masks - 1)]
     empty, level = torch.zeros(1, 1, 4, 4, dtype=torch.float64), [torch.zeros(1, 1, 4, 4, dtype=torch.float64)]
     for bce in ("legacy_mean", "weighted"):
-        assert float(StructureLoss(bce)(sure, masks)[0]) == pytest.approx(0, abs=1e-12)  # type: ignore[arg-type]
+        assert float(StructureLoss(bce)(sure, masks)[0]) == pytest.approx(0, abs=1e-12)
         wanted = torch.log(torch.tensor(2.0)) + 1 - 1 / (8 + 1)  # 16 pixels of 0.5, none shared
-        assert float(StructureLoss(bce)(level, empty)[0]) == pytest.approx(float(wanted), abs=1e-6)  # type: ignore[arg-type]
+        assert float(StructureLoss(bce)(level, empty)[0]) == pytest.approx(float(wanted), abs=1e-6)
     maps = [torch.randn(masks.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)]
-    legacy, weighted = (float(StructureLoss(bce, 5)(maps, masks)[0]) for bce in ("legacy_mean", "weighted"))  # type: ignore[arg-type]
+    legacy, weighted = (float(StructureLoss(bce, 5)(maps, masks)[0]) for bce in ("legacy_mean", "weighted"))
     assert abs(legacy - weighted) > 1e-3
     with pytest.raises(ValueError, match="wanted legacy_mean or weighted"):
-        StructureLoss("none")  # type: ignore[arg-type]
+        StructureLoss("none")
 
 
 def test_they_are_registered_and_others_are_refused() -> None:
