@@ -43,11 +43,12 @@ def render(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when a page is out of date.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Render every board and the index from the run records."""
+    """Render every board, its table of segmenters, and the index from the records."""
     from ccbench.board import render_boards
+    from ccbench.downstream.rendering import render_tables
 
     out = Output(as_json)
-    pages = render_boards(boards, check)
+    pages = [*render_boards(boards, check), *render_tables(boards, check)]
     out.json({"pages": [str(page) for page in pages], "checked": check})
     for page in pages:
         out.line(f"{'up to date' if check else 'rendered'}: {page}")

@@ -1,6 +1,7 @@
 """`ccbench segment`: train segmenters on real and synthetic images and say whether the synthetic ones help."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args
 
@@ -24,14 +25,17 @@ class _SpreadGroup(TyperGroup):
     """A group whose options in `_SPREAD` take all words up to the next option: `--runs A B` is `--runs A --runs B`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        spread, current = [], ""
-        for word in args:
+        spread, current, lone = [], "", False
+        for word in [*args, "-"]:
             if word.startswith("-"):
-                current = word if word in _SPREAD else ""
+                if lone:  # such as `--runs $RUNS` with nothing in it: the next option would be its value
+                    raise UsageError(f"{current}: found nothing after it, wanted at least one value")
+                current, lone = (word, True) if word in _SPREAD else ("", False)
                 spread += [word] if not current else []
             else:
                 spread += [current, word] if current else [word]
-        return super().parse_args(ctx, spread)
+                lone = False
+        return super().parse_args(ctx, spread[:-1])
 
 
 app = typer.Typer(cls=_SpreadGroup, invoke_without_command=True)
@@ -110,6 +114,7 @@ def segment(
     from ccbench.downstream.cells import Select
     from ccbench.downstream.overlays import draw_overlays
     from ccbench.downstream.rendering import files_of
+    from ccbench.downstream.rows import COPY_PASTE
     from ccbench.downstream.segmentation import PUBLISHED, TablePlan, group_runs
     from ccbench.downstream.segmentation import segment as make_table
     from ccbench.downstream.segmenters import SEGMENTERS, find_segmenter
@@ -124,9 +129,6 @@ def segment(
     given = [RunFolder.read(path) for path in runs or ()]
     name = protocol or (given[0].record.protocol if given else options.DEFAULT_PROTOCOL)
     found = find_protocol(name)
-    kinds = None if rows is None else tuple(rows.split(","))
-    if not any(run.config.method == "copy-paste" for run in given) and (kinds is None or "copy-paste" in kinds):
-        given.append(_copy_paste(name, data_root, limit, picked, source, out))
     if select not in get_args(Select):
         raise UsageError(f"--select: found {select!r}, wanted {', '.join(get_args(Select))}")
     plan = TablePlan(
@@ -135,10 +137,14 @@ def segment(
         tuple(find_segmenter(one) for one in segmenter or SEGMENTERS),
         _read_seeds(seeds),
         _read_budgets(budget),
-        kinds,
+        None if rows is None else tuple(rows.split(",")),
         select,  # type: ignore[arg-type]  # checked above
         tuple(sets or ()),
     )
+    plan.check()
+    if COPY_PASTE not in plan.runs and (plan.kinds is None or COPY_PASTE in plan.kinds):
+        pasted = _copy_paste(name, data_root, limit, picked, source, out)
+        plan = replace(plan, runs={**plan.runs, COPY_PASTE: (pasted,)})
     folder = output or Path("runs", name, "segmentation")
     workers = jobs or os.cpu_count() or 1
     made = make_table(

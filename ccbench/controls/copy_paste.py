@@ -72,8 +72,8 @@ class _Paster:
     def _choose_donor(self, mask: Mask, own: int | None, rng: np.random.Generator) -> int:
         ratios = self._sizes / _box(mask)[1]
         alike = mask_iou(self._shapes, _shape(mask)) * np.minimum(ratios, 1 / ratios).prod(axis=1)
-        alike[self._donors == own] = -1
-        return int(rng.choice(self._donors[np.argsort(-alike, kind="stable")[:DONORS]]))
+        order = self._donors[np.argsort(-alike, kind="stable")]
+        return int(rng.choice(order[order != own][:DONORS]))
 
     def _choose_background(self, mask: Mask, own: int | None, rng: np.random.Generator) -> int:
         in_the_way = np.count_nonzero(np.where(mask, self._borders, self._masks), axis=(1, 2))

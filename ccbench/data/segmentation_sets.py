@@ -20,8 +20,13 @@ from ccbench.types import RealPair
 
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _CVC_300 = "cvc-300"
+_OF_PRANET = {
+    f"test-{_CVC_300}": _CVC_300,
+    "test-cvc-colondb": CVC_COLONDB.name,
+    "test-etis-laribpolypdb": ETIS_LARIB.name,
+}
 _FURTHER: tuple[tuple[DataSet, Callable[[PairFiles], str | None]], ...] = (
-    (PRANET_RELEASE, lambda pair: _CVC_300 if pair.part == f"test-{_CVC_300}" else None),
+    (PRANET_RELEASE, lambda pair: _OF_PRANET.get(pair.part)),
     (ENDOSCENE, lambda pair: _CVC_300 if pair.part == _CVC_300 else None),
     (CVC_COLONDB, lambda pair: CVC_COLONDB.name),
     (ETIS_LARIB, lambda pair: ETIS_LARIB.name),

@@ -165,7 +165,8 @@ def load_cell(cell: Cell, folder: CellFolder, record: CellRecord, device: str) -
     """
     if not folder.weights.is_file() or sha256_file(folder.weights) != record.weights_sha256:
         raise VerificationError(f"{folder.weights}: not the weights that training left; remove {folder.path}")
-    network = build_network(cell.segmenter, cell.settings, cell.seed).to(device)
+    drawn = cell.settings.model_copy(update={"weights": "random"})  # its backbone's are in the cell
+    network = build_network(cell.segmenter, drawn, cell.seed).to(device)
     network.load_state_dict(load_safetensors(folder.weights))
     return network.eval()
 

@@ -21,7 +21,7 @@ with silenced():  # of compiled operations that no segmenter here needs
     from mmengine.dataset import DefaultSampler
     from mmengine.dist import barrier, broadcast_object_list
     from mmengine.hooks import Hook
-    from mmengine.model import BaseModel, BaseModule
+    from mmengine.model import BaseModel, BaseModule, MMDistributedDataParallel
     from mmengine.registry import DATA_SAMPLERS, DefaultScope
     from mmengine.runner import Runner
     from mmengine.structures import PixelData
@@ -40,6 +40,7 @@ __all__ = [
     "DefaultSampler",
     "DefaultScope",
     "Hook",
+    "MMDistributedDataParallel",
     "PixelData",
     "Runner",
     "SegDataSample",

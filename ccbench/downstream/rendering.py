@@ -2,11 +2,16 @@
 
 import io
 from collections.abc import Iterator
+from itertools import zip_longest
+from pathlib import Path
 
 import pandas as pd
 
+from ccbench.board_page import COMMAND
 from ccbench.downstream.results import OVERALL, PRIMARY, STRATA, SegmentationTable, Test, Value
 from ccbench.downstream.rows import BASELINES, BudgetName
+from ccbench.errors import DataError, VerificationError
+from ccbench.folders import write_atomic
 from ccbench.metrics.map_scores import MAP_METRICS
 from ccbench.tables import format_seconds, format_value, markdown_table, metric_heading
 
@@ -20,6 +25,7 @@ _SELECT = {
     "test": "the pass of the highest mean Dice **on the test images**, as Polyp-PVT's published script",
 }
 _BETTER, _WORSE = "▲", "▼"
+_RECORD = "table.json"
 
 
 def render_markdown(table: SegmentationTable) -> str:
@@ -242,8 +248,55 @@ def _tex(text: str) -> str:
 def files_of(table: SegmentationTable) -> dict[str, str]:
     """Return what is written of a table: file name -> text."""
     return {
-        "table.json": table.model_dump_json(indent=1) + "\n",
+        _RECORD: table.model_dump_json(indent=1) + "\n",
         "README.md": render_markdown(table),
         "table.tex": render_latex(table),
         "table.csv": render_csv(table),
     }
+
+
+def read_table(folder: Path) -> SegmentationTable:
+    """Return the table whose record lies in a folder.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    file = folder / _RECORD
+    try:
+        return SegmentationTable.model_validate_json(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise DataError(f"{file}: not a table of segmenters ({reason}); restore the file") from error
+
+
+def check_table(folder: Path) -> None:
+    """Compare the files of a table with what its record gives.
+
+    Raises:
+        VerificationError: one differs or is missing. DataError: as `read_table`.
+    """
+    for name, text in files_of(read_table(folder)).items():
+        file = folder / name
+        held = file.read_bytes() if file.is_file() else b""
+        if held != text.encode():
+            lines = zip_longest(held.decode(errors="replace").splitlines(), text.splitlines())
+            line = next((number for number, (old, new) in enumerate(lines, start=1) if old != new), 1)
+            raise VerificationError(f"{file}:{line}: not what {_RECORD} beside it gives; run `{COMMAND}`")
+
+
+def render_tables(boards: Path, check: bool = False) -> list[Path]:
+    """Write the files of every board's table of segmenters from its record, or compare them; return the pages.
+
+    A table is published by copying what `ccbench segment` wrote to `<boards>/<board>/segmentation/`.
+
+    Raises:
+        VerificationError: with `check`, a file differs. DataError: as `read_table`.
+    """
+    folders = sorted(file.parent for file in boards.glob(f"*/segmentation/{_RECORD}"))
+    for folder in folders:
+        if check:
+            check_table(folder)
+            continue
+        for name, text in files_of(read_table(folder)).items():
+            write_atomic(folder / name, text.encode())
+    return [folder / "README.md" for folder in folders]

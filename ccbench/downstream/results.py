@@ -141,7 +141,7 @@ def tabulate(
     """Return the table of finished cells of one protocol, all selected in one way."""
     first = finished[0].record.plan
     groups = {key: list(part) for key, part in groupby(finished, key=lambda one: (one.record.plan.segmenter, one.row))}
-    tests = {name: record.n for name, record in finished[0].record.tests.items()}
+    tests = {name: len(table) for name, table in finished[0].tables.items()}  # a cell may hold others of before
     ordered = [*own, *(name for name in tests if name not in own)]
     values = [value for (name, row), cells in groups.items() for value in _values(name, row, cells, ordered, own)]
     return SegmentationTable(
@@ -211,7 +211,7 @@ def _value(
     clusters, seed = first["cluster"].tolist(), derive_seed("segmentation", metric)
     if metric == _POOLED:
         above, below = (np.mean([table[name] for table in tables.values()], axis=0) for name in ("shared", "areas"))
-        by_seed = {k: 2 * float(table["shared"].sum()) / float(table["areas"].sum()) for k, table in tables.items()}
+        by_seed = {k: _pooled(table) for k, table in tables.items()}
         interval = bootstrap_ratio(2 * above, below, seed, clusters)
     else:
         by_seed = {k: float(table[metric].mean()) for k, table in tables.items()}
@@ -230,6 +230,11 @@ def _value(
         seeds=by_seed,
         n=len(first),
     )
+
+
+def _pooled(table: pd.DataFrame) -> float:
+    areas = float(table["areas"].sum())
+    return 2 * float(table["shared"].sum()) / areas if areas else 1.0  # all masks and maps empty, as `map_scores`
 
 
 def _compare(groups: _Groups, tests: Sequence[str], own: Sequence[str], budgets: Sequence[BudgetName]) -> list[Test]:

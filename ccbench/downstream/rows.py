@@ -79,7 +79,7 @@ def list_rows(sources: Sequence[str], budgets: Sequence[BudgetName], kinds: Sequ
         kinds: only these, and the baselines they are compared with; None = all of the budgets.
 
     Raises:
-        UsageError: an unknown kind, or one that needs a source where there is none.
+        UsageError: an unknown kind, one that needs a source where there is none, or none of the budgets.
     """
     if unknown := [kind for kind in kinds or () if kind not in KINDS]:
         raise UsageError(f"--rows {unknown[0]}: wanted some of {', '.join(KINDS)}")
@@ -89,5 +89,7 @@ def list_rows(sources: Sequence[str], budgets: Sequence[BudgetName], kinds: Sequ
         raise UsageError(f"--rows {','.join(needs)}: needs images of a method; name complete runs with --runs")
     rows = [Row(kind, COPY_PASTE if kind == COPY_PASTE else "") for kind in KINDS[:5] if kind in wanted]
     rows += [Row(kind, source) for source in sources for kind in KINDS[5:] if kind in wanted]
+    if not rows:
+        raise UsageError(f"--rows {','.join(kinds or ())}: none of them belongs to the budget {' and '.join(budgets)}")
     needed = [BASELINES[budget] for budget in budgets if any(budget in row.budgets for row in rows)]
     return [*(row for row in needed if row not in rows), *rows]

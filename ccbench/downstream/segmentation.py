@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ccbench.assets import BackboneSource
 from ccbench.board import row_name, variant_hash
-from ccbench.config import override_settings
+from ccbench.config import OutsideConfig, override_settings
 from ccbench.data.segmentation_sets import SegmentationSets
 from ccbench.downstream.cells import CellFolder, Select
 from ccbench.downstream.grid import Cell, plan_cell
@@ -59,6 +59,19 @@ class TablePlan:
         base = segmenter.published if name in PUBLISHED else segmenter.mini.model_copy(update=passes)
         return override_settings(base, self.overrides)
 
+    def check(self) -> None:
+        """Say what is wrong with the plan before anything is made.
+
+        Raises:
+            UsageError: two segmenters of one name, or as `settings` and `list_rows`.
+        """
+        titles = [segmenter.title for segmenter in self.segmenters]
+        if twice := next((title for title in titles if titles.count(title) > 1), None):
+            raise UsageError(f"--segmenter {twice}: named twice; a table has one of each name")
+        for segmenter in self.segmenters:
+            self.settings(segmenter)
+        _rows(self)
+
 
 class Made(NamedTuple):
     """A table, its cells in the table's order, and the data they were tried on."""
@@ -85,6 +98,8 @@ def group_runs(
             raise DataError(f"{run.path}: made under {record.protocol} {record.protocol_hash}, not {protocol.name}")
         if run.config.limit != limit:
             raise UsageError(f"{run.path}: made with --limit {run.config.limit}, not {limit}; give the same one")
+        if isinstance(run.config.settings, OutsideConfig):
+            raise UsageError(f"{run.path}: another program made its images, and of training masks none; leave it out")
         if record.training is None:
             raise UsageError(f"{run.path}: the run is not trained; finish it with ccbench run")
         if record.method is not None and record.method.control and run.config.method != COPY_PASTE:

@@ -23,6 +23,7 @@ from ccbench.downstream.mmlab import (
     ConfigDict,
     DefaultScope,
     Hook,
+    MMDistributedDataParallel,
     Runner,
     barrier,
     broadcast_object_list,
@@ -30,6 +31,7 @@ from ccbench.downstream.mmlab import (
 )
 from ccbench.downstream.predicting import mean_dice
 from ccbench.downstream.segmenters import MMSEG, Segmenter, SegmenterSettings
+from ccbench.downstream.segmenters.backbones import not_loaded
 from ccbench.downstream.segmenters.configs import read_config
 from ccbench.errors import UsageError
 from ccbench.features.base import kept_random_state
@@ -73,11 +75,14 @@ def build_network(segmenter: Segmenter, settings: SegmenterSettings, seed: int) 
     Raises:
         MissingError: weights that are not on this machine. DataError: they are of another network.
     """
-    config = ConfigDict(segmenter.model_config(settings))  # mmsegmentation reads some of it as attributes
-    with kept_states(derive_seed("segmenter", seed)), _scope(), silenced():
-        network: Any = MODELS.build(config)
+    config = segmenter.model_config(settings)
+    with kept_states(derive_seed("segmenter", seed)), _scope():
+        network: Any = MODELS.build(ConfigDict(config))
         if segmenter.name.startswith(MMSEG):
-            network.init_weights()  # those that its file names
+            try:
+                network.init_weights()  # those that its file names
+            except Exception as error:  # whatever a hub that is not reached raises, or a damaged file
+                raise not_loaded(f"weights of {segmenter.title}", settings.weights, error) from error
     return network
 
 
@@ -117,7 +122,8 @@ def train_segmenter(
     with states, _scope(), progress.step(title, steps) as step:
         state = _last_state(folder)
         keeper = _Keeper(folder, selecting if budget.select != "last" else (), settings.size, seed, step)
-        runner = Runner(
+        device = _join_processes(device)
+        runner = _Runner(
             model=network.to(device),
             work_dir=str(folder),
             train_dataloader={
@@ -137,8 +143,7 @@ def train_segmenter(
                 "checkpoint": {"type": "CheckpointHook", "interval": 1, "max_keep_ckpts": 2},
             },
             custom_hooks=[keeper],
-            env_cfg={"dist_cfg": {"backend": "nccl" if device.startswith("cuda") else "gloo"}},
-            launcher="pytorch" if "LOCAL_RANK" in os.environ else "none",
+            launcher="pytorch" if process_count() > 1 else "none",
             log_level="ERROR",
             default_scope="mmseg",
             experiment_name=uuid.uuid4().hex,
@@ -159,6 +164,26 @@ def _check_place(settings: SegmenterSettings, device: str) -> None:
         )
     if settings.precision != "fp32" and device == "cpu":
         raise UsageError(f"precision={settings.precision}: needs a GPU; leave it at fp32 on a CPU")
+
+
+def _join_processes(device: str) -> str:
+    """Join the processes that torchrun started, if any, and return this one's device."""
+    if process_count() == 1:
+        return device
+    if device == "cuda":
+        device = f"cuda:{os.environ['LOCAL_RANK']}"
+    if device != "cpu":
+        torch.cuda.set_device(device)
+    if not torch.distributed.is_initialized():
+        torch.distributed.init_process_group("gloo" if device == "cpu" else "nccl")
+    return device
+
+
+class _Runner(Runner):  # type: ignore[misc]  # mmengine is untyped
+    """mmengine's, on the device where the network is: its own takes the first accelerator of the machine."""
+
+    def wrap_model(self, model_wrapper_cfg: Any, model: Any) -> Any:
+        return MMDistributedDataParallel(model, broadcast_buffers=False) if self.distributed else model
 
 
 def _optimizer(segmenter: Segmenter, settings: SegmenterSettings) -> dict[str, Any]:
@@ -183,7 +208,7 @@ def _schedule(settings: SegmenterSettings, steps: int) -> list[dict[str, Any]] |
     return [{**one_cycle, "by_epoch": False}]
 
 
-class _Keeper(Hook):  # type: ignore[misc]  # mmengine is untyped
+class _Keeper(Hook):  # type: ignore[misc]
     """Keeps the weights of the best pass, before the pass's state is written: a resumed training finds both."""
 
     priority = "NORMAL"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ccbench.downstream.mmlab import MODELS, BaseModule
-from ccbench.errors import DataError, MissingError
+from ccbench.errors import CcbenchError, DataError, MissingError, UsageError
 from ccbench.features.lite0 import load_lite0
 
 
@@ -22,13 +22,15 @@ class TimmPyramid(BaseModule):  # type: ignore[misc]  # mmengine is untyped
         weights: "hub" = ImageNet weights from timm's hub, fetched unless they are in its cache; a file; or "random".
 
     Raises:
+        UsageError: timm has no such model. DataError: the file is damaged, or none of this network.
         MissingError: no such file, or the hub cannot be reached and its cache does not hold them.
-        DataError: the file is none of this network.
     """
 
     def __init__(self, model: str, levels: Sequence[int], weights: str, **options: Any) -> None:
         super().__init__()
         self._is_init = True  # or mmengine would draw the weights anew
+        if not timm.is_model(model):
+            raise UsageError(f"--set backbone={model}: timm has no such model")
         given = {} if weights in ("hub", "random") else {"file": weights}
         if given and not Path(weights).is_file():
             raise MissingError(f"{weights}: no such file; wanted ImageNet weights of timm's {model}")
@@ -41,13 +43,8 @@ class TimmPyramid(BaseModule):  # type: ignore[misc]  # mmengine is untyped
                 pretrained_cfg_overlay=given or None,
                 **options,
             )
-        except (RuntimeError, KeyError) as error:
-            if not given:
-                raise _not_fetched(model, error) from error
-            reason = " ".join(str(error).split())[:120]
-            raise DataError(f"{weights}: no weights of timm's {model} ({reason}); give another file") from error
-        except Exception as error:  # whatever a hub that is not reached raises
-            raise _not_fetched(model, error) from error
+        except Exception as error:  # whatever a hub that is not reached raises, or a damaged file
+            raise not_loaded(f"ImageNet weights of timm's {model}", weights, error) from error
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """Return the levels of images (B, 3, H, W)."""
@@ -55,11 +52,15 @@ class TimmPyramid(BaseModule):  # type: ignore[misc]  # mmengine is untyped
         return levels
 
 
-def _not_fetched(model: str, error: Exception) -> MissingError:
-    return MissingError(
-        f"segmenter: ImageNet weights of timm's {model} are not on this machine and cannot be fetched "
-        f"({type(error).__name__}); give a file with --set weights=FILE"
-    )
+def not_loaded(what: str, weights: str, error: Exception) -> CcbenchError:
+    """Return the error that says why `weights`, "hub" or a file, could not be loaded."""
+    if weights == "hub":
+        return MissingError(
+            f"segmenter: {what} are not on this machine and cannot be fetched ({type(error).__name__}); "
+            "give a file with --set weights=FILE"
+        )
+    reason = " ".join(str(error).split())[:120]
+    return DataError(f"{weights}: holds no {what} ({reason}); give another file")
 
 
 @MODELS.register_module()

@@ -1,5 +1,6 @@
 """Model configurations of mmsegmentation: of PraNet and Polyp-PVT, and of any file, made to tell polyps from mucosa."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def from_file(name: str, settings: SegmenterSettings) -> dict[str, Any]:
     """Return the model of a configuration file with two classes, plain batch norm and whole images.
 
     Raises:
-        UsageError: the file is no configuration, or holds no model.
+        UsageError: the file is no configuration, holds no model, or has no place for a file of weights.
     """
     config = read_config(name)
     model: dict[str, Any] = config["model"].to_dict()
@@ -90,6 +91,8 @@ def from_file(name: str, settings: SegmenterSettings) -> dict[str, Any]:
     model["data_preprocessor"] = _preprocessor((mean, deviation))
     model["test_cfg"] = {"mode": "whole"}
     _adapt(model, settings)
+    if settings.weights not in ("hub", "random", *_texts(model)):
+        raise UsageError(f"--segmenter {name}: names no weights to start from; leave --set weights={settings.weights}")
     return model
 
 
@@ -126,5 +129,15 @@ def _adapt(part: Any, settings: SegmenterSettings) -> None:
     start = part.get("init_cfg")
     if isinstance(start, dict) and start.get("type") == "Pretrained" and settings.weights != "hub":
         part["init_cfg"] = None if settings.weights == "random" else {**start, "checkpoint": settings.weights}
+    if isinstance(part.get("pretrained"), str) and settings.weights != "hub":  # as older files say the same
+        part["pretrained"] = None if settings.weights == "random" else settings.weights
     for one in part.values():
         _adapt(one, settings)
+
+
+def _texts(part: Any) -> Iterator[str]:
+    if isinstance(part, str):
+        yield part
+    elif isinstance(part, dict | list | tuple):
+        for one in part.values() if isinstance(part, dict) else part:
+            yield from _texts(one)

@@ -1,0 +1,96 @@
+"""Any model of mmsegmentation as a segmenter: its own configuration files, as they come with the package."""
+
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import mmseg
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ccbench.data.phantom_source import open_phantoms
+from ccbench.downstream.loading import Labelled
+from ccbench.downstream.predicting import predict_maps
+from ccbench.downstream.segmenters import Segmenter, find_segmenter
+from ccbench.downstream.training import Budget, build_network, train_segmenter
+from ccbench.errors import DataError, MissingError, UsageError
+
+CONFIGS = Path(mmseg.__file__).parent / ".mim" / "configs"
+UNET = "unet/unet-s5-d16_fcn_4xb4-40k_chase-db1-128x128.py"
+SEGFORMER = "segformer/segformer_mit-b0_8xb2-160k_ade20k-512x512.py"
+PSPNET = (
+    "pspnet/pspnet_r50-d8_4xb4-20k_voc12aug-512x512.py"  # names its weights as older files do, and has a second head
+)
+
+
+def find(config: str) -> Segmenter:
+    return find_segmenter(f"mmseg:{CONFIGS / config}")
+
+
+@pytest.mark.parametrize("config", [UNET, SEGFORMER])
+def test_it_trains_on_phantoms_and_sees_polyps_or_mucosa(config: str, tmp_path: Path) -> None:
+    segmenter = find(config)
+    settings = segmenter.mini.model_copy(update={"weights": "random", "size": 64, "batch_size": 2})
+    pairs = open_phantoms("train", 64, 4).pairs
+    data, check, budget = Labelled.of(pairs, 64), open_phantoms("test", 64, 2).pairs, Budget(1, "validation")
+    network, trained = train_segmenter(segmenter, settings, data, check, budget, 0, tmp_path)
+    assert (trained.steps, trained.taken, segmenter.title) == (2, 1, Path(config).stem)
+    classifiers = [part.conv_seg.out_channels for part in network.modules() if hasattr(part, "conv_seg")]
+    assert set(classifiers) == {2} and not [one for one in network.modules() if isinstance(one, nn.SyncBatchNorm)]
+    seen = [found for found, _ in predict_maps(network, check, 64)]
+    assert [one.shape for one in seen] == [(64, 64)] * 2 and all(np.ptp(one) for one in seen)
+
+
+def test_what_is_drawn_follows_the_seed() -> None:
+    segmenter = find(UNET)
+    settings = segmenter.mini.model_copy(update={"weights": "random"})
+    first, again, other = (build_network(segmenter, settings, seed).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert any(not torch.equal(first[key], other[key]) for key in first)
+
+
+@pytest.mark.parametrize("config", [SEGFORMER, PSPNET])
+def test_weights_that_cannot_be_fetched_or_read(config: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any, **named: Any) -> None:
+        raise URLError("no route\nto host")
+
+    monkeypatch.setattr("mmengine.runner.checkpoint.load_url", refuse)
+    segmenter = find(config)
+    with pytest.raises(MissingError, match=r"cannot be fetched .* --set weights=FILE") as found:
+        build_network(segmenter, segmenter.mini, 0)
+    assert found.value.exit_code == 3 and "\n" not in str(found.value)
+    file = tmp_path / "weights.pth"
+    file.write_bytes(b"no weights")
+    with pytest.raises(DataError, match=r"weights\.pth: holds no weights of"):
+        build_network(segmenter, segmenter.mini.model_copy(update={"weights": str(file)}), 0)
+
+
+def test_every_head_has_two_classes_and_no_weights_are_drawn_from_elsewhere() -> None:
+    network = build_network(find(PSPNET), find(PSPNET).mini.model_copy(update={"weights": "random"}), 0)
+    assert [head.conv_seg.out_channels for head in (network.decode_head, network.auxiliary_head)] == [2, 2]
+    assert not [one for one in network.modules() if isinstance(one, nn.SyncBatchNorm)]
+
+
+def test_weights_of_a_file_are_loaded(tmp_path: Path) -> None:
+    segmenter, file = find(SEGFORMER), tmp_path / "start.pth"
+    start = build_network(segmenter, segmenter.mini.model_copy(update={"weights": "random"}), 7).backbone.state_dict()
+    torch.save(start, file)
+    network = build_network(segmenter, segmenter.mini.model_copy(update={"weights": str(file)}), 0)
+    assert all(torch.equal(tensor, start[key]) for key, tensor in network.backbone.state_dict().items())
+    with pytest.raises(UsageError, match="names no weights to start from; leave --set weights="):
+        build_network(find(UNET), segmenter.mini.model_copy(update={"weights": str(file)}), 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("model = dict(", "cannot be read"), ("a = 1", "holds no `model`"), ("raise OSError('x')", "cannot be read")],
+)
+def test_files_that_are_no_configuration(text: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.py"
+    path.write_text(text)
+    segmenter = find_segmenter(f"mmseg:{path}")
+    with pytest.raises(UsageError, match=words) as found:
+        segmenter.model_config(segmenter.mini)
+    assert "\n" not in str(found.value)

@@ -1,0 +1,160 @@
+"""Training of segmenters: the same bytes again, also when it is cut off anywhere, and what it leaves alone."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from ccbench.downstream import training
+from ccbench.downstream.cells import Select
+from ccbench.downstream.predicting import mean_dice, predict_maps
+from ccbench.downstream.segmenters import SEGMENTERS
+from ccbench.downstream.training import Budget, Trained, train_segmenter
+from ccbench.errors import UsageError
+from tiny_segmenters import SIDE, draw_discs, label, tiny
+
+TRAIN, CHECK = draw_discs(8, 0), draw_discs(3, 1)
+BEST = "best.safetensors"
+
+
+def train(folder: Path, name: str = "pranet", select: Select = "last", seed: int = 0, **named: bool) -> Trained:
+    """Three passes of two steps on eight discs."""
+    budget, data = Budget(3, select), label(TRAIN)
+    return train_segmenter(SEGMENTERS[name], tiny(name), data, CHECK, budget, seed, folder, **named)[1]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The weights that an uninterrupted training of each segmenter leaves."""
+    folder = tmp_path_factory.mktemp("whole")
+    for name in SEGMENTERS:
+        assert train(folder / name, name) == Trained(6, (), 3)
+    return {name: (folder / name / BEST).read_bytes() for name in SEGMENTERS}
+
+
+class _CutError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("name", SEGMENTERS)
+@pytest.mark.parametrize("step", [2, 3])
+def test_cut_off_and_resumed_it_is_the_same_to_the_byte(
+    name: str, step: int, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the first step of the second pass, and in its middle."""
+    steps = []
+    plain = training._Keeper.after_train_iter
+
+    def cut(self: training._Keeper, *args: object, **named: object) -> None:
+        steps.append(plain(self, *args, **named))
+        if len(steps) == step:
+            raise _CutError
+
+    monkeypatch.setattr(training._Keeper, "after_train_iter", cut)
+    with pytest.raises(_CutError):
+        train(tmp_path, name)
+    assert [path.name for path in tmp_path.glob("*.pth")] == (["epoch_1.pth"] if step > 2 else [])
+    assert train(tmp_path, name) == Trained(6, (), 3)
+    assert (tmp_path / BEST).read_bytes() == whole[name] and len(steps) == step + (4 if step > 2 else 6)
+
+
+def test_a_torn_state_is_passed_over(whole: dict[str, bytes], tmp_path: Path) -> None:
+    """The state of the third pass is half written, and its best weights are those of the pass before."""
+    train(tmp_path)
+    (last,) = tmp_path.glob("epoch_3.pth")
+    last.write_bytes(last.read_bytes()[: last.stat().st_size // 2])
+    (tmp_path / BEST).write_bytes(b"")
+    assert train(tmp_path) == Trained(6, (), 3)
+    assert (tmp_path / BEST).read_bytes() == whole["pranet"]
+    for path in tmp_path.glob("epoch_*.pth"):
+        path.write_bytes(b"PK")
+    assert train(tmp_path) == Trained(6, (), 3) and (tmp_path / BEST).read_bytes() == whole["pranet"]
+
+
+def test_killed_while_it_writes_its_state_it_is_the_same_to_the_byte(whole: dict[str, bytes], tmp_path: Path) -> None:
+    """A process that is killed when half of its second state is on disk, and the weights of that pass are there."""
+    tests = Path(__file__).parents[1]
+    code = f"""
+import os, signal, sys
+from pathlib import Path
+sys.path[:0] = [{str(tests)!r}, {str(tests / "unit")!r}]
+import test_segmenter_training as tried
+from mmengine.fileio import LocalBackend
+put = LocalBackend.put
+def torn(self, content, path):
+    if "epoch_2" in str(path):
+        put(self, content[: len(content) // 2], path)
+        os.kill(os.getpid(), signal.SIGKILL)
+    put(self, content, path)
+LocalBackend.put = torn
+tried.train(Path({str(tmp_path)!r}))
+"""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    assert subprocess.run([sys.executable, "-c", code], env=environment, timeout=120).returncode == -signal.SIGKILL
+    assert len(list(tmp_path.glob("epoch_*.pth"))) == 2
+    assert train(tmp_path) == Trained(6, (), 3) and (tmp_path / BEST).read_bytes() == whole["pranet"]
+
+
+def test_validation_takes_the_first_best_pass_and_last_the_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = iter((0.2, 0.7, 0.7))
+    kept: list[bytes] = []
+
+    def dice(network: nn.Module, *rest: object) -> float:
+        assert len(rest[0]) == len(CHECK) and rest[1] == SIDE
+        kept.append(torch.cat([tensor.flatten() for tensor in network.parameters()]).detach().numpy().tobytes())
+        return next(measured)
+
+    monkeypatch.setattr(training, "mean_dice", dice)
+    network, trained = train_segmenter(
+        SEGMENTERS["pranet"], tiny(), label(TRAIN), CHECK, Budget(3, "validation"), 0, tmp_path
+    )
+    assert trained == Trained(6, (0.2, 0.7, 0.7), 2) and len(set(kept)) == 3 and not network.training
+    assert torch.cat([tensor.flatten() for tensor in network.parameters()]).detach().numpy().tobytes() == kept[1]
+
+
+def test_other_seeds_and_augmentation_differ_and_random_states_stay(whole: dict[str, bytes], tmp_path: Path) -> None:
+    def states() -> tuple[object, ...]:
+        return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+
+    before = states()
+    train(tmp_path / "seed", seed=1)
+    train(tmp_path / "augmented", augment=True)
+    assert states() == before
+    found = {(tmp_path / name / BEST).read_bytes() for name in ("seed", "augmented")}
+    assert len(found | {whole["pranet"]}) == 3
+
+
+def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Neither when a training is resumed: stdout is for results."""
+    train(tmp_path)
+    train(tmp_path)
+    assert tuple(capfd.readouterr()) == ("", "")
+
+
+def test_it_learns_and_the_dice_is_that_of_its_maps(tmp_path: Path) -> None:
+    """Two images by heart in 20 steps; the weights that are taken find the highest Dice again."""
+    pairs, settings = draw_discs(2, 0, 64), tiny(size=64, batch_size=2, schedule="constant", learning_rate=1e-3)
+    budget = Budget(20, "validation")
+    network, trained = train_segmenter(SEGMENTERS["polyp-pvt"], settings, label(pairs, 64), pairs, budget, 0, tmp_path)
+    assert max(trained.dice) > 0.6 and trained.taken == trained.dice.index(max(trained.dice)) + 1
+    assert mean_dice(network, pairs, 64) == pytest.approx(max(trained.dice), abs=1e-12)
+    maps = [seen for seen, _ in predict_maps(network, draw_discs(2, 3, 50), 64)]
+    assert [(seen.shape, seen.dtype) for seen in maps] == [((50, 50), np.uint8)] * 2
+
+
+def test_settings_that_a_place_cannot_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, budget, segmenter = label(TRAIN), Budget(1, "last"), SEGMENTERS["pranet"]
+    with pytest.raises(UsageError, match="precision=bf16: needs a GPU"):
+        train_segmenter(segmenter, tiny(precision="bf16"), data, CHECK, budget, 0, tmp_path)
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    with pytest.raises(UsageError, match="batch_size=4: 3 processes cannot share it"):
+        train_segmenter(segmenter, tiny(), data, CHECK, budget, 0, tmp_path)
