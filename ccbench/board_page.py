@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 
 import pandas as pd
 
@@ -36,7 +37,7 @@ def render_page(board: Board) -> str:
         none_yet = "No results yet: `ccbench leaderboard add RUN` puts a complete run here.\n"
         return "\n".join([*parts, none_yet, _leak_audit(board)])
     metrics = _metrics(board)
-    parts += ["## Scores\n", _scores(board, metrics), _galleries(board), _leak_audit(board)]
+    parts += ["## Scores\n", _scores(board, metrics), _segmentation(board), _galleries(board), _leak_audit(board)]
     parts += [_signatures(board, metrics), _records(board)]
     return "\n".join(part for part in parts if part)
 
@@ -257,6 +258,13 @@ def _costs(runs: Sequence[FiledResult]) -> tuple[str, str, str]:
         "-" if each.empty else format_seconds(float(each.mean())),
         "-" if trained.empty else format_count(int(trained.iloc[0])),
     )
+
+
+def _segmentation(board: Board) -> str:
+    page = Path("segmentation", "README.md")
+    if not (board.path / page).is_file():
+        return ""
+    return f"Does the synthetic data help segmenters? [Segmentation]({page.as_posix()}).\n"
 
 
 def _galleries(board: Board) -> str:

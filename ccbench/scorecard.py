@@ -10,7 +10,7 @@ from ccbench.types import Interval, Score
 if TYPE_CHECKING:
     import pandas as pd
 
-SCORECARD_VERSION = 2
+SCORECARD_VERSION = 3
 """Raised when a scorecard holds other metrics than before: runs with an older one are scored again."""
 
 

@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from ccbench.assets import BackboneSource
-from ccbench.cli import options, segment_score
+from ccbench.cli import leaderboard, options, segment_score
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
 
@@ -84,6 +84,9 @@ _SetSegmenter = Annotated[
 ]
 
 
+_Store = Annotated[bool, typer.Option("--store", help="Keep the table with the protocol's board.")]
+
+
 @app.callback()
 def segment(
     context: typer.Context,
@@ -100,6 +103,8 @@ def segment(
     device: options.Device = "auto",
     jobs: _Jobs = None,
     limit: options.Limit = None,
+    store: _Store = False,
+    boards: leaderboard.Boards = leaderboard.DEFAULT_BOARDS,
     backbone: options.Backbone = None,
     allow_pickle: options.AllowPickle = False,
     as_json: options.Json = False,
@@ -113,16 +118,17 @@ def segment(
         return
     from ccbench.downstream.cells import Select
     from ccbench.downstream.overlays import draw_overlays
-    from ccbench.downstream.rendering import files_of
+    from ccbench.downstream.rendering import store_table, write_table
     from ccbench.downstream.rows import COPY_PASTE
     from ccbench.downstream.segmentation import PUBLISHED, TablePlan, group_runs
     from ccbench.downstream.segmentation import segment as make_table
     from ccbench.downstream.segmenters import SEGMENTERS, find_segmenter
     from ccbench.downstream.workers import DataPlace
-    from ccbench.folders import write_atomic
     from ccbench.protocols import find_protocol
     from ccbench.store import RunFolder
 
+    if store and limit is not None:
+        raise UsageError("--store: a board keeps the table of whole sets; leave --limit out")
     out = Output(as_json, quiet)
     picked = options.pick_device(device)
     source = BackboneSource(backbone, allow_pickle)
@@ -150,12 +156,14 @@ def segment(
     made = make_table(
         plan, folder, device=picked, backbone=source, workers=workers, progress=out.progress(), note=out.note
     )
-    for file, text in files_of(made.table).items():
-        write_atomic(folder / file, text.encode())
+    write_table(made.table, folder)
+    page = store_table(made.table, boards) if store else None
     pictures = draw_overlays(made.cells, folder, made.sets, folder)
     out.json({**made.table.model_dump(mode="json"), "output": str(folder), "overlays": [str(p) for p in pictures]})
     _show(made.table, out)
     out.line(f"table: {folder / 'README.md'}, also as table.tex, table.csv and table.json")
+    if page:
+        out.line(f"kept with the board: {page}")
     out.line(f"overlays: {', '.join(str(path) for path in pictures)}")
 
 

@@ -25,7 +25,7 @@ _SELECT = {
     "test": "the pass of the highest mean Dice **on the test images**, as Polyp-PVT's published script",
 }
 _BETTER, _WORSE = "▲", "▼"
-_RECORD = "table.json"
+_RECORD, _FOLDER = "table.json", "segmentation"
 
 
 def render_markdown(table: SegmentationTable) -> str:
@@ -120,11 +120,19 @@ def _plain(value: object) -> str:
 def _main(table: SegmentationTable, segmenter: str, budget: BudgetName) -> str:
     tests = _tests(table)
     steps = {(cell.segmenter, cell.row): cell.steps for cell in table.cells}
-    rows = [
-        (row, str(steps[segmenter, row]), *(_marked(table, segmenter, row, test, budget) for test in tests))
-        for row in _rows(table, budget)
-    ]
-    return markdown_table(("trained on", "steps", *tests), rows, right=range(1, len(tests) + 2))
+    rows = []
+    for row in _rows(table, budget):
+        first, *others = (_marked(table, segmenter, row, test, budget) for test in tests)
+        rows.append((row, str(steps[segmenter, row]), first, _interval(table, segmenter, row, tests[0]), *others))
+    header = ("trained on", "steps", tests[0], "95% interval", *tests[1:])
+    return markdown_table(header, rows, right=range(1, len(header)))
+
+
+def _interval(table: SegmentationTable, segmenter: str, row: str, test: str) -> str:
+    value = _find(table, segmenter, row, test, PRIMARY)
+    if value is None or value.low is None or value.high is None:
+        return "-"
+    return f"{format_value(PRIMARY, value.low)} to {format_value(PRIMARY, value.high)}"
 
 
 def _find(
@@ -255,6 +263,20 @@ def files_of(table: SegmentationTable) -> dict[str, str]:
     }
 
 
+def write_table(table: SegmentationTable, folder: Path) -> None:
+    """Write the files of a table into a folder, which is made."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files_of(table).items():
+        write_atomic(folder / name, text.encode())
+
+
+def store_table(table: SegmentationTable, boards: Path) -> Path:
+    """Keep a table with the board of its protocol, and return its page; one that was there is replaced."""
+    folder = boards / table.protocol / _FOLDER
+    write_table(table, folder)
+    return folder / "README.md"
+
+
 def read_table(folder: Path) -> SegmentationTable:
     """Return the table whose record lies in a folder.
 
@@ -287,16 +309,13 @@ def check_table(folder: Path) -> None:
 def render_tables(boards: Path, check: bool = False) -> list[Path]:
     """Write the files of every board's table of segmenters from its record, or compare them; return the pages.
 
-    A table is published by copying what `ccbench segment` wrote to `<boards>/<board>/segmentation/`.
-
     Raises:
         VerificationError: with `check`, a file differs. DataError: as `read_table`.
     """
-    folders = sorted(file.parent for file in boards.glob(f"*/segmentation/{_RECORD}"))
+    folders = sorted(file.parent for file in boards.glob(f"*/{_FOLDER}/{_RECORD}"))
     for folder in folders:
         if check:
             check_table(folder)
             continue
-        for name, text in files_of(read_table(folder)).items():
-            write_atomic(folder / name, text.encode())
+        write_table(read_table(folder), folder)
     return [folder / "README.md" for folder in folders]

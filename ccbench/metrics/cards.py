@@ -186,7 +186,7 @@ METRICS: dict[str, MetricInfo] = {
             paper="CCIS-DIFF, Table 1",
         ),
         *(
-            MetricInfo(name, title, 1, direction, unit, "image", ("images", "masks", "judge"), _MASK_PAPER, group)
+            MetricInfo(name, title, 2, direction, unit, "image", ("images", "masks", "judge"), _MASK_PAPER, group)
             for name, title, direction, unit, group in _MASK_METRICS
         ),
         *(
