@@ -12,6 +12,7 @@ from ccbench.assets import BackboneSource
 from ccbench.cli import options, segment_score
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
+from ccbench.provenance import process_count
 
 if TYPE_CHECKING:
     from ccbench.downstream.results import SegmentationTable
@@ -123,6 +124,8 @@ def segment(
     from ccbench.protocols import find_protocol
     from ccbench.store import RunFolder
 
+    if process_count() > 1:
+        raise UsageError("segment: works cell by cell in processes of its own; start it without torchrun or accelerate")
     out = Output(as_json, quiet)
     picked = options.pick_device(device)
     source = BackboneSource(backbone, allow_pickle)
