@@ -12,6 +12,7 @@ from ccbench.assets import BackboneSource
 from ccbench.cli import leaderboard, options, segment_score
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
+from ccbench.provenance import process_count
 
 if TYPE_CHECKING:
     from ccbench.downstream.results import SegmentationTable
@@ -129,6 +130,8 @@ def segment(
 
     if store and limit is not None:
         raise UsageError("--store: a board keeps the table of whole sets; leave --limit out")
+    if process_count() > 1:
+        raise UsageError("segment: works cell by cell in processes of its own; start it without torchrun or accelerate")
     out = Output(as_json, quiet)
     picked = options.pick_device(device)
     source = BackboneSource(backbone, allow_pickle)

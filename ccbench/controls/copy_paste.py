@@ -22,6 +22,7 @@ from scipy.signal import fftconvolve
 from ccbench.controls.config import NoSettings
 from ccbench.controls.real_images import EachImage, real_data
 from ccbench.controls.train_copy import mask_iou
+from ccbench.errors import DataError
 from ccbench.plugin import LoadContext
 from ccbench.types import Condition, Image, Mask, PairSequence
 
@@ -62,6 +63,8 @@ class _Paster:
     def draw(self, condition: Condition, seed: int) -> Image:
         rng = np.random.default_rng(seed)
         own = self._ids.index(condition.id) if condition.id in self._ids else None  # itself no answer
+        if own is not None and not (self._donors != own).any():
+            raise DataError(f"copy-paste: no training image beside {condition.id} holds a polyp; raise --limit")
         ground = self._train[self._choose_background(condition.mask, own, rng)]
         image = remove_region(ground.image, ground.condition.mask)
         for piece in _pieces(condition.mask):

@@ -15,9 +15,12 @@ from ccbench.folders import write_atomic
 from ccbench.metrics.map_scores import MAP_METRICS
 from ccbench.tables import format_seconds, format_value, markdown_table, metric_heading
 
-_BUDGETS: dict[BudgetName, str] = {
-    "epochs": "Equal passes: each row makes as many passes over its images, so real + synthetic takes twice the steps",
-    "steps": "Equal steps: each row takes as many optimiser steps as real + synthetic",
+_BUDGETS: dict[BudgetName, tuple[str, str]] = {
+    "epochs": (
+        "Equal passes",
+        "Each row makes as many passes over its images, so real + synthetic takes twice the steps.",
+    ),
+    "steps": ("Equal steps", "Each row takes as many optimiser steps as real + synthetic."),
 }
 _SELECT = {
     "validation": "the pass of the highest mean Dice on validation images, never on test images",
@@ -26,13 +29,15 @@ _SELECT = {
 }
 _BETTER, _WORSE = "▲", "▼"
 _RECORD, _FOLDER = "table.json", "segmentation"
+_NOTICE = f"*Generated from `{_RECORD}` by `ccbench segment` and `{COMMAND}`; edits are overwritten.*\n"
 
 
 def render_markdown(table: SegmentationTable) -> str:
     """Return the page of a table."""
-    parts = [f"# Segmentation on {table.protocol}\n", _facts(table)]
+    parts = [f"# Segmentation on {table.protocol}\n", _NOTICE, _facts(table)]
     for budget in table.budgets:
-        parts.append(f"## {_BUDGETS[budget].partition(':')[0]}\n\n{_BUDGETS[budget]}.\n")
+        heading, meaning = _BUDGETS[budget]
+        parts.append(f"## {heading}\n\n{meaning}\n")
         for segmenter in table.segmenters:
             parts.append(f"**{segmenter}**, {PRIMARY} / mIoU_256\n\n{_main(table, segmenter, budget)}")
     parts += [_marks(table), _differences(table), _conventions(table), _sizes(table), _costs(table)]
@@ -248,7 +253,7 @@ def _costs(table: SegmentationTable) -> str:
 
 
 def _tex(text: str) -> str:
-    for plain, escaped in (("_", "\\_"), ("±", "$\\pm$"), ("%", "\\%")):
+    for plain, escaped in (("_", "\\_"), ("±", "$\\pm$"), ("%", "\\%"), ("&", "\\&"), ("#", "\\#")):
         text = text.replace(plain, escaped)
     return text
 

@@ -238,14 +238,15 @@ def _pooled(table: pd.DataFrame) -> float:
 
 
 def _compare(groups: _Groups, tests: Sequence[str], own: Sequence[str], budgets: Sequence[BudgetName]) -> list[Test]:
-    """Return the tests of every row against the baseline of its budgets."""
+    """Return the tests of every row against the baseline of its budgets, where there are two images or more."""
     found: list[Test] = []
     for (segmenter, row), cells in groups.items():
         for budget in (one for one in row.budgets if one in budgets and BASELINES[one] != row):
             base = groups.get((segmenter, BASELINES[budget]))
             if base is not None:
                 names = (*((OVERALL,) if len(own) > 1 else ()), *tests)
-                found += [_test(segmenter, row, budget, cells, base, test, own) for test in names]
+                several = [name for name in names if len(_table(cells[0], name, own)) > 1]
+                found += [_test(segmenter, row, budget, cells, base, test, own) for test in several]
     if not found:
         return []
     corrected = holm([one.p for one in found])

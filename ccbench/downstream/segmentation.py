@@ -14,7 +14,7 @@ from ccbench.downstream.grid import Cell, plan_cell
 from ccbench.downstream.results import Finished, SegmentationTable, tabulate
 from ccbench.downstream.rows import BUDGETS, COPY_PASTE, BudgetName, Row, list_rows
 from ccbench.downstream.segmenters import Segmenter, SegmenterSettings
-from ccbench.downstream.workers import DataPlace, finish_cells
+from ccbench.downstream.workers import DataPlace, finish_cells, pick_devices
 from ccbench.errors import DataError, UsageError
 from ccbench.protocols import Protocol
 from ccbench.store import RunFolder
@@ -165,7 +165,7 @@ def segment(
     missing = [cell for cell in cells if not _is_finished(cell, root, sets)]
     note(f"segmenters: {len(cells) - len(missing)} of {len(cells)} are there")
     if missing:
-        finish_cells(missing, root, plan.place, device, workers, progress, note)
+        finish_cells(missing, root, plan.place, pick_devices(device, workers), progress, note)
     finished = [_read(cell, root, sets) for cell in cells]
     protocol = plan.place.protocol
     table = tabulate(finished, protocol.name, protocol.hash, plan.budgets, sets.own, _notes(plan, sets))

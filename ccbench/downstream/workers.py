@@ -18,6 +18,15 @@ from ccbench.types import Progress, ProgressStep, SilentProgress
 _PATIENCE = 1.0  # seconds between two looks at whether a process is still there
 
 
+def pick_devices(device: str, workers: int) -> list[str]:
+    """Return the device of each worker: `workers` times the CPU, every GPU for `cuda`, or the one that is named."""
+    if device != "cuda":
+        return ["cpu"] * workers if device == "cpu" else [device]
+    import torch
+
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+
+
 @dataclass(frozen=True)
 class DataPlace:
     """Where the real pairs of a table are: what `open_segmentation_sets` is given."""
@@ -36,24 +45,23 @@ def finish_cells(
     cells: Sequence[Cell],
     root: Path,
     place: DataPlace,
-    device: str,
-    workers: int,
+    devices: Sequence[str],
     progress: Progress = SilentProgress(),
     note: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Finish cells, see `finish_cell`: in this process on an accelerator, else in `workers` processes of one thread.
+    """Finish cells, see `finish_cell`, in one process of one thread for each of `devices`; on one GPU in this process.
 
     Raises:
         CcbenchError: what the first cell that failed raised; the others are stopped and can be resumed.
     """
-    if device != "cpu":
-        _finish(cells, root, place, device, progress, note)
+    if len(devices) == 1 and devices[0] != "cpu":
+        _finish(cells, root, place, devices[0], progress, note)
         return
     context = multiprocessing.get_context("spawn")
     messages: Any = context.Queue()
     started: list[BaseProcess] = [
-        context.Process(target=_work, args=(share, root, place, messages), daemon=True)
-        for share in _share_out(cells, max(1, min(workers, len(cells))))
+        context.Process(target=_work, args=(share, root, place, device, messages), daemon=True)
+        for share, device in zip(_share_out(cells, min(len(devices), len(cells))), devices, strict=False)
     ]
     for process in started:
         process.start()
@@ -135,13 +143,13 @@ class _Forwarded:
         self._messages.put(("steps", amount))
 
 
-def _work(cells: Sequence[Cell], root: Path, place: DataPlace, messages: Any) -> None:
+def _work(cells: Sequence[Cell], root: Path, place: DataPlace, device: str, messages: Any) -> None:
     """Finish cells in this process, and say so."""
     import torch
 
     torch.set_num_threads(1)
     try:
-        _finish(cells, root, place, "cpu", _Forwarded(messages), lambda text: messages.put(("note", text)))
+        _finish(cells, root, place, device, _Forwarded(messages), lambda text: messages.put(("note", text)))
         messages.put(("end", None))
     except KeyboardInterrupt:
         return

@@ -155,10 +155,12 @@ def across_seeds(difference: Difference, by_seed: Sequence[float]) -> Difference
     the conditions with one less than their clusters (Graybill and Wang 1980). Welch and Satterthwaite's degrees of
     freedom covered 91 % with three trainings: they are many just where the spread is underestimated. p is where the
     interval would end at zero. What depends on both sources is counted twice, so both are on the wide side.
+
+    Of conditions that are all of one cluster nothing can be said: the difference is returned as it is, p 1.
     """
     seeds = len(by_seed)
     parts = np.array([float(np.var(by_seed, ddof=1)) / seeds, difference.error**2])
-    if not parts.any():
+    if not parts.any() or difference.clusters < 2:
         return difference
     degrees = np.array([seeds - 1, difference.clusters - 1])
 

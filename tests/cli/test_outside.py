@@ -223,3 +223,9 @@ def test_boards_take_the_seeds_as_one_marked_row(
     assert "† images brought from outside: not generated under this protocol by ccbench; training is the" in page
     assert "- my-gan †: My GAN; licence: MIT; code: https://example.org/gan" in page
     assert "my-gan †" in (tmp_path / "boards" / "README.md").read_text()
+
+
+def test_no_segmenter_is_trained_on_them(call: Call, made: Path) -> None:
+    assert call(*RUN, *SAID, "--output", "out").code == 0
+    done = call("segment", "--runs", "out", "--limit", "4", "--device", "cpu")
+    assert done.code == 2 and "out: another program made its images, and of training masks none" in done.err

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -197,6 +198,19 @@ def test_copy_paste_puts_a_polyp_in_each_piece_and_none_in_an_empty_mask(make: A
     two, none = make(controls.COPY_PASTE, RealData(pairs, test, 0), [1, 2])
     assert two[14, 44].tolist() == two[44, 14].tolist() == [200, 50, 50] and two[30, 30].tolist() == [100, 100, 100]
     assert np.array_equal(none, plain((100, 100, 100)))
+
+
+def test_copy_paste_never_answers_a_training_mask_with_its_own_image(make: Any) -> None:
+    """Of two training images the other one gives both mucosa and polyp, whatever the seed."""
+    colours = [((100, 100, 100), (200, 50, 50)), ((150, 150, 150), (50, 50, 200))]
+    pairs = [with_polyp(mucosa, box(8, 8, 20, 20), polyp) for mucosa, polyp in colours]
+    pairs = [RealPair(pair.image, replace(pair.condition, id=str(number))) for number, pair in enumerate(pairs)]
+    for number, seed in enumerate(range(8)):
+        own, other = pairs[number % 2], colours[1 - number % 2]
+        (image,) = make(controls.COPY_PASTE, RealData(pairs, [own], 0), [seed])
+        assert (tuple(image[50, 50]), tuple(image[18, 18])) == other
+    with pytest.raises(DataError, match="no training image beside 0 holds a polyp"):
+        make(controls.COPY_PASTE, RealData(pairs[:1], pairs[:1], 0), [0])
 
 
 def test_derange_is_a_permutation_without_a_fixed_point() -> None:

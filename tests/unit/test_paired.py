@@ -247,3 +247,10 @@ def test_calibration_of_trainings(between: float, least: float, most: float) -> 
         covered.append(result.interval.low <= 0 <= result.interval.high)
     assert least <= np.mean(covered) <= most
     assert np.mean(np.array(p) <= 0.05) == pytest.approx(1 - np.mean(covered))  # p and interval say the same
+
+
+def test_one_cluster_says_nothing_of_others() -> None:
+    """No degree of freedom: neither an interval nor a small p, also when trainings agree."""
+    first, second = np.array([0.1, 0.5, 0.7]), np.array([0.2, 0.6, 0.8])
+    found = across_seeds(compare_means(first, second, 0, ["x"] * 3), [-0.1, -0.1001])
+    assert (found.p, found.interval) == (1.0, None)

@@ -1,0 +1,241 @@
+"""`ccbench segment` from the command line: a small table whole, again, with runs, and each bad input."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ccbench.downstream.segmentation
+from calling import Call, Finished
+from ccbench.downstream.results import SegmentationTable
+from ccbench.downstream.workers import _finish
+from ccbench.images import read_image
+
+TINY = ("--set", "size=32", "--set", "ratios=[1.0]", "--set", "passes=1", "--set", "batch_size=4")
+PHANTOMS = ("segment", "--limit", "4", "--seeds", "0", "--segmenter", "pranet", "--device", "cpu", *TINY)
+FILES = ("README.md", "table.csv", "table.json", "table.tex", "overlays-PraNet.png")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Finished, Path]:
+    """A table of two rows, made by a command of its own and its worker process."""
+    folder = tmp_path_factory.mktemp("made")
+    command = [
+        sys.executable,
+        "-m",
+        "ccbench",
+        *PHANTOMS,
+        "--rows",
+        "real,copy-paste",
+        "--jobs",
+        "1",
+        "--quiet",
+        "--json",
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    return Finished(ran.returncode, ran.stdout, ran.stderr), folder
+
+
+@pytest.fixture
+def made(done: tuple[Finished, Path]) -> Path:
+    return done[1]
+
+
+@pytest.fixture
+def again(call: Call, made: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    monkeypatch.chdir(made)
+    return call
+
+
+@pytest.fixture
+def here(call: Call, scored_images: object, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """The fake method and the protocol `small`; cells are trained in this process, which has torch already."""
+
+    def finish(cells, root, place, devices, progress, note):
+        _finish(cells, root, place, devices[0], progress, note)
+
+    monkeypatch.setattr(ccbench.downstream.segmentation, "finish_cells", finish)
+    return call
+
+
+def test_a_table_is_made_with_its_pictures(made: Path) -> None:
+    folder = made / "runs" / "phantom-128" / "segmentation"
+    assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "cells"])
+    cells = sorted(path.name.rpartition("-")[0] for path in (folder / "cells" / "PraNet").iterdir())
+    assert cells == ["real+copy-paste-seed0", "real-seed0", "real-x2-seed0"]  # both baselines come with the row
+    (cell,) = (folder / "cells" / "PraNet").glob("real-seed0-*")
+    assert {path.name for path in cell.iterdir()} == {".lock", "cell.json", "maps", "scores", "weights.safetensors"}
+    assert len(list((cell / "maps" / "phantom").iterdir())) == 4
+    table = SegmentationTable.model_validate_json((folder / "table.json").read_text())
+    assert table.rows == {"real": ("epochs",), "real-x2": ("steps",), "real+copy-paste": ("epochs", "steps")}
+    assert {cell.row: (cell.images, cell.steps) for cell in table.cells} == {
+        "real": (4, 1),
+        "real-x2": (4, 2),
+        "real+copy-paste": (8, 2),
+    }
+    assert table.tests == {"phantom": 4} and "first 4 images" in table.notes[-1]
+    picture = read_image(folder / "overlays-PraNet.png")
+    assert picture.shape[0] > 400 and picture.shape[1] > 900 and picture.std() > 20
+    (pasted,) = (made / "runs/phantom-128").glob("copy-paste-seed0-*")
+    assert len(list((pasted / "training-images").iterdir())) == 4
+
+
+def test_the_same_command_again_trains_nothing(again: Call, made: Path) -> None:
+    def times() -> dict[str, int]:
+        names = ("cell.json", "weights.safetensors", "*.parquet", "training-samples.jsonl", "training-images/*.png")
+        return {str(path): path.stat().st_mtime_ns for name in names for path in made.rglob(name)}
+
+    before = times()
+    done = again(*PHANTOMS, "--rows", "real,copy-paste", "--json")
+    assert done.code == 0 and "segmenters: 3 of 3 are there" in done.err and times() == before and len(before) > 9
+    found = done.json
+    assert found["output"] == "runs/phantom-128/segmentation" and found["tests"] == {"phantom": 4}
+    assert [Path(path).name for path in found["overlays"]] == ["overlays-PraNet.png"]
+    assert {value["metric"] for value in found["values"]} >= {
+        "mDice_256",
+        "mIoU_256",
+        "mDice_0.5",
+        "dice_pooled",
+        "hd95",
+    }
+    fewer = again(*PHANTOMS, "--rows", "real", "--output", "runs/phantom-128/segmentation")
+    assert "segmenters: 1 of 1 are there" in fewer.err and "mDice_256 / mIoU_256" in fewer.out
+    assert "equal passes" in fewer.out and "copy-paste" not in fewer.out and "table: runs/phantom-128" in fewer.out
+
+
+def test_stdout_is_json_to_its_last_byte(done: tuple[Finished, Path]) -> None:
+    """Though mmengine prints in every process that imports it; and with --quiet nothing else is said."""
+    assert (done[0].code, done[0].err) == (0, "") and done[0].json["protocol"] == "phantom-128"
+
+
+def train_runs(call: Call, *seeds: int) -> list[str]:
+    for seed in seeds:
+        train = (
+            "train",
+            "--method",
+            "fake",
+            "--protocol",
+            "small",
+            "--limit",
+            "4",
+            "--seed",
+            seed,
+            "-o",
+            f"fake-{seed}",
+        )
+        assert call(*train).code == 0
+    return [f"fake-{seed}" for seed in seeds]
+
+
+def test_runs_of_one_method_are_its_seeds(here: Call) -> None:
+    runs = train_runs(here, 0, 1)
+    options = (
+        "--rows",
+        "synthetic",
+        "--budget",
+        "epochs",
+        "--limit",
+        "4",
+        "--seeds",
+        "0,1,2",
+        "--segmenter",
+        "pranet",
+    )
+    done = here("segment", "--runs", *runs, *options, *TINY, "--json", "--output", "out")
+    assert done.code == 0, done.err
+    found = done.json
+    assert found["protocol"] == "small" and list(found["rows"]) == ["real", "fake"]
+    used = {(cell["row"], cell["seed"]): cell["synthetic_run"].rpartition("-")[0] for cell in found["cells"]}
+    assert [used["fake", seed] for seed in (0, 1, 2)] == ["fake-seed0", "fake-seed1", "fake-seed0"]
+    assert (
+        used["real", 0] == "" and len(found["comparisons"]) == 1 and set(found["values"][0]["seeds"]) == {"0", "1", "2"}
+    )
+    assert "share the images of fewer generator runs" in found["notes"][0]
+    assert all(len(list(Path(run, "training-images").iterdir())) == 4 for run in runs)
+    # Weights that changed are not tried on anything.
+    (cell,) = Path("out/cells/PraNet").glob("real-seed0-*")
+    record = json.loads((cell / "cell.json").read_text())
+    (cell / "cell.json").write_text(json.dumps({**record, "tests": {}}))
+    again = ("segment", "--runs", *runs, *options, *TINY, "--output", "out")
+    assert here(*again).code == 0 and "1 of" not in here(*again).err
+    (cell / "cell.json").write_text(json.dumps({**record, "tests": {}}))
+    (cell / "weights.safetensors").write_bytes(b"other")
+    assert refused(here(*again), 5, "not the weights that training left; remove")
+
+
+def refused(done: Finished, code: int, *words: str) -> bool:
+    lines = [line for line in done.err.splitlines() if "error: " in line]
+    return done.code == code and len(lines) == 1 and done.out == "" and all(word in lines[0] for word in words)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--rows", "real,fake"), ("--rows fake", "wanted some of real")),
+        (("--rows", "mixed"), ("--rows mixed", "name complete runs with --runs")),
+        (("--rows", "real-x2", "--budget", "epochs"), ("none of them belongs to the budget epochs",)),
+        (("--rows", ""), ("--rows", "wanted some of")),
+        (("--segmenter", "unet"), ("--segmenter unet", "wanted pranet, polyp-pvt, or mmseg:PATH")),
+        (("--segmenter", "mmseg:none.py"), ("no such file",)),
+        (("--segmenter", "pranet", "pranet"), ("PraNet", "named twice")),
+        (("--seeds", "a"), ("--seeds", "wanted numbers")),
+        (("--seeds", "1,1"), ("--seeds", "different numbers")),
+        (("--seeds=-1",), ("--seeds", "from 0 on")),
+        (("--select", "best"), ("--select", "wanted validation, last, test")),
+        (("--budget", "time"), ("--budget", "wanted epochs, steps or both")),
+        (("--set", "pases=2"), ("unknown key 'pases'", "did you mean 'passes'")),
+        (("--set", "passes=none"), ("--set passes=none",)),
+        (("--runs",), ("--runs", "found nothing after it")),
+        (("--segmenter", "--json"), ("--segmenter", "found nothing after it")),
+        (("--runs", "nowhere"), ("nowhere", "found no run there")),
+        (("--protocol", "none"), ("none",)),
+        (("--jobs", "0"), ("--jobs",)),
+        (("--unknown",), ("--unknown",)),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_made(
+    call: Call, options: tuple[str, ...], words: tuple[str, ...]
+) -> None:
+    assert refused(call("segment", "--device", "cpu", *options), 2, *words)
+    assert not Path("runs").exists()
+
+
+def test_runs_that_do_not_fit(here: Call) -> None:
+    (run,) = train_runs(here, 0)
+    other = ("segment", "--runs", run, "--protocol", "phantom-128", "--limit", "4")
+    assert refused(here(*other), 4, run, "made under small", "not phantom-128")
+    assert refused(here("segment", "--runs", run), 2, "made with --limit 4, not None")
+    assert refused(here("segment", "--runs", run, run, "--limit", "4"), 2, "a second run of fake with seed 0")
+    assert here("train", "--method", "real-split", "--protocol", "small", "--limit", "4", "-o", "split").code == 0
+    assert refused(
+        here("segment", "--runs", "split", "--limit", "4"), 2, "real-split makes no image of a training mask"
+    )
+    not_trained = ("train", "--method", "fake", "--protocol", "small", "--limit", "4", "-o", "open")
+    assert here(*not_trained).code == 0
+    record = json.loads(Path("open/run.json").read_text())
+    Path("open/run.json").write_text(json.dumps({**record, "training": None}))
+    assert refused(here("segment", "--runs", "open", "--limit", "4"), 2, "open: the run is not trained; finish it")
+
+
+def test_protocols_of_files_need_their_folder_and_several_processes_are_refused(
+    call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert refused(call("segment", "--protocol", "polyp-128", "--rows", "real"), 4, "--data-root")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert "without torchrun" in call("segment", "--rows", "real").err
+
+
+def test_weights_that_are_not_there(here: Call) -> None:
+    options = ("--protocol", "small", "--limit", "4", "--rows", "real", "--budget", "epochs", "--seeds", "0", *TINY)
+    missing = here(
+        "segment", *options, "--segmenter", "pranet", "--set", "backbone=resnet10t", "--set", "weights=none.pth"
+    )
+    assert refused(missing, 3, "none.pth: no such file; wanted ImageNet weights of timm's resnet10t")
+    unknown = here("segment", *options, "--segmenter", "pranet", "--set", "backbone=resnet99")
+    assert refused(unknown, 2, "backbone=resnet99: timm has no such model")
+    Path("own.py").write_text("x = 1")
+    assert refused(here("segment", *options, "--segmenter", "mmseg:own.py"), 2, "holds no `model`")
