@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,21 @@ def test_the_same_command_again_trains_nothing(again: Call, made: Path) -> None:
 def test_stdout_is_json_to_its_last_byte(done: tuple[Finished, Path]) -> None:
     """Though mmengine prints in every process that imports it; and with --quiet nothing else is said."""
     assert (done[0].code, done[0].err) == (0, "") and done[0].json["protocol"] == "phantom-128"
+
+
+def test_a_board_keeps_a_table_and_its_pages_are_checked(call: Call, made: Path) -> None:
+    folder = Path("leaderboards", "phantom-128", "segmentation")
+    folder.mkdir(parents=True)
+    for name in FILES[:-1]:
+        shutil.copy(made / "runs" / "phantom-128" / "segmentation" / name, folder)
+    page = folder / "README.md"
+    assert str(page) in call("leaderboard", "render", "--json").json["pages"]
+    assert f"up to date: {page}" in call("leaderboard", "render", "--check").out
+    page.write_text(page.read_text().replace("real-x2", "real x2"))
+    assert refused(call("leaderboard", "render", "--check"), 5, f"{page}:", "run `ccbench leaderboard render`")
+    assert call("leaderboard", "render").code == 0 and call("leaderboard", "render", "--check").code == 0
+    (folder / "table.json").write_text("{}")
+    assert refused(call("leaderboard", "render"), 4, "table.json: not a table of segmenters")
 
 
 def train_runs(call: Call, *seeds: int) -> list[str]:

@@ -125,6 +125,7 @@ def test_other_seeds_and_augmentation_differ_and_random_states_stay(whole: dict[
     def states() -> tuple[object, ...]:
         return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
 
+    _ = torch.rand(3), np.random.rand(3), random.random()  # noqa: NPY002  away from where a seed puts them
     before = states()
     train(tmp_path / "seed", seed=1)
     train(tmp_path / "augmented", augment=True)
