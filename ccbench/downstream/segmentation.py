@@ -14,6 +14,7 @@ from ccbench.downstream.grid import Cell, plan_cell
 from ccbench.downstream.results import Finished, SegmentationTable, tabulate
 from ccbench.downstream.rows import BUDGETS, COPY_PASTE, BudgetName, Row, list_rows
 from ccbench.downstream.segmenters import Segmenter, SegmenterSettings
+from ccbench.downstream.training import build_network
 from ccbench.downstream.workers import DataPlace, finish_cells, pick_devices
 from ccbench.errors import DataError, UsageError
 from ccbench.protocols import Protocol
@@ -159,6 +160,9 @@ def segment(
     Raises:
         CcbenchError: see `add_training_images`, `finish_cell` and `open_segmentation_sets`.
     """
+    for segmenter in plan.segmenters:
+        if (settings := plan.settings(segmenter)).weights not in ("package", "random"):
+            build_network(segmenter, settings, 0)  # fetches its weights, or says now that they are missing
     make_images(plan, device, backbone, progress, note)
     sets = plan.place.open_sets()
     cells = plan_cells(plan, sets)
