@@ -74,7 +74,12 @@ _Select = Annotated[
 ]
 _Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="Folder of the table; runs/PROTOCOL/segmentation unless given.", metavar="DIR"),
+    typer.Option(
+        "--output",
+        "-o",
+        help="Folder of the table; runs/PROTOCOL/segmentation unless given; a --limit has its own.",
+        metavar="DIR",
+    ),
 ]
 _Jobs = Annotated[
     int | None, typer.Option("--jobs", min=1, help="Processes on a CPU; one a core unless given.", metavar="N")
@@ -154,7 +159,7 @@ def segment(
     if COPY_PASTE not in plan.runs and (plan.kinds is None or COPY_PASTE in plan.kinds):
         pasted = _copy_paste(name, data_root, limit, picked, source, out)
         plan = replace(plan, runs={**plan.runs, COPY_PASTE: (pasted,)})
-    folder = output or Path("runs", name, "segmentation")
+    folder = output or Path("runs", name, "segmentation" if limit is None else f"segmentation-limit{limit}")
     workers = jobs or os.cpu_count() or 1
     made = make_table(
         plan, folder, device=picked, backbone=source, workers=workers, progress=out.progress(), note=out.note

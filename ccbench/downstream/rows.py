@@ -92,4 +92,5 @@ def list_rows(sources: Sequence[str], budgets: Sequence[BudgetName], kinds: Sequ
     if not rows:
         raise UsageError(f"--rows {','.join(kinds or ())}: none of them belongs to the budget {' and '.join(budgets)}")
     needed = [BASELINES[budget] for budget in budgets if any(budget in row.budgets for row in rows)]
-    return [*(row for row in needed if row not in rows), *rows]
+    rows += [row for row in needed if row not in rows]
+    return sorted(rows, key=lambda row: min(KINDS.index(row.kind), 5))  # sources stay in their order

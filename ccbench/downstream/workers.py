@@ -108,7 +108,8 @@ def _watch(started: Sequence[BaseProcess], messages: Any, step: ProgressStep, no
         try:
             kind, content = messages.get(timeout=_PATIENCE)
         except queue.Empty:
-            if any(process.exitcode not in (None, 0) for process in started):
+            codes = [process.exitcode for process in started]
+            if any(code not in (None, 0) for code in codes) or None not in codes:
                 raise CcbenchError(
                     "segment: a worker process was killed, perhaps for want of memory; the same command goes on, "
                     "--jobs 1 needs the least"

@@ -64,7 +64,7 @@ def here(call: Call, scored_images: object, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_table_is_made_with_its_pictures(made: Path) -> None:
-    folder = made / "runs" / "phantom-128" / "segmentation"
+    folder = made / "runs" / "phantom-128" / "segmentation-limit4"
     assert sorted(path.name for path in folder.iterdir()) == sorted([*FILES, "cells"])
     cells = sorted(path.name.rpartition("-")[0] for path in (folder / "cells" / "PraNet").iterdir())
     assert cells == ["real+copy-paste-seed0", "real-seed0", "real-x2-seed0"]  # both baselines come with the row
@@ -94,7 +94,7 @@ def test_the_same_command_again_trains_nothing(again: Call, made: Path) -> None:
     done = again(*PHANTOMS, "--rows", "real,copy-paste", "--json")
     assert done.code == 0 and "segmenters: 3 of 3 are there" in done.err and times() == before and len(before) > 9
     found = done.json
-    assert found["output"] == "runs/phantom-128/segmentation" and found["tests"] == {"phantom": 4}
+    assert found["output"] == "runs/phantom-128/segmentation-limit4" and found["tests"] == {"phantom": 4}
     assert [Path(path).name for path in found["overlays"]] == ["overlays-PraNet.png"]
     assert {value["metric"] for value in found["values"]} >= {
         "mDice_256",
@@ -103,7 +103,7 @@ def test_the_same_command_again_trains_nothing(again: Call, made: Path) -> None:
         "dice_pooled",
         "hd95",
     }
-    fewer = again(*PHANTOMS, "--rows", "real", "--output", "runs/phantom-128/segmentation")
+    fewer = again(*PHANTOMS, "--rows", "real", "--output", "runs/phantom-128/segmentation-limit4")
     assert "segmenters: 1 of 1 are there" in fewer.err and "mDice_256 / mIoU_256" in fewer.out
     assert "equal passes" in fewer.out and "copy-paste" not in fewer.out and "table: runs/phantom-128" in fewer.out
 
@@ -117,7 +117,7 @@ def test_a_board_keeps_a_table_and_its_pages_are_checked(call: Call, made: Path)
     folder = Path("leaderboards", "phantom-128", "segmentation")
     folder.mkdir(parents=True)
     for name in FILES[:-1]:
-        shutil.copy(made / "runs" / "phantom-128" / "segmentation" / name, folder)
+        shutil.copy(made / "runs" / "phantom-128" / "segmentation-limit4" / name, folder)
     page = folder / "README.md"
     assert str(page) in call("leaderboard", "render", "--json").json["pages"]
     assert f"up to date: {page}" in call("leaderboard", "render", "--check").out

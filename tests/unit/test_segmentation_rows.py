@@ -58,6 +58,7 @@ def test_their_order_is_source_by_source() -> None:
 def test_baselines_come_with_what_is_compared() -> None:
     assert names(["a"], BUDGETS, ("synthetic",)) == ["real", "a"]
     assert names(["a"], BUDGETS, ("mixed",)) == ["real", "real-x2", "real+a"]
+    assert names(["a"], BUDGETS, ("real", "mixed")) == ["real", "real-x2", "real+a"]
     assert names(["a"], ("steps",), ("mixed",)) == ["real-x2", "real+a"]
     assert names([], BUDGETS, ("real-x2",)) == ["real-x2"] and names([], BUDGETS, ("real", "real")) == ["real"]
 

@@ -121,7 +121,12 @@ def test_validation_takes_the_first_best_pass_and_last_the_last(
     assert torch.cat([tensor.flatten() for tensor in network.parameters()]).detach().numpy().tobytes() == kept[1]
 
 
-def test_other_seeds_and_augmentation_differ_and_random_states_stay(whole: dict[str, bytes], tmp_path: Path) -> None:
+def test_other_seeds_and_augmentation_differ_and_random_states_stay(
+    whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where there is an accelerator that was not asked for."""
+    monkeypatch.setattr("mmengine.runner.runner.get_device", lambda: "cuda")
+
     def states() -> tuple[object, ...]:
         return torch.get_rng_state().tolist(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
 
