@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from ccbench.assets import load_safetensors
+from ccbench.assets import load_safetensors, load_state
 from ccbench.downstream.cells import Select
 from ccbench.downstream.loading import Labelled, LabelledSet
 from ccbench.downstream.mmlab import (
@@ -76,6 +76,8 @@ def build_network(segmenter: Segmenter, settings: SegmenterSettings, seed: int) 
         MissingError: weights that are not on this machine. DataError: they are of another network.
     """
     config = segmenter.model_config(settings)
+    if segmenter.name.startswith(MMSEG) and Path(settings.weights).is_file():
+        load_state(Path(settings.weights))  # refuses what is not tensors alone, which mmengine would unpickle
     with kept_states(derive_seed("segmenter", seed)), _scope():
         network: Any = MODELS.build(ConfigDict(config))
         if segmenter.name.startswith(MMSEG):

@@ -43,12 +43,11 @@ class _CutError(Exception):
     pass
 
 
-@pytest.mark.parametrize("name", SEGMENTERS)
-@pytest.mark.parametrize("step", [2, 3])
+@pytest.mark.parametrize(("name", "step"), [("pranet", 3), ("polyp-pvt", 2)])
 def test_cut_off_and_resumed_it_is_the_same_to_the_byte(
     name: str, step: int, whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At the first step of the second pass, and in its middle."""
+    """In the middle of the second pass, and at the end of the first before its state is written."""
     steps = []
     plain = training._Keeper.after_train_iter
 
@@ -65,17 +64,17 @@ def test_cut_off_and_resumed_it_is_the_same_to_the_byte(
     assert (tmp_path / BEST).read_bytes() == whole[name] and len(steps) == step + (4 if step > 2 else 6)
 
 
-def test_a_torn_state_is_passed_over(whole: dict[str, bytes], tmp_path: Path) -> None:
-    """The state of the third pass is half written, and its best weights are those of the pass before."""
+def test_a_torn_state_is_passed_over(
+    whole: dict[str, bytes], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The state of the third pass is half written, and its best weights are not there; nothing is printed."""
     train(tmp_path)
     (last,) = tmp_path.glob("epoch_3.pth")
     last.write_bytes(last.read_bytes()[: last.stat().st_size // 2])
     (tmp_path / BEST).write_bytes(b"")
     assert train(tmp_path) == Trained(6, (), 3)
     assert (tmp_path / BEST).read_bytes() == whole["pranet"]
-    for path in tmp_path.glob("epoch_*.pth"):
-        path.write_bytes(b"PK")
-    assert train(tmp_path) == Trained(6, (), 3) and (tmp_path / BEST).read_bytes() == whole["pranet"]
+    assert tuple(capfd.readouterr()) == ("", "")  # stdout is for results
 
 
 def test_killed_while_it_writes_its_state_it_is_the_same_to_the_byte(whole: dict[str, bytes], tmp_path: Path) -> None:
@@ -137,13 +136,6 @@ def test_other_seeds_and_augmentation_differ_and_random_states_stay(
     assert states() == before
     found = {(tmp_path / name / BEST).read_bytes() for name in ("seed", "augmented")}
     assert len(found | {whole["pranet"]}) == 3
-
-
-def test_nothing_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Neither when a training is resumed: stdout is for results."""
-    train(tmp_path)
-    train(tmp_path)
-    assert tuple(capfd.readouterr()) == ("", "")
 
 
 def test_it_learns_and_the_dice_is_that_of_its_maps(tmp_path: Path) -> None:

@@ -138,5 +138,6 @@ def find_segmenter(name: str) -> Segmenter:
     if not path.is_file():
         raise UsageError(f"--segmenter {name}: no such file; give a model configuration of mmsegmentation")
     published = SegmenterSettings(optimizer="config", ratios=(1.0,), passes=99)
-    mini = _MINI.model_copy(update={"optimizer": "config", "backbone": "", "weights": "hub", "ratios": (1.0,)})
+    own = {"optimizer": "config", "schedule": "constant", "backbone": "", "weights": "hub", "ratios": (1.0,)}
+    mini = _MINI.model_copy(update=own)
     return Segmenter(name, path.stem, str(path), published, mini, "ccbench.downstream.segmenters.configs:from_file")
