@@ -121,7 +121,7 @@ def test_a_board_keeps_a_table_and_its_pages_are_checked(call: Call, made: Path)
     page = folder / "README.md"
     assert str(page) in call("leaderboard", "render", "--json").json["pages"]
     assert f"up to date: {page}" in call("leaderboard", "render", "--check").out
-    page.write_text(page.read_text().replace("real-x2", "real x2"))
+    page.write_text(page.read_text().replace("trained on", "trained with"))
     assert refused(call("leaderboard", "render", "--check"), 5, f"{page}:", "run `ccbench leaderboard render`")
     assert call("leaderboard", "render").code == 0 and call("leaderboard", "render", "--check").code == 0
     (folder / "table.json").write_text("{}")

@@ -1,5 +1,6 @@
 """Any model of mmsegmentation as a segmenter: its own configuration files, as they come with the package."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -62,9 +63,10 @@ def test_weights_that_cannot_be_fetched_or_read(config: str, tmp_path: Path, mon
         build_network(segmenter, segmenter.mini, 0)
     assert found.value.exit_code == 3 and "\n" not in str(found.value)
     file = tmp_path / "weights.pth"
-    file.write_bytes(b"no weights")
-    with pytest.raises(DataError, match=r"weights\.pth: holds no weights of"):
-        build_network(segmenter, segmenter.mini.model_copy(update={"weights": str(file)}), 0)
+    for content in (b"no weights", pickle.dumps(Path("unpickled"))):
+        file.write_bytes(content)
+        with pytest.raises(DataError, match=r"weights\.pth: not a "):
+            build_network(segmenter, segmenter.mini.model_copy(update={"weights": str(file)}), 0)
 
 
 def test_every_head_has_two_classes_and_no_weights_are_drawn_from_elsewhere() -> None:

@@ -48,7 +48,7 @@ def test_the_page(made: SegmentationTable) -> None:
     assert "| PraNet | 1,234,567 parameters; backbone lite0, size 96, ratios 0.667 1.0, bce legacy_mean |" in lines
     assert "never on test images" in page
     heads = [line for line in lines if line.startswith("| trained on |")]
-    assert heads == ["| trained on | steps | overall | a | b |"] * 4
+    assert heads == ["| trained on | steps | overall | 95% interval | a | b |"] * 4
     epochs, steps = page.partition("## Equal passes")[2].split("## Equal steps")
     assert "| real-x2 |" not in epochs and "| real | 8 |" in epochs and "| real+my_method | 16 |" in epochs
     main = steps.partition("▲ ▼")[0]
