@@ -9,7 +9,8 @@ import pytest
 from ccbench.data.pairs import DataSplit
 from ccbench.downstream.judge import JUDGE, Judge, judge_settings, open_judge
 from ccbench.downstream.segmenters import SEGMENTERS, SegmenterSettings
-from ccbench.types import Condition, Image, Mask, RealPair
+from ccbench.types import Image, Mask
+from tiny_segmenters import draw_discs
 
 SETTINGS = JUDGE.mini.model_copy(update={"size": 64, "passes": 16, "batch_size": 4, "learning_rate": 4e-3})
 SHORT = SETTINGS.model_copy(update={"passes": 1, "batch_size": 6})
@@ -22,16 +23,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make_split(count: int, seed: int, size: int = 64) -> DataSplit:
-    """Red discs on pale noise."""
-    rng = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:size, :size]
-    pairs = []
-    for number in range(count):
-        (y, x), radius = rng.uniform(0.3, 0.7, 2) * size, rng.uniform(0.12, 0.25) * size
-        mask = (rows - y) ** 2 + (columns - x) ** 2 < radius**2
-        image = rng.normal([190, 160, 150], 12, (size, size, 3))
-        image[mask] = rng.normal([170, 60, 60], 12, (int(mask.sum()), 3))
-        pairs.append(RealPair(image.clip(0, 255).astype(np.uint8), Condition(f"{seed}-{number}", mask, "")))
+    pairs = draw_discs(count, seed, size)
     return DataSplit("train", pairs, lambda: (hashlib.sha256(pair.image).hexdigest() for pair in pairs), "")
 
 
