@@ -45,7 +45,7 @@ def render(
 ) -> None:
     """Render every board, its table of segmenters, and the index from the records."""
     from ccbench.board import render_boards
-    from ccbench.downstream.rendering import render_tables
+    from ccbench.downstream.table_files import render_tables
 
     out = Output(as_json)
     pages = [*render_boards(boards, check), *render_tables(boards, check)]

@@ -124,11 +124,11 @@ def segment(
         return
     from ccbench.downstream.cells import Select
     from ccbench.downstream.overlays import draw_overlays
-    from ccbench.downstream.rendering import store_table, write_table
     from ccbench.downstream.rows import COPY_PASTE
     from ccbench.downstream.segmentation import PUBLISHED, TablePlan, group_runs
     from ccbench.downstream.segmentation import segment as make_table
     from ccbench.downstream.segmenters import SEGMENTERS, find_segmenter
+    from ccbench.downstream.table_files import store_table, write_table
     from ccbench.downstream.workers import DataPlace
     from ccbench.protocols import find_protocol
     from ccbench.store import RunFolder

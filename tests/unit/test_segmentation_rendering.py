@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ccbench.downstream.rendering import check_table, files_of, main_header, main_rows, read_table, render_tables
+from ccbench.downstream.rendering import main_header, main_rows
 from ccbench.downstream.results import SegmentationTable, tabulate
 from ccbench.downstream.rows import BUDGETS, COPY_PASTE, Row
+from ccbench.downstream.table_files import check_table, files_of, read_table, render_tables
 from ccbench.errors import DataError, VerificationError
 from segmentation_cells import finish, scores
 
