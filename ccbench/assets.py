@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ccbench.errors import DataError, MissingError, VerificationError
+from ccbench.folders import write_atomic
 from ccbench.images import sha256_file
 
 if TYPE_CHECKING:
@@ -148,6 +149,13 @@ def load_safetensors(path: Path) -> "dict[str, torch.Tensor]":
         return load_file(path)
     except safetensors.SafetensorError as error:
         raise DataError(f"{path}: not a whole safetensors file ({error}); copy or download it again") from error
+
+
+def save_state(path: Path, network: "torch.nn.Module") -> None:
+    """Write a network's tensors as safetensors, whole or not at all."""
+    from safetensors.torch import save
+
+    write_atomic(path, save({name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}))
 
 
 def load_state(path: Path) -> "dict[str, torch.Tensor]":

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
+from numpy.typing import NDArray
 
-from ccbench.errors import DataError, UsageError
+from ccbench.errors import DataError
+from ccbench.folders import write_atomic
 from ccbench.types import Image, Mask, check_image, check_mask
 
 if TYPE_CHECKING:
@@ -133,19 +135,18 @@ def write_png(path: Path, image: Image, compress_level: int = 6) -> str:
 def write_mask(path: Path, mask: Mask) -> str:
     """Write `mask` as a PNG of one channel, 0 and 255; otherwise as `write_png`."""
     check_mask(mask, str(path))
-    return _write_png(path, PIL.Image.fromarray(mask.astype(np.uint8) * np.uint8(255)), compress_level=6)
+    return write_grey(path, mask.astype(np.uint8) * np.uint8(255))
+
+
+def write_grey(path: Path, grey: NDArray[np.uint8]) -> str:
+    """Write a map (H, W) as a PNG of one channel; otherwise as `write_png`."""
+    return _write_png(path, PIL.Image.fromarray(grey), compress_level=6)
 
 
 def _write_png(path: Path, picture: PIL.Image.Image, compress_level: int) -> str:
     buffer = io.BytesIO()
     picture.save(buffer, format="PNG", compress_level=compress_level)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(buffer.getvalue())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UsageError(f"{path}: cannot be written ({error.strerror}); choose another output folder") from error
+    write_atomic(path, buffer.getvalue())
     return hashlib.sha256(buffer.getvalue()).hexdigest()
 
 

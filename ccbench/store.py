@@ -228,6 +228,16 @@ class RunFolder:
         groups = groupby(self.copies(), key=lambda sample: sample.index)
         return {index: [self.path / sample.file for sample in group] for index, group in groups}
 
+    def training_files(self) -> dict[str, Path]:
+        """Return the images of training conditions by the conditions' ids, in their order, each hashed again.
+
+        Raises:
+            VerificationError: an image is not the one that was recorded.
+        """
+        samples = self.training_samples()
+        self._check_files(samples)
+        return {sample.condition_id: self.path / sample.file for sample in samples}
+
     def is_sampled(self) -> bool:
         """Return whether every condition has its image; `complete` then checks them."""
         return self.record.conditions is not None and len(self.samples()) == self.record.conditions.n
@@ -243,12 +253,7 @@ class RunFolder:
             raise VerificationError(
                 f"{self.path}: found {len(samples)} images of {wanted}; run the command again to resume"
             )
-        for sample in samples:
-            if sha256_file(self.path / sample.file) != sample.sha256:
-                found = self.path / sample.file
-                raise VerificationError(
-                    f"{found}: not the image that was recorded; delete it and run the command again"
-                )
+        self._check_files(samples)
         failures = Counter(sample.failure for sample in samples if sample.failure)
         copies = len(samples) - len({sample.sha256 for sample in samples})
         counts = {"black": failures["black"], "constant": failures["constant"], "duplicate": copies}
@@ -324,6 +329,11 @@ class RunFolder:
     def training_sha256(self) -> str:
         """Return sha256 hex over the images of training conditions, in their order."""
         return _digest(self.training_samples())
+
+    def _check_files(self, samples: Sequence[Sample]) -> None:
+        for sample in samples:
+            if sha256_file(file := self.path / sample.file) != sample.sha256:
+                raise VerificationError(f"{file}: not the image that was recorded; delete it and run the command again")
 
     def _samples_sha256(self) -> str:
         return _digest([*self.samples(), *self.copies()])

@@ -5,13 +5,14 @@ An interrupted sampling ends as an uninterrupted one.
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ccbench.assets import BackboneSource, find_backbone
-from ccbench.data.sources import DataSplit, open_split
+from ccbench.data.sources import DataSplit, Split, open_split
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.plugin import Generator, LoadContext, RealData
 from ccbench.records import Failure
@@ -51,7 +52,7 @@ def synthesize(
         if not run.is_sampled():
             if run.record.training is None:
                 raise UsageError(f"{run.path}: this run is not trained; train it first (ccbench train or ccbench run)")
-            _sample_missing(run, data_root, device, batch_size, backbone, progress)
+            _Sampling(run, data_root, device, batch_size, backbone, progress).sample_test()
         run.complete()
 
 
@@ -78,15 +79,8 @@ def add_copies(
     split = open_split(run.config.protocol, "test", data_root, run.config.limit)
     done = {(sample.index, sample.copy_index) for sample in run.copies()}
     wanted = [(index, copy) for index in range(min(COPIED, len(split.pairs))) for copy in range(1, copies)]
-    chunks = [[wanted[number] for number in part] for part in _chunks(len(wanted), batch_size)]
-    missing = [chunk for chunk in chunks if not done.issuperset(chunk)]
-    lacking = len(set(wanted) - done)
-    if missing:
-        generator = _load(run, split, data_root, device, batch_size, backbone)
-        with progress.step("sampling copies", lacking) as step:
-            for chunk in missing:
-                _sample_chunk(run, generator, split.pairs, chunk, done, step)
-    return lacking
+    sampling = _Sampling(run, data_root, device, batch_size, backbone, progress)
+    return sampling.add("sampling copies", split.pairs, wanted, done)
 
 
 def add_training_images(
@@ -113,16 +107,10 @@ def add_training_images(
     if describe_split(split) != training.pairs:
         raise DataError(f"{run.path}: the training data has changed since this run was trained; restore it")
     done = {(sample.index, 0) for sample in run.training_samples()}
-    chunks = [[(index, 0) for index in part] for part in _chunks(len(split.pairs), batch_size)]
-    missing = [chunk for chunk in chunks if not done.issuperset(chunk)]
-    lacking = len(split.pairs) - len(done)
-    if missing:
-        test = open_split(config.protocol, "test", data_root, config.limit)
-        generator = _load(run, test, data_root, device, batch_size, backbone)
-        with progress.step(f"sampling training masks, {run.record.run_id}", lacking) as step:
-            for chunk in missing:
-                _sample_chunk(run, generator, split.pairs, chunk, done, step, training=True)
-    return lacking
+    wanted = [(index, 0) for index in range(len(split.pairs))]
+    sampling = _Sampling(run, data_root, device, batch_size, backbone, progress)
+    title = f"sampling training masks, {run.record.run_id}"
+    return sampling.add(title, split.pairs, wanted, done, training=True)
 
 
 def check_images(images: object, count: int, size: int, method: str) -> list[Image]:
@@ -149,70 +137,86 @@ def find_failure(image: Image) -> Failure | None:
     return "constant" if not np.ptp(image, axis=(0, 1)).any() else None
 
 
-def _sample_missing(
-    run: RunFolder,
-    data_root: Path | None,
-    device: str,
-    batch_size: int,
-    backbone: BackboneSource,
-    progress: Progress,
-) -> None:
-    split = open_split(run.config.protocol, "test", data_root, run.config.limit)
-    conditions = describe_split(split)
-    if run.record.conditions not in (None, conditions):
-        raise DataError(f"{run.path}: the test data has changed since this run began; restore it or start a new run")
-    run.update(status="started", error=None, finished=None, conditions=conditions)
-    done = {(sample.index, sample.copy_index) for sample in run.samples()}
-    chunks = [[(index, 0) for index in part] for part in _chunks(conditions.n, batch_size)]
-    generator = _load(run, split, data_root, device, batch_size, backbone)
-    with progress.step("sampling", conditions.n) as step:
-        step.advance(len(done))
-        for chunk in chunks:
-            if not done.issuperset(chunk):
+_Key = tuple[int, int]  # number of a condition, and of its copy
+
+
+@dataclass(frozen=True)
+class _Sampling:
+    """A run, and what its images are made with."""
+
+    run: RunFolder
+    data_root: Path | None
+    device: str
+    batch_size: int
+    backbone: BackboneSource
+    progress: Progress
+
+    def sample_test(self) -> None:
+        """Write the images of test conditions that the run lacks, and count what they cost."""
+        run, split = self.run, self._split("test")
+        conditions = describe_split(split)
+        if run.record.conditions not in (None, conditions):
+            raise DataError(
+                f"{run.path}: the test data has changed since this run began; restore it or start a new run"
+            )
+        run.update(status="started", error=None, finished=None, conditions=conditions)
+        done = {(sample.index, sample.copy_index) for sample in run.samples()}
+        generator = self._load(split)
+        with self.progress.step("sampling", conditions.n) as step:
+            step.advance(len(done))
+            for chunk in self._chunks([(index, 0) for index in range(conditions.n)], done):
                 _count_cost(run, _sample_chunk(run, generator, split.pairs, chunk, done, step), len(chunk))
-    peak = max(run.record.cost.peak_memory_mb or 0.0, peak_memory_mb(device))
-    run.update(cost=run.record.cost.model_copy(update={"peak_memory_mb": peak}))
+        peak = max(run.record.cost.peak_memory_mb or 0.0, peak_memory_mb(self.device))
+        run.update(cost=run.record.cost.model_copy(update={"peak_memory_mb": peak}))
 
+    def add(
+        self, title: str, pairs: PairSequence, wanted: Sequence[_Key], done: set[_Key], training: bool = False
+    ) -> int:
+        """Write those of the `wanted` images of `pairs` that are not `done`, and return how many they were."""
+        lacking = len(set(wanted) - done)
+        if lacking:
+            generator = self._load(self._split("test"))
+            with self.progress.step(title, lacking) as step:
+                for chunk in self._chunks(wanted, done):
+                    _sample_chunk(self.run, generator, pairs, chunk, done, step, training)
+        return lacking
 
-def _load(
-    run: RunFolder,
-    test: DataSplit,
-    data_root: Path | None,
-    device: str,
-    batch_size: int,
-    backbone: BackboneSource,
-) -> Generator:
-    trained = run.record.method
-    if trained is None or trained.weights_sha256 != run.checkpoint_sha256():
-        raise VerificationError(f"{run.checkpoint}: not the weights that training left; start a new run")
-    config, method, real = run.config, find_method(run.config.method), None
-    if method.info.control:
-        train = open_split(config.protocol, "train", data_root, config.limit)
-        real = RealData(train.pairs, test.pairs, config.seed)
-    context: LoadContext[Any] = LoadContext(
-        config=config.settings,
-        backbone=find_backbone(backbone.reference or config.protocol.backbone),
-        image_size=config.protocol.image_size,
-        checkpoint=run.checkpoint,
-        device=device,
-        batch_size=batch_size,
-        real=real,
-        backbone_sha256=run.record.backbone.weights_sha256 if run.record.backbone else None,
-        allow_pickle=backbone.allow_pickle,
-    )
-    return method.load(context)
+    def _split(self, name: Split) -> DataSplit:
+        return open_split(self.run.config.protocol, name, self.data_root, self.run.config.limit)
 
+    def _chunks(self, wanted: Sequence[_Key], done: set[_Key]) -> list[Sequence[_Key]]:
+        """Return those chunks of what is wanted that lack an image, whole."""
+        starts = range(0, len(wanted), self.batch_size)
+        chunks = [wanted[start : start + self.batch_size] for start in starts]
+        return [chunk for chunk in chunks if not done.issuperset(chunk)]
 
-def _chunks(count: int, size: int) -> list[range]:
-    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+    def _load(self, test: DataSplit) -> Generator:
+        run, config, method, real = self.run, self.run.config, find_method(self.run.config.method), None
+        trained = run.record.method
+        if trained is None or trained.weights_sha256 != run.checkpoint_sha256():
+            raise VerificationError(f"{run.checkpoint}: not the weights that training left; start a new run")
+        if method.info.control:
+            real = RealData(self._split("train").pairs, test.pairs, config.seed)
+        context: LoadContext[Any] = LoadContext(
+            config=config.settings,
+            backbone=find_backbone(self.backbone.reference or config.protocol.backbone),
+            image_size=config.protocol.image_size,
+            checkpoint=run.checkpoint,
+            device=self.device,
+            batch_size=self.batch_size,
+            real=real,
+            backbone_sha256=run.record.backbone.weights_sha256 if run.record.backbone else None,
+            allow_pickle=self.backbone.allow_pickle,
+        )
+        return method.load(context)
 
 
 def _sample_chunk(
     run: RunFolder,
     generator: Generator,
     pairs: PairSequence,
-    chunk: Sequence[tuple[int, int]],
-    done: set[tuple[int, int]],
+    chunk: Sequence[_Key],
+    done: set[_Key],
     step: ProgressStep,
     training: bool = False,
 ) -> float:

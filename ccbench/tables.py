@@ -26,6 +26,11 @@ def format_value(metric: str, value: float | None) -> str:
     return f"{value:z.{digits}f}"
 
 
+def format_p(p: float) -> str:
+    """Return a p-value as tables show it: `0.0123`, `< 0.0001`."""
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+
+
 def format_seconds(seconds: float) -> str:
     """Return a duration for people: `< 1 ms`, `0.42 s`, `38 s`, `4 min 10 s`, `2 h 05 min`."""
     if seconds < 0.001:

@@ -9,7 +9,7 @@ import typer
 from ccbench.cli import options
 from ccbench.cli.output import Output
 from ccbench.errors import DataError
-from ccbench.tables import format_value, metric_heading
+from ccbench.tables import format_p, format_value, metric_heading
 
 if TYPE_CHECKING:
     from ccbench.comparison import Compared, Comparison, Entry
@@ -127,8 +127,8 @@ def _row(one: "Compared") -> tuple[str, ...]:
         "-"
         if interval is None
         else " to ".join(format_value(one.metric, end) for end in (interval.low, interval.high)),
-        _p(found.p),
-        _p(one.p_holm or 0.0),
+        format_p(found.p),
+        format_p(one.p_holm or 0.0),
         "-" if found.effect is None else f"{found.effect:z.2f}",
         f"{found.n} ({found.clusters})",
         "not told apart" if one.verdict is None else f"{'A' if one.verdict == one.first else 'B'} better",
@@ -143,10 +143,6 @@ def _spread(metric: str, values: "SeedSpread | None") -> str:
         return mean
     within = "" if values.within is None else f" ({format_value(metric, values.within)})"
     return f"{mean} ± {format_value(metric, values.between)}{within}"
-
-
-def _p(p: float) -> str:
-    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
 def _range(low: int, high: int) -> str:

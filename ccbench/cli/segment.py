@@ -1,9 +1,10 @@
 """`ccbench segment`: train segmenters on real and synthetic images and say whether the synthetic ones help."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 from typer.core import TyperGroup
@@ -15,9 +16,10 @@ from ccbench.errors import UsageError
 from ccbench.provenance import process_count
 
 if TYPE_CHECKING:
+    from ccbench.downstream.cells import Select
     from ccbench.downstream.results import SegmentationTable
     from ccbench.downstream.rows import BudgetName
-    from ccbench.store import RunFolder
+    from ccbench.downstream.segmentation import TablePlan
 
 _SPREAD = ("--runs", "--segmenter")
 
@@ -122,16 +124,9 @@ def segment(
     """
     if context.invoked_subcommand is not None:
         return
-    from ccbench.downstream.cells import Select
     from ccbench.downstream.overlays import draw_overlays
-    from ccbench.downstream.rows import COPY_PASTE
-    from ccbench.downstream.segmentation import PUBLISHED, TablePlan, group_runs
     from ccbench.downstream.segmentation import segment as make_table
-    from ccbench.downstream.segmenters import SEGMENTERS, find_segmenter
     from ccbench.downstream.table_files import store_table, write_table
-    from ccbench.downstream.workers import DataPlace
-    from ccbench.protocols import find_protocol
-    from ccbench.store import RunFolder
 
     if store and limit is not None:
         raise UsageError("--store: a board keeps the table of whole sets; leave --limit out")
@@ -140,25 +135,18 @@ def segment(
     out = Output(as_json, quiet)
     picked = options.pick_device(device)
     source = BackboneSource(backbone, allow_pickle)
-    given = [RunFolder.read(path) for path in runs or ()]
-    name = protocol or (given[0].record.protocol if given else options.DEFAULT_PROTOCOL)
-    found = find_protocol(name)
-    if select not in get_args(Select):
-        raise UsageError(f"--select: found {select!r}, wanted {', '.join(get_args(Select))}")
-    plan = TablePlan(
-        DataPlace(found, data_root, limit, native=name in PUBLISHED),
-        group_runs(given, found, limit),
-        tuple(find_segmenter(one) for one in segmenter or SEGMENTERS),
-        _read_seeds(seeds),
-        _read_budgets(budget),
-        None if rows is None else tuple(rows.split(",")),
-        select,  # type: ignore[arg-type]  # checked above
-        tuple(sets or ()),
+    plan = _plan(runs or (), protocol, data_root, limit, segmenter)
+    plan = replace(
+        plan,
+        seeds=_read_seeds(seeds),
+        budgets=_read_budgets(budget),
+        kinds=None if rows is None else tuple(rows.split(",")),
+        select=_read_select(select),
+        overrides=tuple(sets or ()),
     )
     plan.check()
-    if COPY_PASTE not in plan.runs and (plan.kinds is None or COPY_PASTE in plan.kinds):
-        pasted = _copy_paste(name, data_root, limit, picked, source, out)
-        plan = replace(plan, runs={**plan.runs, COPY_PASTE: (pasted,)})
+    plan = _with_copy_paste(plan, picked, source, out)
+    name = plan.place.protocol.name
     folder = output or Path("runs", name, "segmentation" if limit is None else f"segmentation-limit{limit}")
     workers = jobs or os.cpu_count() or 1
     made = make_table(
@@ -175,15 +163,35 @@ def segment(
     out.line(f"overlays: {', '.join(str(path) for path in pictures)}")
 
 
-def _copy_paste(
-    protocol: str, data_root: Path | None, limit: int | None, device: str, source: BackboneSource, out: Output
-) -> "RunFolder":
-    """Return the run of the control whose images every table has a row of."""
-    from ccbench.cli.train import train_step
+def _plan(
+    runs: Sequence[Path], protocol: str | None, data_root: Path | None, limit: int | None, segmenters: list[str] | None
+) -> "TablePlan":
+    """Return the plan of all rows of these runs, of the protocol that is named or is theirs."""
+    from ccbench.downstream.segmentation import PUBLISHED, TablePlan, group_runs
+    from ccbench.downstream.segmenters import SEGMENTERS, find_segmenter
+    from ccbench.downstream.workers import DataPlace
+    from ccbench.protocols import find_protocol
+    from ccbench.store import RunFolder
 
-    with options.RunOptions("copy-paste", protocol, data_root, 0, None, None, None, limit).open_run() as run:
-        train_step(run, data_root, device, source, out)
-        return run
+    given = [RunFolder.read(path) for path in runs]
+    found = find_protocol(protocol or (given[0].record.protocol if given else options.DEFAULT_PROTOCOL))
+    place = DataPlace(found, data_root, limit, native=found.name in PUBLISHED)
+    chosen = tuple(find_segmenter(name) for name in segmenters or SEGMENTERS)
+    return TablePlan(place, group_runs(given, found, limit), chosen)
+
+
+def _with_copy_paste(plan: "TablePlan", device: str, source: BackboneSource, out: Output) -> "TablePlan":
+    """Return the plan with a run of the control that every table has a row of, made now unless it was given."""
+    from ccbench.cli.train import train_step
+    from ccbench.downstream.rows import COPY_PASTE
+
+    if COPY_PASTE in plan.runs or (plan.kinds is not None and COPY_PASTE not in plan.kinds):
+        return plan
+    place = plan.place
+    run_options = options.RunOptions(COPY_PASTE, place.protocol.name, place.data_root, 0, None, None, None, place.limit)
+    with run_options.open_run() as run:
+        train_step(run, place.data_root, device, source, out)
+    return replace(plan, runs={**plan.runs, COPY_PASTE: (run,)})
 
 
 def _read_seeds(text: str) -> tuple[int, ...]:
@@ -204,13 +212,19 @@ def _read_budgets(name: str) -> "tuple[BudgetName, ...]":
     return tuple(one for one in BUDGETS if name in ("both", one))
 
 
+def _read_select(name: str) -> "Select":
+    from ccbench.downstream.cells import Select
+
+    if name not in (known := get_args(Select)):
+        raise UsageError(f"--select: found {name!r}, wanted {', '.join(known)}")
+    return cast("Select", name)
+
+
 def _show(table: "SegmentationTable", out: Output) -> None:
-    from ccbench.downstream.rendering import main_header, main_rows
+    from ccbench.downstream.rendering import main_header, main_rows, main_title
 
     for budget in table.budgets:
-        out.line(
-            f"{table.protocol}, equal {'passes' if budget == 'epochs' else 'optimiser steps'}: mDice_256 / mIoU_256"
-        )
+        out.line(main_title(table, budget))
         header = main_header(table)
         out.table(header, main_rows(table, budget), right=range(2, len(header)))
     out.line("▲ ▼: better or worse than real images only, Holm-corrected p <= 0.05; no mark: not told apart.")

@@ -14,12 +14,11 @@ from ccbench.features.cache import FeatureCache
 from ccbench.metrics import badness, metric_info
 from ccbench.metrics.intervals import NORMAL_QUANTILE
 from ccbench.metrics.paired import Difference, across_seeds, compare_frechet, compare_kernel, compare_means
-from ccbench.metrics.ranking import SeedSpread, holm, rank_stability, resample_values, seed_spread, tie_groups
+from ccbench.metrics.ranking import ALPHA, SeedSpread, holm, rank_stability, resample_values, seed_spread, tie_groups
 from ccbench.metrics.scores import KERNELS
 from ccbench.seeding import derive_seed
 from ccbench.types import Progress, Score, SilentProgress
 
-ALPHA = 0.05
 _LEAST_EXCHANGES, _EXCHANGES_A_TEST = 400, 40  # so that Holm's correction over all tests can still reach ALPHA
 _TOLERANCE = 1e-3, 0.05  # of a distance and of a difference's error: between features of two machines
 

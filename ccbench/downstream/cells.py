@@ -8,12 +8,11 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as PilImage
 from pydantic import Field, ValidationError
 
 from ccbench.errors import DataError
 from ccbench.folders import lock_folder, read_json, write_atomic, write_json
-from ccbench.images import file_stem
+from ccbench.images import file_stem, write_grey
 from ccbench.records import Record
 
 if TYPE_CHECKING:
@@ -143,7 +142,7 @@ class CellFolder:
         """Write one map (H, W), 255 = polyp for certain."""
         file = self.map_file(test, image_id)
         file.parent.mkdir(parents=True, exist_ok=True)
-        PilImage.fromarray(seen).save(file, format="PNG")
+        write_grey(file, seen)
 
     def map_file(self, test: str, image_id: str) -> Path:
         """Return where the map of one test image belongs."""

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from safetensors.torch import save
 
-from ccbench.assets import load_safetensors
+from ccbench.assets import load_safetensors, save_state
 from ccbench.data.segmentation_sets import SegmentationSets
 from ccbench.downstream.cells import CellFolder, CellPlan, CellRecord, Select, TestRecord
 from ccbench.downstream.material import Material
@@ -20,7 +19,6 @@ from ccbench.downstream.rows import Row
 from ccbench.downstream.segmenters import Segmenter, SegmenterSettings
 from ccbench.downstream.training import Budget, build_network, train_segmenter
 from ccbench.errors import VerificationError
-from ccbench.folders import write_atomic
 from ccbench.images import sha256_file
 from ccbench.metrics.map_scores import map_columns
 from ccbench.metrics.maps import score_map
@@ -86,7 +84,7 @@ def plan_cell(
         )
     )
     images = len(sets.train.pairs) * (2 if row.doubled else 1)
-    steps = plan.passes * -(-images // settings.batch_size) * len(settings.ratios)
+    steps = settings.steps(images, plan.passes)
     return Cell(segmenter, settings, row, seed, run.path if run else None, plan, steps)
 
 
@@ -138,8 +136,7 @@ def _train(
         progress=progress,
         title=cell.title,
     )
-    weights = save({name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()})
-    write_atomic(folder.weights, weights)
+    save_state(folder.weights, network)
     record = CellRecord(
         plan=plan,
         images=len(data.images),

@@ -95,12 +95,14 @@ def open_judge(
     cell = plan_cell(JUDGE, settings, Row("classic"), 0, None, sets, protocol, "validation")
     root, material = home() / "judges", Material(sets, settings.size)
     folder = CellFolder(root, cell.plan)
-    try:
+
+    def finish() -> Judge:
         record = finish_cell(cell, root, material, device, progress, wait=True)
-        network = load_cell(cell, folder, record, device)
+        return Judge(load_cell(cell, folder, record, device), record, settings.size, device)
+
+    try:
+        return finish()
     except (DataError, VerificationError) as error:
         note(f"judge: {' '.join(str(error).split())[:120]}; it is trained anew")
         shutil.rmtree(folder.path)
-        record = finish_cell(cell, root, material, device, progress, wait=True)
-        network = load_cell(cell, folder, record, device)
-    return Judge(network, record, settings.size, device)
+        return finish()

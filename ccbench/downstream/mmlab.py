@@ -15,8 +15,6 @@ def silenced() -> Iterator[None]:
 
 
 with silenced():  # of compiled operations that no segmenter here needs
-    import mmseg.datasets
-    import mmseg.models  # noqa: F401  both register what a configuration may name
     from mmengine.config import Config, ConfigDict
     from mmengine.dataset import DefaultSampler
     from mmengine.dist import barrier, broadcast_object_list

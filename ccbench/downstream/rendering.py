@@ -9,14 +9,14 @@ from ccbench.board_page import COMMAND
 from ccbench.downstream.results import OVERALL, PRIMARY, STRATA, SegmentationTable, Test, Value
 from ccbench.downstream.rows import BASELINES, BudgetName
 from ccbench.metrics.map_scores import MAP_METRICS
-from ccbench.tables import format_seconds, format_value, markdown_table, metric_heading
+from ccbench.tables import format_p, format_seconds, format_value, markdown_table, metric_heading
 
-_BUDGETS: dict[BudgetName, tuple[str, str]] = {
+_BUDGETS: dict[BudgetName, tuple[str, str]] = {  # name -> how it is called, and what it means
     "epochs": (
-        "Equal passes",
+        "equal passes",
         "Each row makes as many passes over its images, so real + synthetic takes twice the steps.",
     ),
-    "steps": ("Equal steps", "Each row takes as many optimiser steps as real + synthetic."),
+    "steps": ("equal steps", "Each row takes as many optimiser steps as real + synthetic."),
 }
 _SELECT = {
     "validation": "the pass of the highest mean Dice on validation images, never on test images",
@@ -35,7 +35,7 @@ def render_markdown(table: SegmentationTable) -> str:
     parts = [f"# Segmentation on {table.protocol}\n", _NOTICE, _facts(table)]
     for budget in table.budgets:
         heading, meaning = _BUDGETS[budget]
-        parts.append(f"## {heading}\n\n{meaning}\n")
+        parts.append(f"## {heading.capitalize()}\n\n{meaning}\n")
         for segmenter in table.segmenters:
             parts.append(f"**{segmenter}**, {PRIMARY} / mIoU_256\n\n{_main(table, segmenter, budget)}")
     parts += [_marks(table), _differences(table), _conventions(table), _sizes(table), _costs(table)]
@@ -44,7 +44,7 @@ def render_markdown(table: SegmentationTable) -> str:
 
 def render_latex(table: SegmentationTable) -> str:
     """Return the main tables in LaTeX (booktabs): a column for each segmenter and test set, a part for each budget."""
-    tests = _tests(table)
+    tests = table.columns()
     columns = "l" + "c" * (len(tests) * len(table.segmenters))
     heads = " & ".join(f"\\multicolumn{{{len(tests)}}}{{c}}{{{_tex(name)}}}" for name in table.segmenters)
     names = " & ".join(_tex(test) for _ in table.segmenters for test in tests)
@@ -53,7 +53,7 @@ def render_latex(table: SegmentationTable) -> str:
         width = 1 + len(tests) * len(table.segmenters)
         lines += [
             "\\midrule",
-            f"\\multicolumn{{{width}}}{{l}}{{equal {'passes' if budget == 'epochs' else 'steps'}}} \\\\",
+            f"\\multicolumn{{{width}}}{{l}}{{{_BUDGETS[budget][0]}}} \\\\",
         ]
         for row in _rows(table, budget):
             cells = []
@@ -82,16 +82,17 @@ def main_rows(table: SegmentationTable, budget: BudgetName) -> Iterator[tuple[st
     """Yield segmenter, row and the cells of each test set, for a terminal."""
     for segmenter in table.segmenters:
         for row in _rows(table, budget):
-            yield segmenter, row, *(_marked(table, segmenter, row, test, budget) for test in _tests(table))
+            yield segmenter, row, *(_marked(table, segmenter, row, test, budget) for test in table.columns())
+
+
+def main_title(table: SegmentationTable, budget: BudgetName) -> str:
+    """Return what stands above `main_rows`."""
+    return f"{table.protocol}, {_BUDGETS[budget][0]}: {PRIMARY} / mIoU_256"
 
 
 def main_header(table: SegmentationTable) -> tuple[str, ...]:
     """Return the header of `main_rows`."""
-    return "segmenter", "trained on", *_tests(table)
-
-
-def _tests(table: SegmentationTable) -> list[str]:
-    return [*([OVERALL] if table.own > 1 else []), *table.tests]
+    return "segmenter", "trained on", *table.columns()
 
 
 def _rows(table: SegmentationTable, budget: BudgetName) -> list[str]:
@@ -121,7 +122,7 @@ def _plain(value: object) -> str:
 
 
 def _main(table: SegmentationTable, segmenter: str, budget: BudgetName) -> str:
-    tests = _tests(table)
+    tests = table.columns()
     steps = {(cell.segmenter, cell.row): cell.steps for cell in table.cells}
     rows = []
     for row in _rows(table, budget):
@@ -132,18 +133,10 @@ def _main(table: SegmentationTable, segmenter: str, budget: BudgetName) -> str:
 
 
 def _interval(table: SegmentationTable, segmenter: str, row: str, test: str) -> str:
-    value = _find(table, segmenter, row, test, PRIMARY)
+    value = table.value(segmenter, row, test, PRIMARY)
     if value is None or value.low is None or value.high is None:
         return "-"
     return f"{format_value(PRIMARY, value.low)} to {format_value(PRIMARY, value.high)}"
-
-
-def _find(
-    table: SegmentationTable, segmenter: str, row: str, test: str, metric: str, stratum: str = "all"
-) -> Value | None:
-    wanted = (segmenter, row, test, metric, stratum)
-    found = ((v.segmenter, v.row, v.test, v.metric, v.stratum) == wanted and v for v in table.values)
-    return next((value for value in found if value), None)
 
 
 def _shown(value: Value | None) -> str:
@@ -154,17 +147,12 @@ def _shown(value: Value | None) -> str:
 
 
 def _cell(table: SegmentationTable, segmenter: str, row: str, test: str) -> str:
-    dice, iou = (_find(table, segmenter, row, test, metric) for metric in (PRIMARY, "mIoU_256"))
+    dice, iou = (table.value(segmenter, row, test, metric) for metric in (PRIMARY, "mIoU_256"))
     return f"{_shown(dice)} / {'-' if iou is None else format_value('mIoU_256', iou.mean)}"
 
 
-def _test_of(table: SegmentationTable, segmenter: str, row: str, test: str, budget: BudgetName) -> Test | None:
-    wanted = (segmenter, row, test, budget)
-    return next((t for t in table.comparisons if (t.segmenter, t.row, t.test, t.budget) == wanted), None)
-
-
 def _outcome(table: SegmentationTable, segmenter: str, row: str, test: str, budget: BudgetName) -> str:
-    found = _test_of(table, segmenter, row, test, budget)
+    found = table.comparison(segmenter, row, test, budget)
     return found.outcome if found else ""
 
 
@@ -183,7 +171,7 @@ def _marks(table: SegmentationTable) -> str:
 
 
 def _differences(table: SegmentationTable) -> str:
-    test = _tests(table)[0]
+    test = table.columns()[0]
     rows = [(one.segmenter, one.row, one.baseline, *_difference(one)) for one in table.comparisons if one.test == test]
     if not rows:
         return ""
@@ -194,18 +182,14 @@ def _differences(table: SegmentationTable) -> str:
 def _difference(one: Test) -> tuple[str, ...]:
     interval = "-" if one.low is None or one.high is None else f"{one.low:+.3f} to {one.high:+.3f}"
     effect = "-" if one.effect is None else f"{one.effect:+.2f}"
-    return f"{one.difference:+.3f}", interval, _p(one.p), _p(one.p_holm), effect, str(one.n)
-
-
-def _p(p: float) -> str:
-    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+    return f"{one.difference:+.3f}", interval, format_p(one.p), format_p(one.p_holm), effect, str(one.n)
 
 
 def _conventions(table: SegmentationTable) -> str:
-    test = _tests(table)[0]
+    test = table.columns()[0]
     metrics = [metric for metric in MAP_METRICS if any(value.metric == metric for value in table.values)]
     rows = [
-        (segmenter, row, *(_shown(_find(table, segmenter, row, test, metric)) for metric in metrics))
+        (segmenter, row, *(_shown(table.value(segmenter, row, test, metric)) for metric in metrics))
         for segmenter in table.segmenters
         for row in table.rows
     ]
@@ -214,11 +198,11 @@ def _conventions(table: SegmentationTable) -> str:
 
 
 def _sizes(table: SegmentationTable) -> str:
-    test = _tests(table)[0]
-    counts = {name: _find(table, table.segmenters[0], next(iter(table.rows)), test, PRIMARY, name) for name in STRATA}
+    test = table.columns()[0]
+    counts = {name: table.value(table.segmenters[0], next(iter(table.rows)), test, PRIMARY, name) for name in STRATA}
     header = tuple(f"{name} (n = {value.n if value else 0})" for name, value in counts.items())
     rows = [
-        (segmenter, row, *(_shown(_find(table, segmenter, row, test, PRIMARY, name)) for name in STRATA))
+        (segmenter, row, *(_shown(table.value(segmenter, row, test, PRIMARY, name)) for name in STRATA))
         for segmenter in table.segmenters
         for row in table.rows
     ]

@@ -6,6 +6,7 @@ other images and other trainings (`across_seeds`); Holm's correction goes over a
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import groupby
 from typing import Literal, NamedTuple
 
@@ -18,7 +19,7 @@ from ccbench.downstream.rows import BASELINES, BudgetName, Row
 from ccbench.metrics.intervals import bootstrap_mean, bootstrap_ratio
 from ccbench.metrics.map_scores import MAP_METRICS
 from ccbench.metrics.paired import across_seeds, compare_means
-from ccbench.metrics.ranking import holm
+from ccbench.metrics.ranking import ALPHA, holm
 from ccbench.records import Record
 from ccbench.seeding import derive_seed
 
@@ -31,7 +32,6 @@ PRIMARY = "mDice_256"
 STRATA: dict[str, tuple[float, float]] = {"small": (0.0, 0.05), "medium": (0.05, 0.15), "large": (0.15, 1.01)}
 """Sizes of polyps: share of the image that the mask covers, from and below. An empty mask is in none."""
 
-ALPHA = 0.05
 _POOLED = "dice_pooled"
 
 Outcome = Literal["better", "worse", "not told apart"]
@@ -129,6 +129,26 @@ class SegmentationTable(Record):
     cells: list[CellLine] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
 
+    def columns(self) -> list[str]:
+        """Return the test sets as tables show them: the protocol's own together come first, where it has several."""
+        return [*([OVERALL] if self.own > 1 else []), *self.tests]
+
+    def value(self, segmenter: str, row: str, test: str, metric: str, stratum: str = "all") -> Value | None:
+        """Return one number; None where there is none."""
+        return self._by_place.get((segmenter, row, test, metric, stratum))
+
+    def comparison(self, segmenter: str, row: str, test: str, budget: BudgetName) -> Test | None:
+        """Return a row's test against the baseline of a budget; None where there is none."""
+        return self._by_pair.get((segmenter, row, test, budget))
+
+    @cached_property
+    def _by_place(self) -> dict[tuple[str, ...], Value]:
+        return {(one.segmenter, one.row, one.test, one.metric, one.stratum): one for one in self.values}
+
+    @cached_property
+    def _by_pair(self) -> dict[tuple[str, ...], Test]:
+        return {(one.segmenter, one.row, one.test, one.budget): one for one in self.comparisons}
+
 
 def tabulate(
     finished: Sequence[Finished],
@@ -140,10 +160,8 @@ def tabulate(
 ) -> SegmentationTable:
     """Return the table of finished cells of one protocol, all selected in one way."""
     first = finished[0].record.plan
-    groups = {key: list(part) for key, part in groupby(finished, key=lambda one: (one.record.plan.segmenter, one.row))}
-    tests = {name: len(table) for name, table in finished[0].tables.items()}  # a cell may hold others of before
-    ordered = [*own, *(name for name in tests if name not in own)]
-    values = [value for (name, row), cells in groups.items() for value in _values(name, row, cells, ordered, own)]
+    ordered = [_in_order(one, own) for one in finished]
+    groups = {key: list(part) for key, part in groupby(ordered, key=lambda one: (one.record.plan.segmenter, one.row))}
     return SegmentationTable(
         protocol=protocol,
         protocol_hash=protocol_hash,
@@ -151,11 +169,11 @@ def tabulate(
         budgets=tuple(one for one in budgets if any(one in row.budgets for _, row in groups)),
         segmenters=tuple(dict.fromkeys(name for name, _ in groups)),
         rows={row.name: tuple(one for one in row.budgets if one in budgets) for _, row in groups},
-        tests={name: tests[name] for name in ordered},
+        tests={name: len(scores) for name, scores in ordered[0].tables.items() if name != OVERALL},
         own=len(own),
         settings={one.record.plan.segmenter: one.record.plan.settings for one in finished},
-        values=values,
-        comparisons=_compare(groups, ordered, own, budgets),
+        values=[value for (name, row), cells in groups.items() for value in _values(name, row, cells)],
+        comparisons=_compare(groups, budgets),
         cells=[_line(one) for one in finished],
         notes=list(notes),
     )
@@ -182,17 +200,16 @@ def _line(one: Finished) -> CellLine:
     )
 
 
-def _table(one: Finished, test: str, own: Sequence[str]) -> pd.DataFrame:
-    """Return the scores of a test set, or of the protocol's own ones together."""
-    return pd.concat([one.tables[name] for name in own]) if test == OVERALL else one.tables[test]
+def _in_order(one: Finished, own: Sequence[str]) -> Finished:
+    """Return a cell whose scores stand in the order of `SegmentationTable.columns`, those of them all included."""
+    overall = {OVERALL: pd.concat([one.tables[name] for name in own])} if len(own) > 1 else {}
+    return one._replace(tables={**overall, **{name: one.tables[name] for name in own}, **one.tables})
 
 
-def _values(
-    segmenter: str, row: Row, cells: Sequence[Finished], tests: Sequence[str], own: Sequence[str]
-) -> Iterator[Value]:
+def _values(segmenter: str, row: Row, cells: Sequence[Finished]) -> Iterator[Value]:
     """Yield the values of one row: every metric on every set, and the primary one by size of the polyp."""
-    for test in (*((OVERALL,) if len(own) > 1 else ()), *tests):
-        tables = {one.record.plan.seed: _table(one, test, own) for one in cells}
+    for test in cells[0].tables:
+        tables = {one.record.plan.seed: one.tables[test] for one in cells}
         for metric in MAP_METRICS:
             yield from _value(segmenter, row, test, metric, "all", tables)
         share = next(iter(tables.values()))["share"]
@@ -237,16 +254,14 @@ def _pooled(table: pd.DataFrame) -> float:
     return 2 * float(table["shared"].sum()) / areas if areas else 1.0  # all masks and maps empty, as `map_scores`
 
 
-def _compare(groups: _Groups, tests: Sequence[str], own: Sequence[str], budgets: Sequence[BudgetName]) -> list[Test]:
+def _compare(groups: _Groups, budgets: Sequence[BudgetName]) -> list[Test]:
     """Return the tests of every row against the baseline of its budgets, where there are two images or more."""
     found: list[Test] = []
     for (segmenter, row), cells in groups.items():
+        several = [name for name, table in cells[0].tables.items() if len(table) > 1]
         for budget in (one for one in row.budgets if one in budgets and BASELINES[one] != row):
             base = groups.get((segmenter, BASELINES[budget]))
-            if base is not None:
-                names = (*((OVERALL,) if len(own) > 1 else ()), *tests)
-                several = [name for name in names if len(_table(cells[0], name, own)) > 1]
-                found += [_test(segmenter, row, budget, cells, base, test, own) for test in several]
+            found += [_test(segmenter, row, budget, cells, base, test) for test in several if base is not None]
     if not found:
         return []
     corrected = holm([one.p for one in found])
@@ -257,18 +272,12 @@ def _compare(groups: _Groups, tests: Sequence[str], own: Sequence[str], budgets:
 
 
 def _test(
-    segmenter: str,
-    row: Row,
-    budget: BudgetName,
-    cells: Sequence[Finished],
-    base: Sequence[Finished],
-    test: str,
-    own: Sequence[str],
+    segmenter: str, row: Row, budget: BudgetName, cells: Sequence[Finished], base: Sequence[Finished], test: str
 ) -> Test:
-    sides = [{one.record.plan.seed: _table(one, test, own)[PRIMARY] for one in part} for part in (cells, base)]
+    sides = [{one.record.plan.seed: one.tables[test][PRIMARY] for one in part} for part in (cells, base)]
     seeds = sorted(sides[0].keys() & sides[1].keys())
     first, second = (np.stack([side[seed].to_numpy() for seed in seeds]) for side in sides)  # (S, n)
-    clusters = _table(cells[0], test, own)["cluster"].tolist()
+    clusters = cells[0].tables[test]["cluster"].tolist()
     difference = compare_means(first.mean(axis=0), second.mean(axis=0), derive_seed("segmentation", test), clusters)
     if len(seeds) > 1:
         difference = across_seeds(difference, (first - second).mean(axis=1).tolist())

@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
 
-from ccbench.assets import load_safetensors, load_state
+from ccbench.assets import load_safetensors, load_state, save_state
 from ccbench.downstream.cells import Select
 from ccbench.downstream.loading import Labelled, LabelledSet
 from ccbench.downstream.mmlab import (
@@ -35,7 +34,6 @@ from ccbench.downstream.segmenters.backbones import not_loaded
 from ccbench.downstream.segmenters.configs import read_config
 from ccbench.errors import UsageError
 from ccbench.features.base import kept_random_state
-from ccbench.folders import write_atomic
 from ccbench.provenance import process_count
 from ccbench.seeding import derive_seed
 from ccbench.types import PairSequence, Progress, ProgressStep, SilentProgress
@@ -105,8 +103,8 @@ def train_segmenter(
     """Train a segmenter in `folder`, or go on where a training there was cut off, and return it.
 
     A pass is repeated whole when it was cut off, and draws what it drew before: the result is that of an
-    uninterrupted training, byte for byte on one machine. Of several processes (torchrun) each runs its share of every
-    batch; batch norm sees no more than that share.
+    uninterrupted training, byte for byte on one machine with as many threads. Of several processes (torchrun) each
+    runs its share of every batch; batch norm sees no more than that share.
 
     Args:
         selecting: real pairs on which passes are compared; unused where the last one is taken.
@@ -119,7 +117,7 @@ def train_segmenter(
     network = build_network(segmenter, settings, seed)
     folder.mkdir(parents=True, exist_ok=True)
     dataset = LabelledSet(train, seed, augment)
-    steps = budget.passes * -(-len(dataset) // settings.batch_size) * len(settings.ratios)
+    steps = settings.steps(len(dataset), budget.passes)
     states = kept_states(derive_seed("segmenter", seed))
     with states, _scope(), progress.step(title, steps) as step:
         state = _last_state(folder)
@@ -246,8 +244,7 @@ class _Keeper(Hook):  # type: ignore[misc]
         if better:
             self.taken = runner.epoch + 1
             if runner.rank == 0:
-                state = {name: tensor.contiguous().cpu() for name, tensor in network.state_dict().items()}
-                write_atomic(self._folder / _BEST, save(state))
+                save_state(self._folder / _BEST, network)
         barrier()  # the others read it at the end
         runner.message_hub.update_info("ccbench_dice", list(self.dice))
         runner.message_hub.update_info("ccbench_taken", self.taken)

@@ -12,6 +12,9 @@ from ccbench.metrics.shares import Shares
 
 Array = NDArray[np.float64]
 
+ALPHA = 0.05
+"""Corrected p-values up to this tell two values apart."""
+
 
 @dataclass(frozen=True, eq=False)
 class RankStability:

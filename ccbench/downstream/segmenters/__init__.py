@@ -46,6 +46,10 @@ class SegmenterSettings(Settings):
         """Return the sizes in pixels at which a batch is run."""
         return [round(self.size * ratio / 32) * 32 for ratio in self.ratios]
 
+    def steps(self, images: int, passes: int) -> int:
+        """Return the optimiser steps of so many passes over so many images."""
+        return passes * -(-images // self.batch_size) * len(self.ratios)
+
 
 @dataclass(frozen=True)
 class Segmenter:
