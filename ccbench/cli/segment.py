@@ -167,9 +167,9 @@ def _plan(
     runs: Sequence[Path], protocol: str | None, data_root: Path | None, limit: int | None, segmenters: list[str] | None
 ) -> "TablePlan":
     """Return the plan of all rows of these runs, of the protocol that is named or is theirs."""
+    from ccbench.downstream.grid import DataPlace
     from ccbench.downstream.segmentation import PUBLISHED, TablePlan, group_runs
     from ccbench.downstream.segmenters import SEGMENTERS, find_segmenter
-    from ccbench.downstream.workers import DataPlace
     from ccbench.protocols import find_protocol
     from ccbench.store import RunFolder
 

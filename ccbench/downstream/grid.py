@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from ccbench.assets import load_safetensors, save_state
-from ccbench.data.segmentation_sets import SegmentationSets
+from ccbench.data.segmentation_sets import SegmentationSets, open_segmentation_sets
 from ccbench.downstream.cells import CellFolder, CellPlan, CellRecord, Select, TestRecord
 from ccbench.downstream.material import Material
 from ccbench.downstream.predicting import predict_maps
@@ -22,6 +22,7 @@ from ccbench.errors import VerificationError
 from ccbench.images import sha256_file
 from ccbench.metrics.map_scores import map_columns
 from ccbench.metrics.maps import score_map
+from ccbench.protocols import Protocol
 from ccbench.provenance import collect_environment, now
 from ccbench.store import RunFolder
 from ccbench.types import Progress, SilentProgress
@@ -47,6 +48,20 @@ class Cell:
     def title(self) -> str:
         """Its name in messages."""
         return f"{self.segmenter.title}, {self.row.name}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class DataPlace:
+    """Where the real pairs of a table are: what `open_segmentation_sets` is given."""
+
+    protocol: Protocol
+    data_root: Path | None
+    limit: int | None
+    native: bool
+
+    def open_sets(self) -> SegmentationSets:
+        """Open them; see `open_segmentation_sets`."""
+        return open_segmentation_sets(self.protocol, self.data_root, self.limit, self.native)
 
 
 def plan_cell(
@@ -86,6 +101,20 @@ def plan_cell(
     images = len(sets.train.pairs) * (2 if row.doubled else 1)
     steps = settings.steps(images, plan.passes)
     return Cell(segmenter, settings, row, seed, run.path if run else None, plan, steps)
+
+
+def finish_share(
+    root: Path, place: DataPlace, cells: Sequence[Cell], device: str, progress: Progress, note: Callable[[str], None]
+) -> None:
+    """Finish cells one after the other and say each; see `finish_cell`."""
+    opened: dict[int, Material] = {}
+    for cell in cells:
+        size = cell.settings.size
+        if size not in opened:
+            opened[size] = Material(place.open_sets(), size)
+        record = finish_cell(cell, root, opened[size], device, progress)
+        dice = f", Dice {max(record.dice):.3f} in validation" if record.plan.select == "validation" else ""
+        note(f"{cell.title}: done, {record.steps} steps{dice}")
 
 
 def finish_cell(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,17 +11,17 @@ from ccbench.board import row_name, variant_hash
 from ccbench.config import OutsideConfig, override_settings
 from ccbench.data.segmentation_sets import SegmentationSets
 from ccbench.downstream.cells import CellFolder, Select
-from ccbench.downstream.grid import Cell, plan_cell
+from ccbench.downstream.grid import Cell, DataPlace, finish_share, plan_cell
 from ccbench.downstream.results import Finished, SegmentationTable, tabulate
 from ccbench.downstream.rows import BUDGETS, COPY_PASTE, BudgetName, Row, list_rows
 from ccbench.downstream.segmenters import Segmenter, SegmenterSettings
 from ccbench.downstream.training import build_network
-from ccbench.downstream.workers import DataPlace, finish_cells, pick_devices
 from ccbench.errors import DataError, UsageError
 from ccbench.protocols import Protocol
 from ccbench.store import RunFolder
 from ccbench.synthesis import add_training_images
 from ccbench.types import Progress, SilentProgress
+from ccbench.workers import pick_devices, work_in_processes
 
 PUBLISHED = ("polyp-512",)
 """Protocols at the papers' scale: segmenters are trained as published, on images in their own sizes."""
@@ -169,7 +170,15 @@ def segment(
     missing = [cell for cell in cells if not _is_finished(cell, root, sets)]
     note(f"segmenters: {len(cells) - len(missing)} of {len(cells)} are there")
     if missing:
-        finish_cells(missing, root, plan.place, pick_devices(device, workers), progress, note)
+        work_in_processes(
+            partial(finish_share, root, plan.place),
+            missing,
+            lambda cell: cell.steps,
+            pick_devices(device, workers),
+            f"training {len(missing)} segmenters",
+            progress=progress,
+            note=note,
+        )
     finished = [_read(cell, root, sets) for cell in cells]
     protocol = plan.place.protocol
     table = tabulate(finished, protocol.name, protocol.hash, plan.budgets, sets.own, _notes(plan, sets))

@@ -12,7 +12,6 @@ import pytest
 import ccbench.downstream.segmentation
 from calling import Call, Finished
 from ccbench.downstream.results import SegmentationTable
-from ccbench.downstream.workers import _finish
 from ccbench.images import read_image
 
 TINY = ("--set", "size=32", "--set", "ratios=[1.0]", "--set", "passes=1", "--set", "batch_size=4")
@@ -56,10 +55,10 @@ def again(call: Call, made: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
 def here(call: Call, scored_images: object, monkeypatch: pytest.MonkeyPatch) -> Call:
     """The fake method and the protocol `small`; cells are trained in this process, which has torch already."""
 
-    def finish(cells, root, place, devices, progress, note):
-        _finish(cells, root, place, devices[0], progress, note)
+    def here(work, items, size, devices, title, *, progress, note):
+        work(items, devices[0], progress, note)
 
-    monkeypatch.setattr(ccbench.downstream.segmentation, "finish_cells", finish)
+    monkeypatch.setattr(ccbench.downstream.segmentation, "work_in_processes", here)
     return call
 
 

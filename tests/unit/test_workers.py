@@ -1,26 +1,48 @@
-"""Cells shared out to processes: evenly, in order, and whatever happens to a process is said in one line."""
+"""Work shared out to processes: evenly, in order, and whatever happens to a process is said in one line."""
 
 import queue
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
-from ccbench.downstream import workers
-from ccbench.downstream.workers import _share_out, _watch
+from ccbench import workers
 from ccbench.errors import CcbenchError, DataError
+from ccbench.types import Progress
+from ccbench.workers import Note, _run, _watch, share_out, work_in_processes
 
 
-def cell(steps: int, name: str) -> Any:
-    return SimpleNamespace(steps=steps, name=name)
+def test_shares_are_even_and_keep_the_order() -> None:
+    items = ["a", "bb", "cccc", "ddd", "ee"]
+    assert share_out(items, len, 2) == [["cccc", "ee"], ["a", "bb", "ddd"]]
+    assert share_out(items, len, 1) == [items] and sorted(map(len, share_out(items, len, 5))) == [1] * 5
 
 
-def test_shares_are_even_and_keep_the_tables_order() -> None:
-    cells = [cell(steps, name) for steps, name in zip((1, 2, 4, 3, 2), "abcde", strict=True)]
-    shares = _share_out(cells, 2)
-    assert [[one.name for one in share] for share in shares] == [["c", "e"], ["a", "b", "d"]]
-    assert [sum(one.steps for one in share) for share in shares] == [6, 6]
-    assert _share_out(cells, 1) == [cells] and sorted(map(len, _share_out(cells, 5))) == [1] * 5
+def report(items: Sequence[str], device: str, progress: Progress, note: Note) -> None:
+    """Work that counts one step an item, and one that does not count."""
+    for title in ("counted", "other"):
+        with progress.step(title, len(items)) as step:
+            step.advance(len(items))
+    note(f"{device}: {' '.join(items)}")
+
+
+def test_a_worker_reports_the_steps_that_count() -> None:
+    said: queue.Queue[tuple[str, Any]] = queue.Queue()
+    threads = torch.get_num_threads()
+    _run(report, ["a", "b", "c"], "cpu", said, ["counted"])
+    assert torch.get_num_threads() == 1
+    torch.set_num_threads(threads)
+    shown, notes = Shown(), []
+    _watch([SimpleNamespace(exitcode=0)], said, shown, notes.append)
+    assert shown.total == 3 and notes == ["cpu: a b c"]
+
+
+def test_one_gpu_is_used_in_this_process() -> None:
+    notes: list[str] = []
+    work_in_processes(report, ["a"], len, ["cuda:0"], "one", note=notes.append)
+    assert notes == ["cuda:0: a"]
 
 
 class Shown:
