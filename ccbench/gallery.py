@@ -88,6 +88,15 @@ def draw_pairs(cells: Sequence[PairCell], path: Path, title: str, names: tuple[s
     _draw_sheet(tiles, names, min(3, len(cells)), 224, path, title)
 
 
+def draw_columns(rows: Sequence[tuple[tuple[Image, ...], str]], names: Sequence[str], path: Path, title: str) -> None:
+    """Write a PNG of images (H, W, 3) under the `names` of their columns, a line a row, its caption under it.
+
+    Raises:
+        UsageError: there is no row.
+    """
+    _draw_sheet(rows, tuple(names), 1, 160, path, title)
+
+
 def shrink_picture(picture: Path, target: Path, width: int = 844) -> None:
     """Write a copy of a PNG, `width` pixels wide, small enough to keep in a repository; colours stay as they are."""
     with PilImage.open(picture) as opened:

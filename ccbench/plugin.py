@@ -5,7 +5,7 @@ torch: `Method.train_ref` and `Method.load_ref` name functions that are imported
 """
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast
@@ -119,6 +119,8 @@ class TrainContext(Generic[C]):
             resumes from what an earlier call of the same configuration left there. seed: decides initial weights,
             order, noise and drops. allow_pickle: whether the user's weights files may be PyTorch pickles, of which
             only tensors are read.
+        shared: folder of what all trainings on these pairs have in common, such as encoded images; a file in it is
+            named by all else that it depends on, and may be removed at any time. None = nothing is kept.
     """
 
     pairs: PairSequence
@@ -131,6 +133,7 @@ class TrainContext(Generic[C]):
     device: str = "cpu"
     progress: Progress = field(default_factory=SilentProgress)
     allow_pickle: bool = False
+    shared: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -180,17 +183,34 @@ class TrainReport:
 
 
 @dataclass(frozen=True)
+class Module:
+    """A part of a method that can be left out, and what its paper says that it is for.
+
+    Attributes:
+        off: settings that leave it out, dotted key -> value. claim: ends the sentence "it is for ...".
+        metrics: names of those that would show it.
+    """
+
+    name: str
+    off: Mapping[str, Any]
+    claim: str
+    metrics: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Method(Generic[C]):
     """A plugin: its card, its settings and where its two functions live (`package.module:function`).
 
     `train_ref` names `train(context: TrainContext[C]) -> TrainReport`, which fills the checkpoint folder, None where
-    there is nothing to train; `load_ref` names `load(context: LoadContext[C]) -> Generator`.
+    there is nothing to train; `load_ref` names `load(context: LoadContext[C]) -> Generator`. `modules` are what an
+    ablation leaves out.
     """
 
     info: MethodInfo
     config: type[C]
     train_ref: str | None
     load_ref: str
+    modules: tuple[Module, ...] = ()
 
     def train(self, context: TrainContext[C]) -> TrainReport:
         """Train the method; see `TrainContext`. Nothing is done where there is nothing to train."""

@@ -13,12 +13,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from ccbench.config import RunConfig, restore_config
+from ccbench.config import RunConfig, resolve_config, restore_config
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.folders import lock_folder, read_json, write_atomic, write_json
 from ccbench.images import file_stem, sha256_file, write_png
 from ccbench.provenance import now, process_rank
 from ccbench.records import ConditionsRecord, Failure, RunRecord, Sample
+from ccbench.registry import find_method
 from ccbench.scorecard import SCORECARD_VERSION, Scorecard
 from ccbench.types import Image
 
@@ -337,6 +338,13 @@ class RunFolder:
 
     def _samples_sha256(self) -> str:
         return _digest([*self.samples(), *self.copies()])
+
+
+def default_run_folder(config: RunConfig, root: Path = Path("runs")) -> Path:
+    """Return where the run of a configuration lies unless a folder is given; changed settings show as a hash."""
+    plain = resolve_config(find_method(config.method), config.protocol, seed=config.seed)
+    changed = "" if plain.config_hash == config.config_hash else f"-{config.config_hash[:8]}"
+    return root / config.protocol.name / f"{config.method}-seed{config.seed}{changed}"
 
 
 def _digest(samples: Sequence[Sample]) -> str:

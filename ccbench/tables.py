@@ -1,11 +1,26 @@
 """How numbers look in print: the only place where they are rounded."""
 
 from collections.abc import Sequence
+from typing import Literal
 
 from ccbench.metrics import metric_info
 
 _DIGITS = {"kid": 4}  # kernel distances are small; everything else is read to the second decimal, but
 _SEGMENTATION_DIGITS = 3  # shares of segmenters, as in every table of them in print
+
+Outcome = Literal["better", "worse", "not told apart"]
+"""What a corrected test says of a row against the one that it is compared with."""
+
+MARKS: dict[str | None, str] = {"better": " ▲", "worse": " ▼"}
+"""Outcome -> what stands behind a number; nothing where nothing is known."""
+
+METRIC_GROUPS = {
+    "main": "",
+    "realism": "Realism, diversity and memorisation",
+    "mask": "Mask and seam",
+    "prompt": "Prompt",
+}
+"""Groups of the metrics of images, in the order of a page's tables, and their titles."""
 
 _ARROWS = {"up": "↑", "down": "↓", "zero": "→0"}
 
@@ -19,11 +34,24 @@ def format_value(metric: str, value: float | None) -> str:
     """Return a metric's value as tables show it, never as -0; `-` for one that could not be computed."""
     if value is None:
         return "-"
+    return f"{value:z.{_digits(metric)}f}"
+
+
+def _digits(metric: str) -> int:
     info = metric_info(metric)
-    digits = _DIGITS.get(metric.partition("_")[0], 2)
     if info.group == "segmentation" and info.unit == "share":
-        digits = _SEGMENTATION_DIGITS
-    return f"{value:z.{digits}f}"
+        return _SEGMENTATION_DIGITS
+    return _DIGITS.get(metric.partition("_")[0], 2)
+
+
+def format_difference(metric: str, value: float) -> str:
+    """Return a difference of a metric's values as tables show it, with its sign."""
+    return f"{value:+z.{_digits(metric)}f}"
+
+
+def format_span(low: str | None, high: str | None) -> str:
+    """Return an interval from its formatted ends; `-` where there is none."""
+    return "-" if low is None or high is None else f"{low} to {high}"
 
 
 def format_p(p: float) -> str:
@@ -56,6 +84,15 @@ def format_count(count: int) -> str:
 def format_bytes(size: int) -> str:
     """Return a size for people, such as `1.7 MB`."""
     return f"{format_count(size)}{'' if size >= 1000 else ' '}B"
+
+
+def escape_tex(text: str) -> str:
+    """Return text as LaTeX shows it."""
+    for plain, escaped in (("_", "\\_"), ("±", "$\\pm$"), ("%", "\\%"), ("&", "\\&"), ("#", "\\#")):
+        text = text.replace(plain, escaped)
+    for mark, escaped in (("↑", "$\\uparrow$"), ("↓", "$\\downarrow$"), ("→0", "$\\to 0$")):
+        text = text.replace(mark, escaped)
+    return text
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:

@@ -24,11 +24,15 @@ def train(
     *,
     device: str = "cpu",
     backbone: BackboneSource = BackboneSource(),
+    shared: Path | None = None,
     progress: Progress = SilentProgress(),
 ) -> None:
     """Fill the run's checkpoint; nothing is done when the record says that training is finished.
 
     An interrupted training goes on from the method's own last checkpoint when the call is repeated.
+
+    Args:
+        shared: folder in which trainings on the same pairs keep what they have in common, see `TrainContext`.
 
     Raises:
         UsageError: the method is not installed. MissingError: the backbone is not there. DataError: see `open_split`.
@@ -58,6 +62,7 @@ def train(
             device=device,
             progress=progress,
             allow_pickle=backbone.allow_pickle,
+            shared=None if shared is None else shared / split.manifest_sha256[:16],
         )
         begin = time.perf_counter()
         try:

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from ccbench.cli import (
+    ablate,
     cache,
     compare,
     data,
@@ -46,6 +47,7 @@ app.command("train")(train.train)
 app.command("synthesize")(synthesize.synthesize)
 app.command("score")(score.score)
 app.command("compare")(compare.compare)
+app.command("ablate")(ablate.ablate)
 app.command("doctor")(doctor.doctor)
 app.add_typer(methods.app, name="methods")
 app.add_typer(protocols.app, name="protocols")

@@ -35,32 +35,23 @@ def compare(
     quiet: options.Quiet = False,
 ) -> None:
     """Compare scored runs in every metric they share: difference, interval, p-value and verdict."""
-    from ccbench.comparison import compare_entries, read_entries, read_scoring_data, to_json
+    from ccbench.comparison import compare_entries, open_scoring_data, read_entries, to_json
     from ccbench.data.sources import open_split
-    from ccbench.features import open_encoder
     from ccbench.store import RunFolder
 
     out = Output(as_json, quiet)
     entries = read_entries([RunFolder.read(path) for path in runs])
     record, config = entries[0].runs[0].folder.record, entries[0].runs[0].folder.config
     protocol, picked = config.protocol, options.pick_device(device)
-    test, train = (open_split(protocol, split, data_root, config.limit) for split in ("test", "train"))
+    test = open_split(protocol, "test", data_root, config.limit)
     wanted = record.conditions.manifest_sha256 if record.conditions else ""
     if test.manifest_sha256 != wanted:
         raise DataError(
             f"test data here have manifest {test.manifest_sha256[:12]}, the runs were scored on {wanted[:12]}; give "
             "the folder of the same data with --data-root"
         )
-    names = dict.fromkeys((protocol.set_encoder, protocol.text_encoder))
     cache, progress = options.open_cache(no_cache, out), out.progress()
-    data = read_scoring_data(
-        test.pairs,
-        train.pairs,
-        f"{protocol.name}-train@{train.manifest_sha256[:12]}",
-        [open_encoder(name, device=picked) for name in names],
-        cache,
-        progress,
-    )
+    data = open_scoring_data(protocol, data_root, config.limit, device=picked, cache=cache, progress=progress)
     comparison = compare_entries(entries, data, against, cache, progress)
     found = [
         {

@@ -43,12 +43,15 @@ def render(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when a page is out of date.")] = False,
     as_json: options.Json = False,
 ) -> None:
-    """Render every board, its table of segmenters, and the index from the records."""
+    """Render every board, the tables beside it, and the index from the records."""
+    from ccbench.ablation.rendering import ABLATION_TABLES
     from ccbench.board import render_boards
-    from ccbench.downstream.table_files import render_tables
+    from ccbench.downstream.rendering import SEGMENTATION_TABLES
 
     out = Output(as_json)
-    pages = [*render_boards(boards, check), *render_tables(boards, check)]
+    pages = [*render_boards(boards, check)]
+    for kind in (SEGMENTATION_TABLES, ABLATION_TABLES):
+        pages += kind.render_all(boards, check)
     out.json({"pages": [str(page) for page in pages], "checked": check})
     for page in pages:
         out.line(f"{'up to date' if check else 'rendered'}: {page}")

@@ -95,6 +95,7 @@ class RunOptions:
         from ccbench.data.sources import open_split
         from ccbench.protocols import find_protocol
         from ccbench.registry import find_method
+        from ccbench.store import default_run_folder
 
         protocol = find_protocol(self.protocol)
         method = find_method(self.method)
@@ -103,10 +104,7 @@ class RunOptions:
         )
         if protocol.needs_data_root:
             open_split(protocol, "test", self.data_root, self.limit)
-        plain = resolve_config(method, protocol, seed=self.seed)
-        changed = "" if plain.config_hash == config.config_hash else f"-{config.config_hash[:8]}"
-        default = Path("runs", protocol.name, f"{method.info.name}-seed{self.seed}{changed}")
-        return config, self.output or default
+        return config, self.output or default_run_folder(config)
 
     def open_run(self) -> "RunFolder":
         """Create or resume the run folder; see `resolve` for the errors."""
@@ -121,6 +119,21 @@ def open_cache(no_cache: bool, out: "Output") -> "FeatureCache | None":
     from ccbench.features.cache import FeatureCache, default_folder
 
     return None if no_cache else FeatureCache(default_folder(), out.note)
+
+
+def read_seeds(text: str) -> tuple[int, ...]:
+    """Return the seeds of `--seeds`.
+
+    Raises:
+        UsageError: not different numbers from 0 on, with commas between them.
+    """
+    try:
+        seeds = tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise UsageError(f"--seeds: found {text!r}, wanted numbers such as 0,1,2") from error
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise UsageError(f"--seeds: found {text!r}, wanted different numbers from 0 on")
+    return seeds
 
 
 def pick_device(name: str) -> str:

@@ -12,11 +12,7 @@ from ccbench.errors import UsageError
 from ccbench.tables import format_value, metric_heading
 
 if TYPE_CHECKING:
-    from ccbench.data.sources import DataSplit
-    from ccbench.scorecard import Scorecard
-    from ccbench.scoring.fidelity import Segmenter
     from ccbench.store import RunFolder
-    from ccbench.types import PairSequence
 
 _Folder = Annotated[Path | None, typer.Argument(help="Run folder to score, unless --images is given.", metavar="RUN")]
 _Images = Annotated[Path | None, typer.Option("--images", help="Folder of images to score.", metavar="DIR")]
@@ -112,68 +108,19 @@ def score_step(
     if card is not None:
         out.note("score: skipped, the scorecard of these images is there")
         return card
-    from ccbench.data.sources import open_split
-    from ccbench.diffusion.backbone import open_reconstruction
-    from ccbench.scoring import VAE_CEILING, score_synthesis
+    from ccbench.scoring.runs import score_run
 
-    config, picked = run.config, options.pick_device(device)
-    protocol, training = config.protocol, run.record.training
-    test, train = (open_split(protocol, name, data_root, config.limit) for name in ("test", "train"))
-    reference = backbone.reference or protocol.backbone
-    manifest = training.pairs.manifest_sha256 if training else train.manifest_sha256
-    fresh = score_synthesis(
-        run.image_files(),
-        test.pairs,
-        train.pairs,
-        f"{protocol.name}-train@{manifest[:12]}",
-        set_encoder=protocol.set_encoder,
-        text_encoder=protocol.text_encoder,
-        judge=_find_judge(run, train, data_root, picked, out),
-        copies=run.copy_files(),
-        controls={VAE_CEILING: open_reconstruction(reference, picked, backbone.allow_pickle)},
-        device=picked,
+    fresh = score_run(
+        run,
+        data_root,
+        device=options.pick_device(device),
+        backbone=backbone,
         cache=options.open_cache(no_cache, out),
         progress=out.progress(),
+        note=out.note,
     )
-    run.write_scorecard(fresh)
-    _draw_near_pairs(run, fresh, train.pairs)
     out.note(f"score: done, {len(fresh.scores)} metrics")
     return fresh.to_json()
-
-
-def _draw_near_pairs(run: "RunFolder", card: "Scorecard", train: "PairSequence") -> None:
-    from ccbench.gallery import PairCell, draw_pairs
-    from ccbench.images import read_image
-
-    files = run.image_files()
-    cells = [
-        PairCell(
-            read_image(files[pair.index]),
-            train[pair.training_index].image,
-            f"{pair.condition_id}; {pair.training_id}; cosine distance {pair.distance:.3f}",
-        )
-        for pair in card.near_pairs
-    ]
-    if cells:
-        title = f"{run.record.run_id}: the {len(cells)} images nearest to a training image"
-        draw_pairs(cells, run.nearest_training, title, ("synthetic", "nearest training image"))
-
-
-def _find_judge(
-    run: "RunFolder", train: "DataSplit", data_root: Path | None, device: str, out: Output
-) -> "Segmenter | str":
-    """Return the judge of mask fidelity, trained now where the cache has none, or why there is none."""
-    from ccbench.data.sources import open_split
-    from ccbench.downstream.judge import judge_settings, open_judge
-
-    if run.config.limit is not None:
-        return "a limited run trains no judge of its masks"
-    validation = open_split(run.config.protocol, "validation", data_root, None)
-    settings = judge_settings(run.config.protocol.image_size, len(train.pairs))
-    name, progress = run.config.protocol.name, out.progress()
-    judge = open_judge(train, validation, name, settings, device=device, note=out.note, progress=progress)
-    out.note(f"judge of masks: {judge.signature}, Dice {judge.dice:.3f} on {len(validation.pairs)} validation images")
-    return judge
 
 
 def show_scores(card: dict[str, Any], out: Output) -> None:

@@ -125,8 +125,8 @@ def segment(
     if context.invoked_subcommand is not None:
         return
     from ccbench.downstream.overlays import draw_overlays
+    from ccbench.downstream.rendering import SEGMENTATION_TABLES
     from ccbench.downstream.segmentation import segment as make_table
-    from ccbench.downstream.table_files import store_table, write_table
 
     if store and limit is not None:
         raise UsageError("--store: a board keeps the table of whole sets; leave --limit out")
@@ -138,7 +138,7 @@ def segment(
     plan = _plan(runs or (), protocol, data_root, limit, segmenter)
     plan = replace(
         plan,
-        seeds=_read_seeds(seeds),
+        seeds=options.read_seeds(seeds),
         budgets=_read_budgets(budget),
         kinds=None if rows is None else tuple(rows.split(",")),
         select=_read_select(select),
@@ -152,8 +152,8 @@ def segment(
     made = make_table(
         plan, folder, device=picked, backbone=source, workers=workers, progress=out.progress(), note=out.note
     )
-    write_table(made.table, folder)
-    page = store_table(made.table, boards) if store else None
+    SEGMENTATION_TABLES.write(made.table, folder)
+    page = SEGMENTATION_TABLES.write(made.table, boards / name / SEGMENTATION_TABLES.places) if store else None
     pictures = draw_overlays(made.cells, folder, made.sets, folder)
     out.json({**made.table.model_dump(mode="json"), "output": str(folder), "overlays": [str(p) for p in pictures]})
     _show(made.table, out)
@@ -192,16 +192,6 @@ def _with_copy_paste(plan: "TablePlan", device: str, source: BackboneSource, out
     with run_options.open_run() as run:
         train_step(run, place.data_root, device, source, out)
     return replace(plan, runs={**plan.runs, COPY_PASTE: (run,)})
-
-
-def _read_seeds(text: str) -> tuple[int, ...]:
-    try:
-        seeds = tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise UsageError(f"--seeds: found {text!r}, wanted numbers such as 0,1,2") from error
-    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise UsageError(f"--seeds: found {text!r}, wanted different numbers from 0 on")
-    return seeds
 
 
 def _read_budgets(name: str) -> "tuple[BudgetName, ...]":

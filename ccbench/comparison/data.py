@@ -2,20 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ccbench.comparison.runs import ComparedRun, signature_difference
+from ccbench.data.sources import open_split
 from ccbench.errors import VerificationError
-from ccbench.features import Encoder
+from ccbench.features import Encoder, open_encoder
 from ccbench.features.cache import FeatureCache
 from ccbench.features.pipeline import encode_files, encode_set
 from ccbench.metrics import SetFamily, set_metric_name, sign
 from ccbench.metrics.intervals import cluster_index
 from ccbench.metrics.scores import KERNELS
 from ccbench.metrics.shares import Shares, frechet_shares, kernel_shares, mean_shares
+from ccbench.protocols import Protocol
 from ccbench.types import PairSequence, Progress, SilentProgress
 
 
@@ -33,6 +36,32 @@ class ScoringData:
     def group(self) -> NDArray[np.int64]:
         """Return the number (n,) of each condition's cluster."""
         return cluster_index(len(self.ids), self.clusters)
+
+
+def open_scoring_data(
+    protocol: Protocol,
+    data_root: Path | None,
+    limit: int | None = None,
+    *,
+    device: str = "cpu",
+    cache: FeatureCache | None = None,
+    progress: Progress = SilentProgress(),
+) -> ScoringData:
+    """Return what the runs of a protocol were scored against; `limit`: as theirs.
+
+    Raises:
+        DataError: see `open_split`. MissingError: the weights of an encoder are not there.
+    """
+    test, train = (open_split(protocol, split, data_root, limit) for split in ("test", "train"))
+    names = dict.fromkeys((protocol.set_encoder, protocol.text_encoder))
+    return read_scoring_data(
+        test.pairs,
+        train.pairs,
+        f"{protocol.name}-train@{train.manifest_sha256[:12]}",
+        [open_encoder(name, device=device) for name in names],
+        cache,
+        progress,
+    )
 
 
 def read_scoring_data(

@@ -58,10 +58,11 @@ def read_entries(folders: Sequence[RunFolder]) -> list[Entry]:
     names = [row_name(runs[0].config) for runs in grouped.values()]
     if len(set(names)) < len(names):  # told apart by something that no row says
         names = [f"{name} {key[:8]}" for name, key in zip(names, grouped, strict=True)]
-    return [_make_entry(name, runs) for name, runs in zip(names, grouped.values(), strict=True)]
+    return [make_entry(name, runs) for name, runs in zip(names, grouped.values(), strict=True)]
 
 
-def _make_entry(name: str, runs: Sequence[RunFolder]) -> Entry:
+def make_entry(name: str, runs: Sequence[RunFolder]) -> Entry:
+    """Return a method of a comparison under a name; see `read_entries` for the errors."""
     ordered = sorted(runs, key=lambda run: run.record.seed)
     for run, other in pairwise(ordered):
         if run.record.seed == other.record.seed:

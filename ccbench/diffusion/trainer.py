@@ -1,6 +1,7 @@
 """Trains a control branch on a frozen backbone: latents and prompts are encoded once, then steps are cheap."""
 
 import dataclasses
+import hashlib
 import time
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -9,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save
 
+from ccbench.assets import load_safetensors
 from ccbench.diffusion.backbone import Backbone, EncodedPrompts, encode_images, encode_prompts, load_backbone
 from ccbench.diffusion.branch import BranchBuilder, ControlBranch, predict_noise
 from ccbench.diffusion.loop import WEIGHTS, Objective, Share, batch_order, load_weights, prepare_process, run_steps
+from ccbench.folders import write_atomic
 from ccbench.plugin import TrainContext, TrainReport
 from ccbench.seeding import derive_seed
 
@@ -124,7 +128,37 @@ def _drop(prompts: EncodedPrompts, empty: EncodedPrompts, dropped: torch.Tensor)
 
 
 def encode_set(context: TrainContext[Any], backbone: Backbone) -> TrainingSet:
-    """Encode every training image and prompt once."""
+    """Encode every training image and prompt once, or read what another training on them has encoded."""
+    file = None if context.shared is None else context.shared / f"{_encoding_key(context, backbone)}.safetensors"
+    if file is None or not file.is_file():
+        encoded = _encode_set(context, backbone)
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(file, save(_to_tensors(encoded)))
+        return encoded
+    held = {name: tensor.to(backbone.device) for name, tensor in load_safetensors(file).items()}
+    prompts, empty = (EncodedPrompts(*(held[f"{part}.{name}"] for name in _PROMPT)) for part in ("prompts", "empty"))
+    return TrainingSet(held["mean"], held["std"], held["masks"], prompts, empty)
+
+
+_PROMPT = ("context", "words", "ends")
+
+
+def _to_tensors(encoded: TrainingSet) -> dict[str, torch.Tensor]:
+    tensors = {name: getattr(encoded, name) for name in ("mean", "std", "masks")}
+    for part in ("prompts", "empty"):
+        tensors |= {f"{part}.{name}": getattr(getattr(encoded, part), name) for name in _PROMPT}
+    return {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
+
+
+def _encoding_key(context: TrainContext[Any], backbone: Backbone) -> str:
+    """Return all that encoded images depend on besides the pairs, to the last bit."""
+    where = torch.get_num_threads() if backbone.device.type == "cpu" else torch.cuda.get_device_name(backbone.device)
+    parts = (backbone.weights_sha256(), context.image_size, ENCODE_BATCH, torch.__version__, where)
+    return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:16]
+
+
+def _encode_set(context: TrainContext[Any], backbone: Backbone) -> TrainingSet:
     means, stds, masks, prompts = [], [], [], []
     with context.progress.step("encoding training images", len(context.pairs)) as progress:
         for start in range(0, len(context.pairs), ENCODE_BATCH):
@@ -135,8 +169,6 @@ def encode_set(context: TrainContext[Any], backbone: Backbone) -> TrainingSet:
             masks.append(torch.from_numpy(np.stack([pair.condition.mask for pair in pairs])))
             prompts.append(encode_prompts(backbone, [pair.condition.prompt for pair in pairs]))
             progress.advance(len(pairs))
-    joined = EncodedPrompts(
-        *(torch.cat([getattr(part, name) for part in prompts]) for name in ("context", "words", "ends"))
-    )
+    joined = EncodedPrompts(*(torch.cat([getattr(part, name) for part in prompts]) for name in _PROMPT))
     masks_on_device = torch.cat(masks).to(backbone.device)
     return TrainingSet(torch.cat(means), torch.cat(stds), masks_on_device, joined, encode_prompts(backbone, [""]))

@@ -5,11 +5,21 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from ccbench.board_page import COMMAND
 from ccbench.downstream.results import OVERALL, PRIMARY, STRATA, SegmentationTable, Test, Value
 from ccbench.downstream.rows import BASELINES, BudgetName
 from ccbench.metrics.map_scores import MAP_METRICS
-from ccbench.tables import format_p, format_seconds, format_value, markdown_table, metric_heading
+from ccbench.stored_tables import PAGE, TableKind, notice
+from ccbench.tables import (
+    MARKS,
+    escape_tex,
+    format_difference,
+    format_p,
+    format_seconds,
+    format_span,
+    format_value,
+    markdown_table,
+    metric_heading,
+)
 
 _BUDGETS: dict[BudgetName, tuple[str, str]] = {  # name -> how it is called, and what it means
     "epochs": (
@@ -23,16 +33,11 @@ _SELECT = {
     "last": "the last pass",
     "test": "the pass of the highest mean Dice **on the test images**, as Polyp-PVT's published script",
 }
-_BETTER, _WORSE = "▲", "▼"
-RECORD = "table.json"
-"""The file that the others of a table are made from."""
-
-_NOTICE = f"*Generated from `{RECORD}` by `ccbench segment` and `{COMMAND}`; edits are overwritten.*\n"
 
 
 def render_markdown(table: SegmentationTable) -> str:
     """Return the page of a table."""
-    parts = [f"# Segmentation on {table.protocol}\n", _NOTICE, _facts(table)]
+    parts = [f"# Segmentation on {table.protocol}\n", notice("ccbench segment"), _facts(table)]
     for budget in table.budgets:
         heading, meaning = _BUDGETS[budget]
         parts.append(f"## {heading.capitalize()}\n\n{meaning}\n")
@@ -46,8 +51,8 @@ def render_latex(table: SegmentationTable) -> str:
     """Return the main tables in LaTeX (booktabs): a column for each segmenter and test set, a part for each budget."""
     tests = table.columns()
     columns = "l" + "c" * (len(tests) * len(table.segmenters))
-    heads = " & ".join(f"\\multicolumn{{{len(tests)}}}{{c}}{{{_tex(name)}}}" for name in table.segmenters)
-    names = " & ".join(_tex(test) for _ in table.segmenters for test in tests)
+    heads = " & ".join(f"\\multicolumn{{{len(tests)}}}{{c}}{{{escape_tex(name)}}}" for name in table.segmenters)
+    names = " & ".join(escape_tex(test) for _ in table.segmenters for test in tests)
     lines = [f"\\begin{{tabular}}{{{columns}}}", "\\toprule", f" & {heads} \\\\", f"trained on & {names} \\\\"]
     for budget in table.budgets:
         width = 1 + len(tests) * len(table.segmenters)
@@ -61,8 +66,8 @@ def render_latex(table: SegmentationTable) -> str:
                 for test in tests:
                     shown = _cell(table, segmenter, row, test)
                     outcome = _outcome(table, segmenter, row, test, budget)
-                    cells.append(f"\\textbf{{{_tex(shown)}}}" if outcome == "better" else _tex(shown))
-            lines.append(f"{_tex(row)} & {' & '.join(cells)} \\\\")
+                    cells.append(f"\\textbf{{{escape_tex(shown)}}}" if outcome == "better" else escape_tex(shown))
+            lines.append(f"{escape_tex(row)} & {' & '.join(cells)} \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
 
 
@@ -136,7 +141,7 @@ def _interval(table: SegmentationTable, segmenter: str, row: str, test: str) -> 
     value = table.value(segmenter, row, test, PRIMARY)
     if value is None or value.low is None or value.high is None:
         return "-"
-    return f"{format_value(PRIMARY, value.low)} to {format_value(PRIMARY, value.high)}"
+    return format_span(format_value(PRIMARY, value.low), format_value(PRIMARY, value.high))
 
 
 def _shown(value: Value | None) -> str:
@@ -157,14 +162,13 @@ def _outcome(table: SegmentationTable, segmenter: str, row: str, test: str, budg
 
 
 def _marked(table: SegmentationTable, segmenter: str, row: str, test: str, budget: BudgetName) -> str:
-    mark = {"better": f" {_BETTER}", "worse": f" {_WORSE}"}.get(_outcome(table, segmenter, row, test, budget), "")
-    return f"{_cell(table, segmenter, row, test)}{mark}"
+    return f"{_cell(table, segmenter, row, test)}{MARKS.get(_outcome(table, segmenter, row, test, budget), '')}"
 
 
 def _marks(table: SegmentationTable) -> str:
     bases = " and ".join(f"`{BASELINES[budget].name}` in {budget}" for budget in table.budgets)
     return (
-        f"{_BETTER} {_WORSE}: {PRIMARY} better or worse than the same segmenter on real images only ({bases}), paired "
+        f"▲ ▼: {PRIMARY} better or worse than the same segmenter on real images only ({bases}), paired "
         f"by image and seed, p ≤ 0.05 after Holm's correction over the {len(table.comparisons)} tests of this page. "
         "No mark: not told apart.\n"
     )
@@ -180,9 +184,16 @@ def _differences(table: SegmentationTable) -> str:
 
 
 def _difference(one: Test) -> tuple[str, ...]:
-    interval = "-" if one.low is None or one.high is None else f"{one.low:+.3f} to {one.high:+.3f}"
+    ends = (None if end is None else format_difference(PRIMARY, end) for end in (one.low, one.high))
     effect = "-" if one.effect is None else f"{one.effect:+.2f}"
-    return f"{one.difference:+.3f}", interval, format_p(one.p), format_p(one.p_holm), effect, str(one.n)
+    return (
+        format_difference(PRIMARY, one.difference),
+        format_span(*ends),
+        format_p(one.p),
+        format_p(one.p_holm),
+        effect,
+        str(one.n),
+    )
 
 
 def _conventions(table: SegmentationTable) -> str:
@@ -234,7 +245,9 @@ def _costs(table: SegmentationTable) -> str:
     return f"## Cost and origin\n\n{markdown_table(header, rows, right=(2, 3, 4))}"
 
 
-def _tex(text: str) -> str:
-    for plain, escaped in (("_", "\\_"), ("±", "$\\pm$"), ("%", "\\%"), ("&", "\\&"), ("#", "\\#")):
-        text = text.replace(plain, escaped)
-    return text
+def _files(table: SegmentationTable) -> dict[str, str]:
+    return {PAGE: render_markdown(table), "table.tex": render_latex(table), "table.csv": render_csv(table)}
+
+
+SEGMENTATION_TABLES = TableKind("a table of segmenters", SegmentationTable, "segmentation", _files)
+"""One beside each board."""

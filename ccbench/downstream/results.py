@@ -22,6 +22,7 @@ from ccbench.metrics.paired import across_seeds, compare_means
 from ccbench.metrics.ranking import ALPHA, holm
 from ccbench.records import Record
 from ccbench.seeding import derive_seed
+from ccbench.tables import Outcome
 
 OVERALL = "overall"
 """The protocol's own test sets together, each image counting once."""
@@ -33,8 +34,6 @@ STRATA: dict[str, tuple[float, float]] = {"small": (0.0, 0.05), "medium": (0.05,
 """Sizes of polyps: share of the image that the mask covers, from and below. An empty mask is in none."""
 
 _POOLED = "dice_pooled"
-
-Outcome = Literal["better", "worse", "not told apart"]
 
 
 class Finished(NamedTuple):

@@ -1,6 +1,6 @@
 """ArSDM: the card of the method. Imports no torch."""
 
-from ccbench.plugin import Method, MethodInfo
+from ccbench.plugin import Method, MethodInfo, Module
 from ccbench_arsdm.config import ArsdmConfig
 
 METHOD: Method[ArsdmConfig] = Method(
@@ -20,4 +20,12 @@ METHOD: Method[ArsdmConfig] = Method(
     config=ArsdmConfig,
     train_ref="ccbench_arsdm.train:train",
     load_ref="ccbench_arsdm.generator:load",
+    modules=(
+        Module(
+            "adaptive-loss",
+            {"adaptive_loss": False},
+            "polyps that are drawn where the mask has them, small ones too",
+            ("mask_dice", "polyp_missing"),
+        ),
+    ),
 )

@@ -1,6 +1,6 @@
 """CCIS-DIFF: the card of the method. Imports no torch."""
 
-from ccbench.plugin import Method, MethodInfo
+from ccbench.plugin import Method, MethodInfo, Module
 from ccbench_ccis_diff.config import CcisDiffConfig
 
 METHOD: Method[CcisDiffConfig] = Method(
@@ -16,4 +16,13 @@ METHOD: Method[CcisDiffConfig] = Method(
     config=CcisDiffConfig,
     train_ref="ccbench_ccis_diff.train:train",
     load_ref="ccbench_ccis_diff.generator:load",
+    modules=(
+        Module(
+            "bmws",
+            {"bmws": "off"},
+            "polyps that blend into the mucosa without a seam",
+            ("seam_gradient", "seam_colour"),
+        ),
+        Module("taam", {"taam": "off"}, "images that follow the prompt", ("text_fidelity", "clip_score")),
+    ),
 )

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-import ccbench.diffusion.backbone
-import ccbench.scoring
+import ccbench.scoring.runs
 from board_runs import make_card
 from calling import Call, Finished
 from ccbench.cli import execute
@@ -39,6 +38,6 @@ def scored_images(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytes
         calls.append(images)
         return make_card(52.126, 25.0, n=len(images))
 
-    monkeypatch.setattr(ccbench.scoring, "score_synthesis", score)
-    monkeypatch.setattr(ccbench.diffusion.backbone, "open_reconstruction", lambda reference, *rest: reference)
+    monkeypatch.setattr(ccbench.scoring.runs, "score_synthesis", score)
+    monkeypatch.setattr(ccbench.scoring.runs, "open_reconstruction", lambda reference, *rest: reference)
     return calls

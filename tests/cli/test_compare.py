@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-import ccbench.features
+import ccbench.comparison.data
 from calling import Call
 from ccbench.data.sources import open_split
 from ccbench.protocols import PROTOCOLS, Protocol
@@ -20,13 +20,14 @@ def two_runs(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.Mon
     from compared import pairs_of
 
     monkeypatch.setitem(PROTOCOLS, "small", small_protocol)
-    monkeypatch.setattr(ccbench.features, "open_encoder", lambda name, **rest: ColourEncoder())
+    monkeypatch.setattr(ccbench.comparison.data, "open_encoder", lambda name, **rest: ColourEncoder())
     images = {"test": pairs_of(draw_images(1), "c"), "train": pairs_of(draw_images(99, 20), "r")}
 
     def fake_split(protocol: Protocol, split: str, *rest: object) -> DataSplit:
         return DataSplit(split, images[split], lambda: [split], "none")
 
-    monkeypatch.setattr(sources, "open_split", fake_split)
+    for place in (sources, ccbench.comparison.data):
+        monkeypatch.setattr(place, "open_split", fake_split)
     manifest = fake_split(small_protocol, "test").manifest_sha256
     conditions = ConditionsRecord(split="test", n=N, manifest_sha256=manifest)
     train = fake_split(small_protocol, "train").manifest_sha256[:12]

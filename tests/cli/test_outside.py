@@ -207,7 +207,8 @@ def test_boards_take_the_seeds_as_one_marked_row(
     call: Call, tmp_path: Path, made: Path, small_protocol: Protocol, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(PROTOCOLS, "small", small_protocol.model_copy(update={"backbone": "sd-mini"}))
-    monkeypatch.setattr("ccbench.scoring.score_synthesis", lambda images, *_, **__: make_card(52.0, 25.0, len(images)))
+    card = make_card(52.0, 25.0, 6)
+    monkeypatch.setattr("ccbench.scoring.runs.score_synthesis", lambda *_, **__: card)
     judge = SimpleNamespace(signature="judge:none", dice=0.5)  # the real one trains for minutes
     monkeypatch.setattr("ccbench.downstream.judge.open_judge", lambda *_, **__: judge)
     for seed in range(3):

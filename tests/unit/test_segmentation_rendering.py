@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ccbench.downstream.rendering import SEGMENTATION_TABLES as TABLES
 from ccbench.downstream.rendering import main_header, main_rows
 from ccbench.downstream.results import SegmentationTable, tabulate
 from ccbench.downstream.rows import BUDGETS, COPY_PASTE, Row
-from ccbench.downstream.table_files import check_table, files_of, read_table, render_tables
 from ccbench.errors import DataError, VerificationError
 from segmentation_cells import finish, scores
 
@@ -41,7 +41,7 @@ def made() -> SegmentationTable:
 
 
 def test_the_page(made: SegmentationTable) -> None:
-    page = files_of(made)["README.md"]
+    page = TABLES.files(made)["README.md"]
     lines = page.splitlines()
     assert lines[0] == "# Segmentation on phantom-128" and "- A note." in lines
     assert "| protocol | `phantom-128`, hash `0123456789abcdef` |" in lines
@@ -79,7 +79,7 @@ def test_numbers_and_marks_are_those_of_the_record(made: SegmentationTable) -> N
 
 
 def test_latex_has_a_column_for_each_segmenter_and_set(made: SegmentationTable) -> None:
-    text = files_of(made)["table.tex"]
+    text = TABLES.files(made)["table.tex"]
     rows = [line for line in text.splitlines() if line.endswith("\\\\") and "multicolumn" not in line]
     assert {line.count("&") for line in rows} == {6} and len(rows) == 1 + 4 + 3
     assert "real+my\\_method" in text and "_" not in text.replace("\\_", "") and "±" not in text
@@ -87,7 +87,7 @@ def test_latex_has_a_column_for_each_segmenter_and_set(made: SegmentationTable) 
 
 
 def test_csv_holds_every_value_unrounded(made: SegmentationTable) -> None:
-    found = pd.read_csv(io.StringIO(files_of(made)["table.csv"]))
+    found = pd.read_csv(io.StringIO(TABLES.files(made)["table.csv"]))
     assert len(found) == len(made.values) and list(found)[-2:] == ["seed_0", "seed_1"]
     for line, value in zip(found.itertuples(), made.values, strict=True):
         assert (line.row, line.test, line.stratum, line.n) == (value.row, value.test, value.stratum, value.n)
@@ -96,20 +96,20 @@ def test_csv_holds_every_value_unrounded(made: SegmentationTable) -> None:
 
 def write(folder: Path, made: SegmentationTable) -> Path:
     folder.mkdir(parents=True)
-    for name, text in files_of(made).items():
+    for name, text in TABLES.files(made).items():
         (folder / name).write_text(text, encoding="utf-8")
     return folder
 
 
 def test_a_table_read_back_gives_the_same_bytes(made: SegmentationTable, tmp_path: Path) -> None:
     folder = write(tmp_path / "segmentation", made)
-    assert tuple(files_of(made)) == FILES and files_of(read_table(folder)) == files_of(made)
-    check_table(folder)
+    assert tuple(TABLES.files(made)) == FILES and TABLES.files(TABLES.read(folder)) == TABLES.files(made)
+    TABLES.check(folder)
     with pytest.raises(DataError, match=r"none/table\.json: not a table of segmenters"):
-        read_table(tmp_path / "none")
+        TABLES.read(tmp_path / "none")
     (folder / "table.json").write_text("{}")
     with pytest.raises(DataError, match="not a table of segmenters"):
-        check_table(folder)
+        TABLES.check(folder)
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -119,10 +119,10 @@ def test_a_file_that_drifted_is_named_and_rendered_anew(name: str, made: Segment
     lines = file.read_text(encoding="utf-8").splitlines()
     file.write_text("\n".join([*lines[:1], lines[1] + " ", *lines[2:], ""]), encoding="utf-8")
     with pytest.raises(VerificationError, match=rf"segmentation/{name}:2: .*run `ccbench leaderboard render`"):
-        render_tables(tmp_path, check=True)
-    assert render_tables(tmp_path) == [folder / "README.md"] == render_tables(tmp_path, check=True)
+        TABLES.render_all(tmp_path, check=True)
+    assert TABLES.render_all(tmp_path) == [folder / "README.md"] == TABLES.render_all(tmp_path, check=True)
     if name != "table.json":
         file.unlink()
         with pytest.raises(VerificationError, match=name):
-            check_table(folder)
-    assert render_tables(tmp_path / "empty", check=True) == []
+            TABLES.check(folder)
+    assert TABLES.render_all(tmp_path / "empty", check=True) == []

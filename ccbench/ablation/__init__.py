@@ -1,0 +1,1 @@
+"""What each part of a method contributes: variants of it, trained and scored alike, against the full one."""

@@ -1,0 +1,219 @@
+"""An ablation's table as markdown, LaTeX and CSV: pure functions of its record, the only place where it is rounded."""
+
+import io
+
+import pandas as pd
+
+from ccbench.ablation.results import AblationTable, VariantScore
+from ccbench.metrics import metric_info
+from ccbench.metrics.ranking import ALPHA
+from ccbench.stored_tables import PAGE, TableKind, notice
+from ccbench.tables import (
+    MARKS,
+    METRIC_GROUPS,
+    escape_tex,
+    format_bytes,
+    format_count,
+    format_difference,
+    format_p,
+    format_seconds,
+    format_span,
+    format_value,
+    markdown_table,
+    metric_heading,
+)
+
+SAMPLES = "samples.png"
+_EVIDENCE = {"worse": "supports it", "better": "speaks against it", "not told apart": "not shown"}
+
+
+def render_markdown(table: AblationTable) -> str:
+    """Return the page of an ablation."""
+    parts = [f"# {table.title}\n", notice("ccbench ablate"), _facts(table), _claims(table)]
+    parts += [f"## Differences from `{table.base}`\n", _legend(table)]
+    for group, title in METRIC_GROUPS.items():
+        metrics = [metric for metric in table.metrics() if metric_info(metric).group == group]
+        if metrics:
+            parts += [f"**{title}**\n" if title else "", _group(table, metrics)]
+    parts += [f"## The same conditions\n\n![Variants]({SAMPLES})\n", _tests(table), _runs(table)]
+    return "\n".join(part for part in parts if part)
+
+
+def render_latex(table: AblationTable) -> str:
+    """Return the main metrics in LaTeX (booktabs): values of every variant, bold where it is told apart as better."""
+    metrics = [metric for metric in table.metrics() if metric_info(metric).group == "main"]
+    held = table.by_place()
+    heads = " & ".join(escape_tex(metric_heading(metric)) for metric in metrics)
+    lines = [f"\\begin{{tabular}}{{l{'r' * len(metrics)}}}", "\\toprule", f"variant & {heads} \\\\", "\\midrule"]
+    for variant in table.variants:
+        cells = []
+        for metric in metrics:
+            shown = escape_tex(_value(held[variant, metric]))
+            cells.append(f"\\textbf{{{shown}}}" if held[variant, metric].outcome == "better" else shown)
+        lines.append(f"{escape_tex(variant)} & {' & '.join(cells)} \\\\")
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+
+
+def render_csv(table: AblationTable) -> str:
+    """Return every score of a table, unrounded, a line each; seeds are columns."""
+    rows = [
+        {**one.model_dump(exclude={"by_seed"}), **{f"seed_{seed}": one.by_seed.get(seed) for seed in table.seeds}}
+        for one in table.scores
+    ]
+    text = io.StringIO()
+    pd.DataFrame(rows).to_csv(text, index=False, lineterminator="\n")
+    return text.getvalue()
+
+
+def claim_rows(table: AblationTable) -> list[tuple[str, ...]]:
+    """Return what the tests say of each module's claim, a line a metric; see `CLAIM_HEADER`."""
+    held = table.by_place()
+    rows = []
+    for claim in table.claims:
+        for metric in claim.metrics:
+            full, without = held.get((table.base, metric)), held.get((claim.without, metric))
+            if full is None or without is None or full.mean is None:
+                rows.append((claim.module, claim.says, metric_heading(metric), *["-"] * 5, "not measured"))
+                continue
+            evidence = "not tested" if without.outcome is None else _EVIDENCE[without.outcome]
+            shown = metric_heading(metric), _value(full), _value(without)
+            rows.append((claim.module, claim.says, *shown, *_difference(without)[:2], _p_holm(without), evidence))
+    return rows
+
+
+CLAIM_HEADER = ("module", "is for", "metric", "with it", "without it", "difference", "95% interval", "p Holm", "claim")
+"""Of `claim_rows`."""
+
+
+def main_rows(table: AblationTable) -> list[tuple[str, ...]]:
+    """Return each variant's differences in the main metrics; see `main_header`."""
+    return _group_rows(table, _main(table))
+
+
+def main_header(table: AblationTable) -> tuple[str, ...]:
+    """Return the header of `main_rows`."""
+    return "variant", *map(metric_heading, _main(table))
+
+
+def _main(table: AblationTable) -> list[str]:
+    return [metric for metric in table.metrics() if metric_info(metric).group == "main"]
+
+
+def _facts(table: AblationTable) -> str:
+    seeds = f"{', '.join(map(str, table.seeds))}; a value is mean ± standard deviation over them"
+    lines = [
+        ("protocol", f"`{table.protocol}`, hash `{table.protocol_hash}`"),
+        ("method", f"`{table.method}`"),
+        ("test conditions", str(table.n)),
+        ("seeds", seeds),
+        ("the same for all", "conditions, their noise, training order and its noise, and all settings not named below"),
+    ]
+    if table.settings:
+        lines.append(("changed in all", _settings(table.settings)))
+    lines += [(f"`{name}`", _settings(changes) or "as published") for name, changes in table.variants.items()]
+    notes = "".join(f"- {note}\n" for note in table.notes)
+    return markdown_table(("frozen", "value"), lines) + (f"\n{notes}" if notes else "")
+
+
+def _settings(changes: dict[str, object]) -> str:
+    parts = []
+    for key, value in changes.items():
+        inner = f"({_settings(value)})" if isinstance(value, dict) else str(value)
+        parts.append(f"{key} {inner}")
+    return ", ".join(parts)
+
+
+def _claims(table: AblationTable) -> str:
+    if not table.claims:
+        return ""
+    return (
+        "## What each module is for, and what the tests say\n\n"
+        f"{markdown_table(CLAIM_HEADER, claim_rows(table), right=range(3, 8))}"
+    )
+
+
+def _legend(table: AblationTable) -> str:
+    unit = (
+        "paired by condition and seed, over other conditions and other trainings"
+        if table.unit == "condition and training"
+        else "paired by condition, of these trained networks alone"
+    )
+    return (
+        f"First line: values of `{table.base}`. Others: variant less `{table.base}`. ▲ ▼: better or worse, {unit}, "
+        f"p ≤ {ALPHA:g} after Holm's correction over the {table.tests} tests of this page. No mark: not told apart.\n"
+    )
+
+
+def _group(table: AblationTable, metrics: list[str]) -> str:
+    header = ("variant", *map(metric_heading, metrics))
+    return markdown_table(header, _group_rows(table, metrics), right=range(1, len(header)))
+
+
+def _group_rows(table: AblationTable, metrics: list[str]) -> list[tuple[str, ...]]:
+    held = table.by_place()
+    rows = [(table.base, *(_value(held[table.base, metric]) for metric in metrics))]
+    for variant in list(table.variants)[1:]:
+        scores = [held[variant, metric] for metric in metrics]
+        rows.append((variant, *(f"{_difference(one)[0]}{MARKS.get(one.outcome, '')}" for one in scores)))
+    return rows
+
+
+def _value(one: VariantScore) -> str:
+    mean = format_value(one.metric, one.mean)
+    return mean if one.spread is None else f"{mean} ± {format_value(one.metric, one.spread)}"
+
+
+def _difference(one: VariantScore) -> tuple[str, ...]:
+    """Return the difference, its interval, and the number of conditions."""
+    if one.difference is None:
+        return "-", "-", "-"
+    ends = (None if end is None else format_difference(one.metric, end) for end in (one.low, one.high))
+    return format_difference(one.metric, one.difference), format_span(*ends), f"{one.n} ({one.clusters})"
+
+
+def _p_holm(one: VariantScore) -> str:
+    return "-" if one.p_holm is None else format_p(one.p_holm)
+
+
+def _tests(table: AblationTable) -> str:
+    rows = []
+    for one in table.scores:
+        if one.variant == table.base or one.mean is None:
+            continue
+        difference, interval, counts = _difference(one)
+        effect = "-" if one.effect is None else f"{one.effect:+z.2f}"
+        p = "-" if one.p is None else format_p(one.p)
+        outcome = one.outcome or f"not tested: {one.reason}"
+        cells = (_value(one), difference, interval, p, _p_holm(one), effect, counts, outcome)
+        rows.append((metric_heading(one.metric), one.variant, *cells))
+    header = ("metric", "variant", "value", "difference", "95% interval", "p", "p Holm", "effect", "n (clusters)", "")
+    return f"## Every test\n\n{markdown_table(header, rows, right=range(2, len(header) - 1))}"
+
+
+def _runs(table: AblationTable) -> str:
+    rows = [
+        (
+            run.variant,
+            str(run.seed),
+            f"`{run.run_id}`",
+            f"`{(run.weights_sha256 or '-')[:12]}`",
+            *_cost(run.train_seconds, run.seconds_per_image),
+            "-" if run.peak_memory_mb is None else format_bytes(round(run.peak_memory_mb * 10**6)),
+            "-" if run.parameters_trained is None else format_count(run.parameters_trained),
+        )
+        for run in table.runs
+    ]
+    header = ("variant", "seed", "run", "weights", "training", "one image", "peak memory", "trained parameters")
+    return f"## Runs\n\n{markdown_table(header, rows, right=(1, 4, 5, 6, 7))}"
+
+
+def _cost(*seconds: float | None) -> tuple[str, ...]:
+    return tuple("-" if one is None else format_seconds(one) for one in seconds)
+
+
+def _files(table: AblationTable) -> dict[str, str]:
+    return {PAGE: render_markdown(table), "table.tex": render_latex(table), "table.csv": render_csv(table)}
+
+
+ABLATION_TABLES = TableKind("a table of variants", AblationTable, "ablations/*", _files)
+"""Any number of them beside each board."""

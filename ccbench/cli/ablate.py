@@ -1,0 +1,149 @@
+"""`ccbench ablate`: what each part of a method contributes."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ccbench.assets import BackboneSource
+from ccbench.cli import leaderboard, options
+from ccbench.cli.output import Output
+from ccbench.errors import UsageError
+from ccbench.provenance import process_count
+
+if TYPE_CHECKING:
+    from ccbench.ablation.plans import Ablation
+    from ccbench.ablation.results import AblationTable
+
+_DEFAULT_METHOD = "ccis-diff"
+
+_Plan = Annotated[
+    Path | None,
+    typer.Argument(help="TOML file of variants, such as those in configs/ablations.", metavar="[FILE]"),
+]
+_Method = Annotated[
+    str | None,
+    typer.Option("--method", "-m", help=f"Method whose modules are left out; {_DEFAULT_METHOD} unless given."),
+]
+_ProtocolName = Annotated[
+    str | None,
+    typer.Option("--protocol", "-p", help=f"Frozen protocol; that of FILE, or {options.DEFAULT_PROTOCOL}."),
+]
+_Vary = Annotated[
+    list[str] | None,
+    typer.Option("--vary", help="Values of a setting instead of modules, e.g. taam.mode=A,B.", metavar="KEY=A,B,..."),
+]
+_Cross = Annotated[bool, typer.Option("--cross", help="Every combination of several --vary; else one at a time.")]
+_Seeds = Annotated[str | None, typer.Option("--seeds", help="0,1,2, or those of FILE, unless given.", metavar="LIST")]
+_Quick = Annotated[bool, typer.Option("--quick", help="One seed and a quarter of the training, for a laptop.")]
+_Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Folder of the table; runs/PROTOCOL/ablations/NAME by default.", metavar="DIR"),
+]
+_Jobs = Annotated[
+    int | None, typer.Option("--jobs", min=1, help="Processes on a CPU; one a core unless given.", metavar="N")
+]
+_Store = Annotated[bool, typer.Option("--store", help="Keep the table with the protocol's board.")]
+
+
+def ablate(
+    file: _Plan = None,
+    method: _Method = None,
+    protocol: _ProtocolName = None,
+    data_root: options.DataRoot = None,
+    vary: _Vary = None,
+    cross: _Cross = False,
+    seeds: _Seeds = None,
+    quick: _Quick = False,
+    output: _Output = None,
+    device: options.Device = "auto",
+    jobs: _Jobs = None,
+    store: _Store = False,
+    boards: leaderboard.Boards = leaderboard.DEFAULT_BOARDS,
+    backbone: options.Backbone = None,
+    allow_pickle: options.AllowPickle = False,
+    no_cache: options.NoCache = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Train, sample and score variants of a method alike, and test each against the full one. Resumes.
+
+    Without FILE and --vary: the method without each of its modules, and without all of them.
+    """
+    from ccbench.ablation.pictures import draw_samples
+    from ccbench.ablation.plans import plan_name
+    from ccbench.ablation.rendering import ABLATION_TABLES, SAMPLES
+    from ccbench.ablation.results import tabulate
+    from ccbench.ablation.runs import RunPlace, finish_runs, plan_runs
+    from ccbench.comparison import open_scoring_data
+    from ccbench.features.cache import FeatureCache, default_folder
+
+    if process_count() > 1:
+        raise UsageError("ablate: makes runs in processes of its own; start it without torchrun or accelerate")
+    plan = _plan(file, method, protocol, vary or [], cross, seeds, quick)
+    if quick and store:
+        raise UsageError("--store: a board keeps tables of the protocol's whole budget; leave --quick out")
+    out, picked = Output(as_json, quiet), options.pick_device(device)
+    name = plan_name(plan)
+    folder = output or Path("runs", plan.protocol, "ablations", f"{name}-quick" if quick else name)
+    runs = plan_runs(plan, Path("runs"), data_root)
+    cached = None if no_cache else default_folder()
+    place = RunPlace(data_root, BackboneSource(backbone, allow_pickle), cached, folder / "shared")
+    progress = out.progress()
+    finish_runs(runs, place, picked, jobs or os.cpu_count() or 1, progress, out.note)
+    cache = None if cached is None else FeatureCache(cached, out.note)
+    data = open_scoring_data(runs[0].config.protocol, data_root, device=picked, cache=cache, progress=progress)
+    table = tabulate(plan, runs, data, cache, progress)
+    page = ABLATION_TABLES.write(table, folder)
+    draw_samples(runs, data_root, folder / SAMPLES, plan.title)
+    stored = None
+    if store:
+        kept = boards / plan.protocol / "ablations" / name
+        stored = ABLATION_TABLES.write(table, kept)
+        draw_samples(runs, data_root, kept / SAMPLES, plan.title, public=True)
+    out.json({**table.model_dump(mode="json"), "output": str(folder)})
+    _show(table, out)
+    out.line(f"table: {page}, also as table.tex, table.csv and table.json; samples: {folder / SAMPLES}")
+    if stored:
+        out.line(f"kept with the board: {stored}")
+
+
+def _plan(
+    file: Path | None,
+    method: str | None,
+    protocol: str | None,
+    vary: list[str],
+    cross: bool,
+    seeds: str | None,
+    quick: bool,
+) -> "Ablation":
+    from ccbench.ablation.plans import make_quick, plan_of_modules, plan_of_values, read_plan
+
+    if file is not None and (method is not None or vary):
+        raise UsageError(f"{file}: names its method and variants; leave --method and --vary out")
+    if cross and len(vary) < 2:
+        raise UsageError("--cross: combines the values of several --vary; give two or more")
+    if file is not None:
+        plan = read_plan(file)
+        plan = plan.model_copy(update={"protocol": protocol}) if protocol else plan
+    elif vary:
+        plan = plan_of_values(method or _DEFAULT_METHOD, protocol or options.DEFAULT_PROTOCOL, vary, cross)
+    else:
+        plan = plan_of_modules(method or _DEFAULT_METHOD, protocol or options.DEFAULT_PROTOCOL)
+    if seeds is not None:
+        plan = plan.model_copy(update={"seeds": options.read_seeds(seeds)})
+    return make_quick(plan) if quick else plan
+
+
+def _show(table: "AblationTable", out: Output) -> None:
+    from ccbench.ablation.rendering import CLAIM_HEADER, claim_rows, main_header, main_rows
+
+    header = main_header(table)
+    out.line(f"{table.title} on {table.protocol}: {table.base}, and each variant less {table.base}")
+    out.table(header, main_rows(table), right=range(1, len(header)))
+    if table.claims:
+        out.table(CLAIM_HEADER, claim_rows(table), right=range(3, 8), wrap=(1,))
+    out.line("▲ ▼: better or worse, Holm-corrected p <= 0.05; no mark: not told apart.")
+    for note in table.notes:
+        out.line(note)
