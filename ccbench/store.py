@@ -298,9 +298,20 @@ class RunFolder:
         stored = {
             "run_id": self.record.run_id,
             "samples_sha256": self._samples_sha256(),
+            "files": {name: sha256_file(self.path / name) for name in ("run.json", "scores/per_sample.parquet")},
             "scorecard": scorecard.to_json(),
         }
         write_json(folder / "scorecard.json", stored)
+
+    def scored_files(self) -> dict[str, tuple[str, str]]:
+        """Return the sha256 of the files that the scores stand on: name -> what it is, and what it was when scored.
+
+        Raises:
+            DataError: the scorecard cannot be read.
+        """
+        path = self.path / "scores" / "scorecard.json"
+        held = read_json(path).get("files", {}) if path.is_file() else {}
+        return {name: (sha256_file(self.path / name), str(recorded)) for name, recorded in held.items()}
 
     def checkpoint_sha256(self) -> str | None:
         """Return sha256 hex over name and content of the checkpoint's safetensors files; None when it has none."""

@@ -26,6 +26,7 @@ from ccbench.cli import (
     segment,
     synthesize,
     train,
+    verify,
 )
 from ccbench.errors import CcbenchError
 from ccbench.provenance import process_rank
@@ -48,6 +49,7 @@ app.command("synthesize")(synthesize.synthesize)
 app.command("score")(score.score)
 app.command("compare")(compare.compare)
 app.command("ablate")(ablate.ablate)
+app.command("verify")(verify.verify)
 app.command("doctor")(doctor.doctor)
 app.add_typer(methods.app, name="methods")
 app.add_typer(protocols.app, name="protocols")

@@ -29,6 +29,31 @@ def score_run(
 ) -> Scorecard:
     """Score a complete run, write its scorecard, and draw the images that lie nearest to a training image.
 
+    Raises:
+        CcbenchError: see `compute_scorecard`.
+    """
+    card = compute_scorecard(
+        run, data_root, device=device, backbone=backbone, cache=cache, progress=progress, note=note
+    )
+    run.write_scorecard(card)
+    if card.near_pairs:
+        train = open_split(run.config.protocol, "train", data_root, run.config.limit)
+        _draw_near_pairs(run, card, train.pairs)
+    return card
+
+
+def compute_scorecard(
+    run: RunFolder,
+    data_root: Path | None,
+    *,
+    device: str = "cpu",
+    backbone: BackboneSource = BackboneSource(),
+    cache: FeatureCache | None = None,
+    progress: Progress = SilentProgress(),
+    note: Callable[[str], None] = lambda text: None,
+) -> Scorecard:
+    """Return the scores of a complete run's images; nothing in its folder is changed.
+
     The judge of masks is trained now where the cache has none; a run of fewer images has no judge.
 
     Raises:
@@ -38,7 +63,7 @@ def score_run(
     protocol, training = config.protocol, run.record.training
     test, train = (open_split(protocol, name, data_root, config.limit) for name in ("test", "train"))
     manifest = training.pairs.manifest_sha256 if training else train.manifest_sha256
-    card = score_synthesis(
+    return score_synthesis(
         run.image_files(),
         test.pairs,
         train.pairs,
@@ -54,9 +79,6 @@ def score_run(
         cache=cache,
         progress=progress,
     )
-    run.write_scorecard(card)
-    _draw_near_pairs(run, card, train.pairs)
-    return card
 
 
 def _draw_near_pairs(run: RunFolder, card: Scorecard, train: PairSequence) -> None:
@@ -69,9 +91,8 @@ def _draw_near_pairs(run: RunFolder, card: Scorecard, train: PairSequence) -> No
         )
         for pair in card.near_pairs
     ]
-    if cells:
-        title = f"{run.record.run_id}: the {len(cells)} images nearest to a training image"
-        draw_pairs(cells, run.nearest_training, title, ("synthetic", "nearest training image"))
+    title = f"{run.record.run_id}: the {len(cells)} images nearest to a training image"
+    draw_pairs(cells, run.nearest_training, title, ("synthetic", "nearest training image"))
 
 
 def _find_judge(

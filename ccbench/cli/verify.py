@@ -1,0 +1,49 @@
+"""`ccbench verify`: whether a run still is what its record says."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ccbench.assets import BackboneSource
+from ccbench.cli import leaderboard, options
+from ccbench.cli.output import Output
+from ccbench.errors import VerificationError
+
+_Run = Annotated[Path, typer.Argument(help="Folder of a complete, scored run.", metavar="RUN")]
+_UseCache = Annotated[
+    bool, typer.Option("--use-cache", help="Take features from the cache, by the images' content; faster.")
+]
+
+
+def verify(
+    run: _Run,
+    data_root: options.DataRoot = None,
+    boards: leaderboard.Boards = leaderboard.DEFAULT_BOARDS,
+    device: options.Device = "auto",
+    backbone: options.Backbone = None,
+    allow_pickle: options.AllowPickle = False,
+    use_cache: _UseCache = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Hash a run's files again and compute its scores again: match, within tolerance, or drift (exit code 5)."""
+    from ccbench.verification import verify_run
+
+    out = Output(as_json, quiet)
+    found = verify_run(
+        run,
+        data_root,
+        boards=boards,
+        device=options.pick_device(device),
+        backbone=BackboneSource(backbone, allow_pickle),
+        cache=options.open_cache(not use_cache, out),
+        progress=out.progress(),
+        note=out.note,
+    )
+    out.json({**found.model_dump(mode="json"), "state": found.state})
+    out.table(("checked", "state", "detail"), [(one.what, one.state, one.detail) for one in found.checks], wrap=(2,))
+    out.line(f"{found.run_id}: {found.state}")
+    if found.state == "drift":
+        first = next(one for one in found.checks if one.state == "drift")
+        raise VerificationError(f"{run}: {first.what}: {first.detail}")

@@ -1,0 +1,110 @@
+"""`ccbench verify`: a run as it was, one byte of it flipped, and scores that moved a little or much."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import ccbench.verification
+from board_runs import make_card, make_run
+from calling import Call
+from ccbench.board import add_run
+from ccbench.protocols import PROTOCOLS, Protocol
+from ccbench.scorecard import Scorecard
+
+
+@pytest.fixture
+def run(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    monkeypatch.setitem(PROTOCOLS, "small", small_protocol.model_copy(update={"backbone": "sd-mini"}))
+    again(monkeypatch, make_card(52.0, 25.0))
+    return make_run(tmp_path / "made", "small", make_card(52.0, 25.0))
+
+
+def again(monkeypatch: pytest.MonkeyPatch, card: Scorecard) -> None:
+    """Let scoring the run again give this card."""
+    monkeypatch.setattr(ccbench.verification, "compute_scorecard", lambda run, *rest, **named: card)
+
+
+def states(done: object) -> dict[str, str]:
+    return {check["what"]: check["state"] for check in done.json["checks"]}  # type: ignore[attr-defined]
+
+
+def test_a_run_that_is_as_it_was_matches(call: Call, run: Path, tmp_path: Path) -> None:
+    add_run(run, tmp_path / "boards")
+    done = call("verify", run, "--boards", tmp_path / "boards", "--json")
+    assert done.code == 0 and done.json["state"] == "match" and set(states(done).values()) == {"match"}
+    assert {
+        "configuration",
+        "run.json",
+        "checkpoint",
+        "images (3)",
+        "board's record",
+        "board's scores",
+        "fd_lite0",
+    } <= (states(done).keys())
+    assert {"control real-split: fd_lite0", "per image: clip_score", "clip_image"} <= states(done).keys()
+    shown = call("verify", run)
+    assert shown.code == 0 and shown.out.rstrip().endswith(": match")
+
+
+def flip(path: Path, at: Callable[[bytes], int]) -> None:
+    """Flip the lowest bit of one byte."""
+    data = bytearray(path.read_bytes())
+    data[at(bytes(data))] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize(
+    ("file", "at", "message"),
+    [
+        ("images/0001-c1.png", lambda data: len(data) // 2, r"images: 1 are not as recorded, the first images/0001-c1"),
+        ("run.json", lambda data: data.index(b'"tint": 0.5') + 10, r"configuration: found [0-9a-f]{16}, wanted"),
+        ("run.json", lambda data: data.index(b'"train_seconds": 61') + 17, r"run.json: found"),
+        ("run.json", lambda data: 0, r"records: .*run.json"),
+        ("samples.jsonl", lambda data: data.index(b"sha256") + 12, r"images: 1 are not as recorded"),
+        ("samples.jsonl", lambda data: 0, r"records: .*samples.jsonl:1: not a sample"),
+        ("scores/scorecard.json", lambda data: data.index(b'"value": 52.0') + 9, r"fd_lite0: found 52.0, wanted [^5]"),
+        ("scores/scorecard.json", lambda data: data.index(b"fd_lite0|enc") + 12, r"fd_lite0: found fd_lite0\|enc"),
+        ("scores/scorecard.json", lambda data: 0, r"records: .*scorecard.json"),
+        ("scores/per_sample.parquet", lambda data: 2, r"scores/per_sample.parquet: found"),
+    ],
+)
+def test_one_flipped_bit_is_drift(file: str, at: Callable[[bytes], int], message: str, call: Call, run: Path) -> None:
+    flip(run / file, at)
+    done = call("verify", run)
+    assert done.code == 5 and re.search(message, done.err), done.err
+
+
+def test_a_changed_checkpoint_or_board_is_drift(call: Call, run: Path, tmp_path: Path) -> None:
+    result = add_run(run, tmp_path / "boards")
+    flip(result, lambda data: data.index(b'"train_seconds": 61') + 17)
+    assert "board's record: found another, wanted the run's" in call("verify", run, "--boards", tmp_path / "boards").err
+    (run / "checkpoint").mkdir()
+    (run / "checkpoint" / "weights.safetensors").write_bytes(b"other weights")
+    assert "checkpoint: found" in call("verify", run).err
+
+
+@pytest.mark.parametrize(
+    ("fd", "clip", "code", "state"),
+    [
+        (52.0, 25.0, 0, "match"),
+        (52.04, 25.01, 0, "within tolerance"),
+        (52.2, 25.0, 5, "drift"),
+        (52.0, 25.1, 5, "drift"),
+    ],
+)
+def test_scores_computed_again(
+    fd: float, clip: float, code: int, state: str, call: Call, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tolerance of 0.001 of the value and 0.05 of its standard error: 0.078 of 52 with an interval of 51 to 53."""
+    again(monkeypatch, make_card(fd, clip))
+    done = call("verify", run, "--json")
+    assert (done.code, done.json["state"]) == (code, state)
+
+
+def test_what_cannot_be_verified(call: Call, run: Path, tmp_path: Path) -> None:
+    assert call("verify", tmp_path / "none").code == 2
+    (run / "scores" / "scorecard.json").unlink()
+    done = call("verify", run)
+    assert done.code == 2 and "the run has no scores of its present images" in done.err
