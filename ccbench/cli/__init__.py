@@ -21,6 +21,7 @@ from ccbench.cli import (
     leaderboard,
     methods,
     protocols,
+    report,
     run,
     score,
     segment,
@@ -50,6 +51,7 @@ app.command("score")(score.score)
 app.command("compare")(compare.compare)
 app.command("ablate")(ablate.ablate)
 app.command("verify")(verify.verify)
+app.command("report")(report.report)
 app.command("doctor")(doctor.doctor)
 app.add_typer(methods.app, name="methods")
 app.add_typer(protocols.app, name="protocols")

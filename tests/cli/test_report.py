@@ -1,0 +1,66 @@
+"""`ccbench report`: what is on the page, and that nothing of it comes from elsewhere."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from calling import Call
+from ccbench.protocols import PROTOCOLS, Protocol
+from report_runs import write_scored_run
+
+
+@pytest.fixture
+def runs(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
+    """Two seeds of one method, and one of another."""
+    monkeypatch.setitem(PROTOCOLS, "small", small_protocol)
+    made = [write_scored_run(tmp_path / f"a{seed}", small_protocol, seed=seed) for seed in (0, 1)]
+    return [*made, write_scored_run(tmp_path / "b", small_protocol, tint=0.1, shift=0.15)]
+
+
+def test_one_page_that_needs_nothing_else(call: Call, runs: list[Path]) -> None:
+    done = call("report", *runs, "--output", "out/page.html", "--json")
+    assert done.code == 0, done.err
+    page = Path("out/page.html").read_text()
+    assert done.json == {
+        "output": "out/page.html",
+        "bytes": len(page.encode()),
+        "methods": ["fake (tint=0.5)", "fake (tint=0.1)"],
+    }
+    addresses = re.findall(r"""(?:src|href)=["']([^"']*)""", page) + re.findall(r"url\(([^)]*)\)", page)
+    assert all(one.startswith(("data:", "#")) for one in addresses) and "@import" not in page and "fetch(" not in page
+    assert page.count('<article class="condition">') == 12 and page.count("data:image/png") > 60
+    assert "50.50 ± 0.71" in page and "46.00 to 54.00" in page and "Fake &lt;b&gt;" in page and "<b>&</b>" not in page
+    assert "text_fidelity: no attributes" in page and "2 nan" in page and "⚑ near training" in page
+    assert "distance 0.125" in page and "e" * 64 in page and page.count("<polyline") == 3
+
+
+def test_worst_cases_are_the_worst_in_their_order(call: Call, runs: list[Path]) -> None:
+    assert call("report", runs[0]).code == 0
+    page = Path("report.html").read_text()
+    worst = page[page.index('id="worst"') : page.index('id="failures"')]
+    assert re.findall(r"mask_dice (0\.\d+)</strong>", worst) == ["0.20", "0.23", "0.25", "0.28", "0.30", "0.33"]
+
+
+def test_public_pages_hold_no_real_image(
+    call: Call, runs: list[Path], small_protocol: Protocol, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Only where users bring the data: phantoms are anyone's."""
+    assert call("report", runs[0], "--public").code == 0 and 'alt="real: ' in Path("report.html").read_text()
+    private = small_protocol.model_copy(update={"name": "private", "needs_data_root": True})
+    monkeypatch.setitem(PROTOCOLS, "private", private)
+    run = write_scored_run(tmp_path / "private", private)
+    given = ("--data-root", tmp_path)
+    said = call("report", run, *given)
+    assert "it holds real images" in said.out and 'alt="real: ' in Path("report.html").read_text()
+    assert "it holds real images" not in call("report", run, *given, "--public").out
+    page = Path("report.html").read_text()
+    assert 'alt="real: ' not in page and 'type="range"' not in page and "distance 0.125" not in page
+
+
+def test_refused(call: Call, runs: list[Path], tmp_path: Path) -> None:
+    assert "wanted at least two different ones" in call("report", runs[0], runs[0]).err
+    assert call("report", tmp_path / "none").code == 2
+    (runs[0] / "scores" / "scorecard.json").unlink()
+    done = call("report", runs[0])
+    assert done.code == 2 and "ccbench score" in done.err and not Path("report.html").exists()
