@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ccbench.audit_record import Audit
 from ccbench.board_page import COMMAND, render_index, render_page
+from ccbench.board_scores import render_csv, render_json, render_latex, score_frame
 from ccbench.board_store import (
     OUTSIDE_MARK,
     Board,
@@ -103,8 +104,13 @@ def render_boards(boards: Path, check: bool = False) -> list[Path]:
 
 
 def render_board(board: Board, check: bool = False) -> None:
-    """Write the page of one board, or compare it; see `render_boards`."""
+    """Write the page and the tables of one board, or compare them; see `render_boards`."""
     _put(board.path / "README.md", render_page(board), check)
+    if board.results:
+        frame = score_frame(board)
+        _put(board.path / "table.csv", render_csv(frame), check)
+        _put(board.path / "table.json", render_json(frame), check)
+        _put(board.path / "table.tex", render_latex(board, frame), check)
 
 
 def _put(file: Path, text: str, check: bool) -> None:

@@ -72,6 +72,7 @@ class MethodInfo:
         name: kebab-case, unique. needs: parts of a `Condition` that must be present.
         guidance: whether classifier-free guidance applies. native_size: pixels, None = the protocol's.
         reported: numbers printed in the paper, metric name -> value; shown apart from ours, never mixed.
+        reported_in: where they are printed and what is not stated there, or why there are none.
         control: a row for scale and no method: it may look at real images, and boards show it apart.
         seeded: whether an image depends on its seed; every method's does.
     """
@@ -87,6 +88,7 @@ class MethodInfo:
     native_size: int | None = None
     geometry: Literal["squash", "letterbox"] = "squash"
     reported: dict[str, float] = field(default_factory=dict)
+    reported_in: str = ""
     control: bool = False
     seeded: bool = True
 

@@ -66,7 +66,10 @@ def make_run(
             conditions=conditions,
             training=TrainingRecord(steps=3 if trained else 0, pairs=TRAINED_ON, loss=[(1, 0.5)] if trained else []),
             cost=CostRecord(
-                train_seconds=train_seconds, parameters_trained=2_830_000 if trained else 0, seconds_per_image=0.125
+                train_seconds=train_seconds,
+                parameters_trained=2_830_000 if trained else 0,
+                seconds_per_image=0.125,
+                peak_memory_mb=812.0,
             ),
             env={"device": "cpu", "device_name": "a processor"},
         )

@@ -16,6 +16,7 @@ METHOD: Method[ArsdmConfig] = Method(
         guidance=False,
         native_size=384,
         geometry="letterbox",
+        reported_in="not in CCIS-DIFF's Table 1; the numbers of its own paper were not to be had",
     ),
     config=ArsdmConfig,
     train_ref="ccbench_arsdm.train:train",

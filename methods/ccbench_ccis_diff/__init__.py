@@ -12,6 +12,7 @@ METHOD: Method[CcisDiffConfig] = Method(
         licence="no public code; re-implemented from the paper, Apache-2.0",
         year=2024,
         reported={"fid": 71.73, "clip_score": 31.96, "clip_image": 88.70},
+        reported_in="CCIS-DIFF, Table 1; n, encoder, resize and seeds are not stated",
     ),
     config=CcisDiffConfig,
     train_ref="ccbench_ccis_diff.train:train",

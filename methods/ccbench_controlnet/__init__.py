@@ -12,6 +12,7 @@ METHOD: Method[ControlNetConfig] = Method(
         licence="Apache-2.0",
         year=2023,
         reported={"fid": 87.32, "clip_score": 30.78, "clip_image": 87.09},
+        reported_in="CCIS-DIFF, Table 1; n, encoder, resize and seeds are not stated",
     ),
     config=ControlNetConfig,
     train_ref="ccbench_controlnet.train:train",

@@ -12,6 +12,7 @@ METHOD: Method[UniControlNetConfig] = Method(
         licence="MIT",
         year=2023,
         reported={"fid": 92.74, "clip_score": 30.57, "clip_image": 86.46},
+        reported_in="CCIS-DIFF, Table 1; n, encoder, resize and seeds are not stated",
     ),
     config=UniControlNetConfig,
     train_ref="ccbench_uni_controlnet.train:train",

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import board_runs
@@ -17,6 +18,7 @@ from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.images import read_image, sha256_file, write_png
 from ccbench.protocols import PROTOCOLS, Protocol
 from ccbench.records import BackboneRecord
+from ccbench.registry import find_method
 from ccbench.store import RunFolder
 from ccbench.tables import format_seconds, format_value
 from ccbench.types import Score
@@ -63,7 +65,7 @@ def test_the_page_shows_mean_and_spread_over_seeds_beside_the_floor(tmp_path: Pa
     (real,), (fake,) = controls.values(), rows.values()
     assert real[:4] == ["", "3", "10.12", "31.50"]
     # mean of 50, 52, 54 and their standard deviation with n - 1; equal values have no spread
-    assert fake == ["0, 1, 2", "3", "52.00 ± 2.00", "25.00", "-", "1 min 01 s", "0.12 s", "2.83 M"]
+    assert fake == ["0, 1, 2", "3", "52.00 ± 2.00", "25.00", "-", "1 min 01 s", "0.12 s", "2.83 M", "812 MB"]
     header = next(line for line in page(tmp_path / "boards").splitlines() if line.startswith("| method | seeds"))
     assert "fd_lite0 ↓" in header and "clip_score ↑" in header
 
@@ -106,6 +108,55 @@ def test_best_is_bold_among_complete_rows_and_equal_prints_tie(tmp_path: Path, p
     assert rows["fake (tint=0.9)"][:4] == ["2 of 3", "3", "1.00", "99.00"]
 
 
+def test_the_second_is_marked_unless_two_share_the_first_place(tmp_path: Path, protocol: str) -> None:
+    for tint, (fd, clip) in {"0.5": (50.0, 30.0), "0.1": (60.0, 30.0), "0.9": (70.0, 20.0)}.items():
+        for seed in range(3):
+            path = tmp_path / f"{tint}-{seed}"
+            sets = () if tint == "0.5" else (f"tint={tint}",)
+            add_run(make_run(path, protocol, make_card(fd, clip), seed=seed, sets=sets), tmp_path / "boards")
+    render_boards(tmp_path / "boards")
+    rows = table_rows(page(tmp_path / "boards"), "method")
+    assert [row[2:4] for row in rows.values()] == [
+        ["**50.00**", "**30.00**"],
+        ["*60.00*", "**30.00**"],
+        ["70.00", "20.00"],
+    ]
+    text = (tmp_path / "boards" / "small" / "table.tex").read_text()
+    assert "fake & 0, 1, 2 & \\textbf{50.00} & \\textbf{30.00} & - \\\\" in text and "\\underline{60.00}" in text
+
+
+def test_the_same_numbers_unrounded_as_csv_and_json(tmp_path: Path, protocol: str) -> None:
+    """One table: mean, spread, and the mean of the seeds' own intervals, 2 wide each."""
+    boards = tmp_path / "boards"
+    for seed, fd in enumerate((50.0, 52.0, 54.1234567)):
+        add_run(make_run(tmp_path / str(seed), protocol, make_card(fd, 25.0), seed=seed), boards)
+    render_boards(boards)
+    csv = pd.read_csv(boards / "small" / "table.csv")
+    lines = json.loads((boards / "small" / "table.json").read_text())
+    assert list(lines[0]) == list(csv.columns) and len(lines) == len(csv) == 6
+    assert [line["mean"] for line in lines] == [None if pd.isna(mean) else pytest.approx(mean) for mean in csv["mean"]]
+    line = csv[(csv["row"] == "fake") & (csv["metric"] == "fd_lite0")].iloc[0]
+    assert line["mean"] == pytest.approx(52.0411522333) and line["n"] == 3 and line["seeds"] == "0 1 2"
+    assert (line["low"], line["high"]) == pytest.approx((51.0411522333, 53.0411522333))
+    assert csv[csv["row"] == "real-split"]["control"].all() and csv["shown"].str.contains("52.04 ± 2.06").any()
+    assert "| fake | 51.04 to 53.04 | - | - |" in page(boards)
+    (boards / "small" / "table.csv").write_text("changed")
+    with pytest.raises(VerificationError, match=r"table.csv:1: found 'changed'"):
+        render_boards(boards, check=True)
+
+
+def test_numbers_in_print_stand_apart_with_what_is_not_stated(tmp_path: Path, protocol: str) -> None:
+    method = find_method("controlnet")
+    add_run(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0), method=method), tmp_path / "boards")
+    render_boards(tmp_path / "boards")
+    text = page(tmp_path / "boards")
+    (row,) = table_rows(text.partition("## Reported in print")[2], "method").values()
+    assert row == ["87.32", "30.78", "87.09", "CCIS-DIFF, Table 1; n, encoder, resize and seeds are not stated"]
+    assert "87.32" not in text.partition("## Reported in print")[0]
+    (card,) = table_rows(text.partition("## Methods")[2], "method").values()
+    assert card[1] == "Apache-2.0" and card[-1] == "none found"
+
+
 def test_controls_stand_apart_without_a_best_and_without_missing_seeds(tmp_path: Path, protocol: str) -> None:
     boards = tmp_path / "boards"
     for seed in range(3):
@@ -139,8 +190,8 @@ def test_controls_stand_apart_without_a_best_and_without_missing_seeds(tmp_path:
         "*the training image of the most similar mask* (`train-copy`)": "0",
     }
     copied, shuffled = apart["*the training image of the most similar mask* (`train-copy`)"], list(apart.values())[3]
-    assert copied == ["0", "3", "5.00", "99.00", "-", "-", "0.12 s", "-"]
-    assert shuffled[-3:] == ["1 min 01 s", "0.12 s", "2.83 M"]
+    assert copied == ["0", "3", "5.00", "99.00", "-", "-", "0.12 s", "-", "812 MB"]
+    assert shuffled[-4:] == ["1 min 01 s", "0.12 s", "2.83 M", "812 MB"]
     assert not any("**" in cell for cells in apart.values() for cell in cells)
     assert "| fake, fake (tint=1) | 13 |" in (boards / "README.md").read_text()
     assert not list((boards / "small").glob("gallery-*.png"))
@@ -159,9 +210,9 @@ def test_a_controls_run_takes_the_place_of_the_scorecards_row(tmp_path: Path, pr
     render_boards(boards)  # a metric without a value compares with nothing, whatever its signature
     text = page(boards)
     assert table_rows(text, "control") == {
-        "*real test images* (`real-split`)": ["0", "3", "10.13", "31.50", "-", "-", "0.12 s", "-"]
+        "*real test images* (`real-split`)": ["0", "3", "10.13", "31.50", "-", "-", "0.12 s", "-", "812 MB"]
     }
-    assert text.count("| *real test images* (`real-split`)") == 1
+    assert text.partition("## Intervals")[0].count("| *real test images* (`real-split`)") == 1
     assert "`clip_image\\|ref:partners`" in text and "clip_image\\|ref:none" not in text
 
 
