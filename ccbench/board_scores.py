@@ -79,10 +79,13 @@ def score_frame(board: Board) -> pd.DataFrame:
 
 
 class ScoreLine(NamedTuple):
-    """What pages show of a line of `score_frame`."""
+    """A line of `score_frame`, without what it is found by."""
 
     shown: str
     place: int
+    n: int | None
+    mean: float | None
+    spread: float | None
     low: float | None
     high: float | None
 
@@ -91,8 +94,12 @@ def score_lines(frame: pd.DataFrame, source: str = "") -> dict[tuple[str, str], 
     """Return the lines of one source by row and metric."""
     chosen = frame[frame["source"] == source]
     keys = zip(chosen["row"], chosen["metric"], strict=True)
-    ends = ([None if pd.isna(end) else float(end) for end in chosen[name]] for name in ("low", "high"))
-    lines = map(ScoreLine, chosen["shown"].map(str), chosen["place"].map(int), *ends)
+    counts = [None if pd.isna(n) else int(n) for n in chosen["n"]]
+    numbers = (
+        [None if pd.isna(number) else float(number) for number in chosen[name]]
+        for name in ("mean", "spread", "low", "high")
+    )
+    lines = map(ScoreLine, chosen["shown"].map(str), chosen["place"].map(int), counts, *numbers)
     return dict(zip(keys, lines, strict=True))
 
 

@@ -1,12 +1,16 @@
 """`ccbench leaderboard`: publish complete runs and render the tables."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ccbench.cli import options
 from ccbench.cli.output import Output
+from ccbench.errors import UsageError
+
+if TYPE_CHECKING:
+    from ccbench.board_store import Board
 
 app = typer.Typer(help="Publish complete runs and render the tables.")
 
@@ -40,15 +44,24 @@ def add(
 @app.command("render")
 def render(
     boards: Boards = DEFAULT_BOARDS,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail when a page is out of date.")] = False,
+    check: Annotated[bool, typer.Option("--check", help="As `ccbench leaderboard check`.")] = False,
     as_json: options.Json = False,
 ) -> None:
     """Render every board, the tables beside it, and the index from the records."""
+    _render(boards, check, Output(as_json))
+
+
+@app.command("check")
+def check_boards(boards: Boards = DEFAULT_BOARDS, as_json: options.Json = False) -> None:
+    """Compare every page and table with what its records give; drift is exit code 5. Nothing is written."""
+    _render(boards, True, Output(as_json))
+
+
+def _render(boards: Path, check: bool, out: Output) -> None:
     from ccbench.ablation.rendering import ABLATION_TABLES
     from ccbench.board import render_boards
     from ccbench.downstream.rendering import SEGMENTATION_TABLES
 
-    out = Output(as_json)
     pages = [*render_boards(boards, check)]
     for kind in (SEGMENTATION_TABLES, ABLATION_TABLES):
         pages += kind.render_all(boards, check)
@@ -57,3 +70,55 @@ def render(
         out.line(f"{'up to date' if check else 'rendered'}: {page}")
     if not pages:
         out.line(f"no boards in {boards}; `ccbench leaderboard add RUN` makes the first one")
+
+
+@app.command("show")
+def show(
+    board: Annotated[str, typer.Argument(help="Protocol of the board.", metavar="PROTOCOL")] = options.DEFAULT_PROTOCOL,
+    boards: Boards = DEFAULT_BOARDS,
+    as_json: options.Json = False,
+) -> None:
+    """Print the tables of one board: methods, then controls, group by group."""
+    from ccbench.board_scores import board_rows, metrics_of, score_frame, score_lines
+    from ccbench.metrics import metric_info
+    from ccbench.tables import METRIC_GROUPS, metric_heading
+
+    out, found = Output(as_json), _open(boards, board)
+    frame = score_frame(found)
+    lines = score_lines(frame)
+    out.json(frame.astype(object).where(frame.notna(), None).to_dict(orient="records"))
+    for group, title in METRIC_GROUPS.items():
+        metrics = [metric for metric in metrics_of(found) if metric_info(metric).group == group]
+        if not metrics:
+            continue
+        out.line(title or f"{board}: mean ± standard deviation over the seeds")
+        rows = [
+            (row.name, ", ".join(map(str, row.seeds)), *(lines[row.name, metric].shown for metric in metrics))
+            for row in board_rows(found)
+        ]
+        header = ("row", "seeds", *map(metric_heading, metrics))
+        out.table(header, rows, right=range(2, len(header)))
+
+
+@app.command("export")
+def export(
+    row: Annotated[str, typer.Option("--row", help="Method, as the board names it.", metavar="NAME")],
+    form: Annotated[str, typer.Option("--format", help="hf: Hugging Face's model-index.", metavar="NAME")] = "hf",
+    board: Annotated[str, typer.Argument(help="Protocol of the board.", metavar="PROTOCOL")] = options.DEFAULT_PROTOCOL,
+    boards: Boards = DEFAULT_BOARDS,
+) -> None:
+    """Print one row in a form that others read, for the head of a model's README."""
+    from ccbench.model_index import render_model_index
+
+    if form != "hf":
+        raise UsageError(f"--format: found {form!r}, wanted hf")
+    typer.echo(render_model_index(_open(boards, board), row), nl=False)
+
+
+def _open(boards: Path, name: str) -> "Board":
+    from ccbench.board_store import list_boards, read_board
+
+    known = [path.name for path in list_boards(boards)]
+    if name not in known:
+        raise UsageError(f"{boards}: no board of {name!r}; there are {', '.join(known) or 'none'}")
+    return read_board(boards / name)

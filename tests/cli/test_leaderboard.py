@@ -1,0 +1,61 @@
+"""`ccbench leaderboard`: show, check and export."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from board_runs import make_card, make_run
+from calling import Call
+from ccbench.protocols import PROTOCOLS, Protocol
+
+
+@pytest.fixture
+def board(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyPatch, call: Call) -> Path:
+    """A board of two seeds."""
+    monkeypatch.setitem(PROTOCOLS, "small", small_protocol.model_copy(update={"backbone": "sd-mini"}))
+    for seed in (0, 1):
+        run = make_run(Path(f"run{seed}"), "small", make_card(50.0 + seed, 25.0), seed=seed)
+        assert call("leaderboard", "add", run).code == 0
+    return Path("leaderboards/small")
+
+
+def test_show_prints_the_rows(call: Call, board: Path) -> None:
+    shown = call("leaderboard", "show", "small")
+    assert shown.code == 0 and "50.50 ± 0.71" in shown.out and "real-split" in shown.out and "0, 1" in shown.out
+    lines = call("leaderboard", "show", "small", "--json").json
+    assert {line["metric"]: line["mean"] for line in lines if line["row"] == "fake"} == {
+        "fd_lite0": 50.5,
+        "clip_score": 25.0,
+        "clip_image": None,
+    }
+    missing = call("leaderboard", "show", "large")
+    assert missing.code == 2 and "no board of 'large'; there are small" in missing.err
+
+
+def test_check_finds_drift_and_writes_nothing(call: Call, board: Path) -> None:
+    assert call("leaderboard", "check").code == 0
+    table = board / "table.tex"
+    table.write_text(table.read_text().replace("50.50", "40.50"))
+    drift = call("leaderboard", "check")
+    assert drift.code == 5 and "table.tex:5" in drift.err and "40.50" in table.read_text()
+
+
+def test_export_is_a_block_that_hugging_face_reads(call: Call, board: Path) -> None:
+    done = call("leaderboard", "export", "small", "--row", "fake", "--format", "hf")
+    assert done.code == 0 and done.out.startswith("---\n") and done.out.endswith("\n---\n")
+    block = yaml.safe_load(done.out.strip("-\n"))
+    (model,) = block["model-index"]
+    (result,) = model["results"]
+    assert model["name"] == "fake" and result["dataset"]["type"] == "ccbench/small"
+    assert result["dataset"]["revision"] == PROTOCOLS["small"].hash and result["dataset"]["split"] == "test"
+    found = {metric["type"]: metric for metric in result["metrics"]}
+    assert found.keys() == {"fd_lite0", "clip_score"} and found["fd_lite0"]["value"] == 50.5
+    assert found["fd_lite0"]["args"]["seeds"] == "0 1" and found["fd_lite0"]["args"]["n"] == 3
+    assert found["fd_lite0"]["args"]["signature"] == "fd_lite0|enc:lite0"
+
+
+def test_export_refuses_a_control_and_another_format(call: Call, board: Path) -> None:
+    export = ("leaderboard", "export", "small", "--row")
+    assert "--row: found 'real-split', wanted one of fake" in call(*export, "real-split").err
+    assert "--format: found 'xml', wanted hf" in call(*export, "fake", "--format", "xml").err
