@@ -108,11 +108,10 @@ def run_steps(
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
     optimiser = torch.optim.AdamW(trained, learning_rate or settings.learning_rate, weight_decay=settings.weight_decay)
     averaged = None if average is None else {key: value.clone() for key, value in network.state_dict().items()}
-    step, loss = _resume(folder, network, optimiser, averaged)
+    step, loss, running = _resume(folder, network, optimiser, averaged)
     objective.averaged = averaged
     share = Share(accelerator.process_index, accelerator.num_processes)
     model, optimiser = accelerator.prepare(objective, optimiser)
-    running: list[torch.Tensor] = []
     with context.progress.step(title, settings.max_steps) as progress:
         progress.advance(step)
         while step < settings.max_steps:
@@ -130,7 +129,7 @@ def run_steps(
                 running.clear()
             progress.advance(1, f"loss {loss[-1][1]:.3f}" if loss else "")
             if step % settings.checkpoint_every == 0 and step < settings.max_steps and accelerator.is_main_process:
-                _save_state(folder, network, optimiser, averaged, step, loss)
+                _save_state(folder, network, optimiser, averaged, step, loss, running)
     if accelerator.is_main_process:
         _write_loss(folder / LOSS, loss)
         _save(folder / WEIGHTS, averaged or network.state_dict())
@@ -190,6 +189,7 @@ def _save_state(
     averaged: dict[str, torch.Tensor] | None,
     step: int,
     loss: list[tuple[int, float]],
+    running: list[torch.Tensor],
 ) -> None:
     """Write weights, their average and AdamW's moments in one file, so that they can never be of different steps."""
     tensors = {f"weights/{key}": value for key, value in network.state_dict().items()}
@@ -197,15 +197,16 @@ def _save_state(
     for index, state in optimiser.state_dict()["state"].items():
         tensors |= {f"{name}/{index}": torch.as_tensor(value) for name, value in state.items()}
     tensors["loss"] = torch.tensor(loss, dtype=torch.float64)
+    tensors["running"] = torch.stack(running) if running else torch.empty(0)
     _save(folder / STATE, tensors, {"step": str(step)})
 
 
 def _resume(
     folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer, averaged: dict[str, torch.Tensor] | None
-) -> tuple[int, list[tuple[int, float]]]:
-    """Load what `_save_state` left; return the step reached and the loss curve so far."""
+) -> tuple[int, list[tuple[int, float]], list[torch.Tensor]]:
+    """Load what `_save_state` left; return the step reached, the loss curve so far, and the losses since its end."""
     if not (folder / STATE).exists():
-        return 0, []
+        return 0, [], []
     tensors = load_file(folder / STATE)
     device = next(network.parameters()).device
     network.load_state_dict(_under("weights/", tensors))
@@ -213,13 +214,14 @@ def _resume(
         if averaged is not None:
             averaged[key] = value.to(device)
     loss = [(int(step), float(value)) for step, value in tensors.pop("loss")]
+    running = list(tensors.pop("running", torch.empty(0)).to(device))
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         name, _, index = key.partition("/")
         if name not in ("weights", "average"):
             moments.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
-    return int(next(iter(moments.values()))["step"].item()), loss
+    return int(next(iter(moments.values()))["step"].item()), loss, running
 
 
 def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

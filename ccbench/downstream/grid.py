@@ -139,6 +139,7 @@ def finish_cell(
         network = None
         if record is None:
             network, record = _train(cell, folder, material, device, progress)
+        shutil.rmtree(folder.training, ignore_errors=True)  # also what one that was killed just now has left
         sets = material.sets.tests
         missing = [name for name, one in sets.items() if record.tried(name) != one.manifest_sha256]
         if missing:
@@ -179,7 +180,6 @@ def _train(
         finished=now(),
     )
     folder.write_record(record)
-    shutil.rmtree(folder.training, ignore_errors=True)
     return network, record
 
 

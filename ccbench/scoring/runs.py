@@ -35,10 +35,10 @@ def score_run(
     card = compute_scorecard(
         run, data_root, device=device, backbone=backbone, cache=cache, progress=progress, note=note
     )
-    run.write_scorecard(card)
     if card.near_pairs:
         train = open_split(run.config.protocol, "train", data_root, run.config.limit)
         _draw_near_pairs(run, card, train.pairs)
+    run.write_scorecard(card)  # last: where it is, scoring is done
     return card
 
 
