@@ -166,7 +166,7 @@ def _marked(table: SegmentationTable, segmenter: str, row: str, test: str, budge
 
 
 def _marks(table: SegmentationTable) -> str:
-    bases = " and ".join(f"`{BASELINES[budget].name}` in {budget}" for budget in table.budgets)
+    bases = " and ".join(f"`{BASELINES[budget].name}` under {_BUDGETS[budget][0]}" for budget in table.budgets)
     return (
         f"▲ ▼: {PRIMARY} better or worse than the same segmenter on real images only ({bases}), paired "
         f"by image and seed, p ≤ 0.05 after Holm's correction over the {len(table.comparisons)} tests of this page. "
