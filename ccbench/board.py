@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ccbench.audit_record import Audit
+from ccbench.board_comparison import comparison_file
 from ccbench.board_page import COMMAND, render_index, render_page
 from ccbench.board_scores import render_csv, render_json, render_latex, score_frame
 from ccbench.board_store import (
@@ -40,7 +41,8 @@ def add_run(run: Path, boards: Path) -> Path:
 
     The gallery of the board's first seed, at the method's defaults, comes with it, made smaller, and without real
     images where users bring the data: their licence may keep them there. A control brings none, and neither does a run
-    whose images lie so near to training images that somebody has to look first.
+    whose images lie so near to training images that somebody has to look first. Paired tests that the board held are
+    removed where its runs change: they are of other runs then.
 
     Raises:
         UsageError: the run is not complete, not scored, not comparable, of a seed the board does not ask for, or of
@@ -62,8 +64,10 @@ def add_run(run: Path, boards: Path) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     if not (path / "board.toml").is_file():
         write_atomic(path / "board.toml", rules_toml(board.rules).encode())
-    text = json.dumps(result.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False)
-    write_atomic(file, f"{text}\n".encode())
+    text = json.dumps(result.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    if not file.is_file() or file.read_text(encoding="utf-8") != text:
+        comparison_file(path).unlink(missing_ok=True)
+        write_atomic(file, text.encode())
     picture = folder.public_gallery if find_protocol(record.protocol).needs_data_root else folder.gallery
     shown = record.seed == board.rules.seeds[0] and not result.variant and not result.is_control
     if shown and picture.is_file() and not result.memorised:

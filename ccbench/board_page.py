@@ -9,12 +9,15 @@ from ccbench.audit_tables import audit_section
 from ccbench.board_scores import PLACES, BoardRow, board_rows, metrics_of, score_frame, score_lines, sources_of
 from ccbench.board_store import OUTSIDE_MARK, Board, FiledResult
 from ccbench.metrics import metric_info
+from ccbench.metrics.ranking import ALPHA
 from ccbench.protocols import find_protocol
 from ccbench.registry import list_methods
 from ccbench.tables import (
     METRIC_GROUPS,
     format_bytes,
     format_count,
+    format_difference,
+    format_p,
     format_seconds,
     format_span,
     format_value,
@@ -36,8 +39,8 @@ def render_page(board: Board) -> str:
         none_yet = "No results yet: `ccbench leaderboard add RUN` puts a complete run here.\n"
         return "\n".join([*parts, none_yet, _leak_audit(board)])
     metrics, frame = metrics_of(board), score_frame(board)
-    parts += ["## Scores\n", _scores(board, metrics, frame), _intervals(board, metrics, frame), _methods(board)]
-    parts += [_reported(board), _beside(board), _galleries(board), _leak_audit(board)]
+    parts += ["## Scores\n", _scores(board, metrics, frame), _told_apart(board), _intervals(board, metrics, frame)]
+    parts += [_methods(board), _reported(board), _beside(board), _galleries(board), _leak_audit(board)]
     parts += [_signatures(board, metrics), _records(board)]
     return "\n".join(part for part in parts if part)
 
@@ -151,8 +154,10 @@ def _score_table(board: Board, metrics: Sequence[str], frame: pd.DataFrame, sour
     for row in board_rows(board):
         cells = []
         for metric in metrics:
-            before, after = PLACES.get(held[row.name, metric].place, ("", ""))
-            cells.append(f"{before}{held[row.name, metric].shown}{after}")
+            line = held[row.name, metric]
+            before, after = PLACES.get(line.place, ("", ""))
+            ties = f" <sup>{line.ties}</sup>" if line.ties else ""
+            cells.append(f"{before}{line.shown}{after}{ties}")
         shown = (_label(row), _seeds(board, row), n, *cells, *(_costs(row.runs) if costs else ()))
         tables[row.control].append(shown)
     return "\n".join(
@@ -171,6 +176,27 @@ def _label(row: BoardRow) -> str:
 def _seeds(board: Board, row: BoardRow) -> str:
     whole = row.control or set(row.seeds) >= set(board.rules.seeds)
     return ", ".join(map(str, row.seeds)) if whole else f"{len(row.seeds)} of {len(board.rules.seeds)}"
+
+
+def _told_apart(board: Board) -> str:
+    """Return the pairs of rows that the stored comparison tells apart, and how many it does not."""
+    command = "ccbench compare RUN... --store"
+    if board.comparison is None:
+        return f"## Which rows are told apart\n\nNot tested: `{command}` keeps the paired tests here.\n"
+    apart = [pair for pair in board.comparison.pairs if pair.verdict is not None]
+    rows = []
+    for pair in apart:
+        ends = (None if end is None else format_difference(pair.metric, end) for end in (pair.low, pair.high))
+        shown = (format_difference(pair.metric, pair.difference), format_span(*ends), format_p(pair.p_holm))
+        effect = "-" if pair.effect is None else f"{pair.effect:+z.2f}"
+        rows.append((metric_heading(pair.metric), pair.first, pair.second, *shown, effect, str(pair.verdict)))
+    header = ("metric", "row", "less", "difference", "95% interval", "p Holm", "effect", "better")
+    return (
+        "## Which rows are told apart\n\nPaired tests by condition and seed, p ≤ "
+        f"{ALPHA:g} after Holm's correction over {board.comparison.tests} tests: {len(apart)} of "
+        f"{len(board.comparison.pairs)} pairs are told apart. In the tables, rows that share a small letter in a "
+        f"metric are not.\n\n{markdown_table(header, rows, right=range(3, 7)) if rows else ''}"
+    )
 
 
 def _intervals(board: Board, metrics: Sequence[str], frame: pd.DataFrame) -> str:

@@ -65,13 +65,17 @@ def score_frame(board: Board) -> pd.DataFrame:
 
     Columns: `source`, `row`, `control`, `seeds`, `complete`, `metric`, `n`, `mean`, `spread` (standard deviation over
     the seeds), `low` and `high` (means of the seeds' own 95 % intervals), `place` (1 and 2 of the complete methods, as
-    printed; equal prints tie; 0 = none), `shown` (as pages print it).
+    printed; equal prints tie; 0 = none), `shown` (as pages print it), `ties` (letters of the
+    groups in which the stored comparison cannot tell the row apart).
     """
     rows, metrics = board_rows(board), metrics_of(board)
     lines = [
         line for source in ("", *sources_of(board)) for row in rows for line in _lines(board, row, metrics, source)
     ]
     frame = pd.DataFrame(lines)
+    letters = board.comparison.letters() if board.comparison else {}
+    keys = zip(frame["source"], frame["row"], frame["metric"], strict=True)
+    frame["ties"] = ["" if source else letters.get((row, metric), "") for source, row, metric in keys]
     frame["place"] = 0
     for _, group in frame[frame["complete"] & ~frame["control"]].groupby(["source", "metric"]):
         frame.loc[group.index, "place"] = _places(group)
@@ -82,6 +86,7 @@ class ScoreLine(NamedTuple):
     """A line of `score_frame`, without what it is found by."""
 
     shown: str
+    ties: str
     place: int
     n: int | None
     mean: float | None
@@ -99,7 +104,8 @@ def score_lines(frame: pd.DataFrame, source: str = "") -> dict[tuple[str, str], 
         [None if pd.isna(number) else float(number) for number in chosen[name]]
         for name in ("mean", "spread", "low", "high")
     )
-    lines = map(ScoreLine, chosen["shown"].map(str), chosen["place"].map(int), counts, *numbers)
+    texts = (chosen[name].map(str) for name in ("shown", "ties"))
+    lines = map(ScoreLine, *texts, chosen["place"].map(int), counts, *numbers)
     return dict(zip(keys, lines, strict=True))
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, ValidationError
 
 from ccbench.audit_record import Audit, Thresholds
+from ccbench.board_comparison import BoardComparison, read_comparison, scorecard_sha256
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.metrics import metric_info
 from ccbench.plugin import Settings
@@ -83,12 +84,17 @@ class FiledResult(NamedTuple):
 
 
 class Board(NamedTuple):
-    """A board as it lies on disk. `audit`: the leak audit of its protocol, None where none is stored."""
+    """A board as it lies on disk. `audit`: the leak audit of its protocol, None where none is stored.
+
+    Attributes:
+        comparison: the paired tests of its rows, None where none are stored.
+    """
 
     path: Path
     rules: BoardRules
     results: list[FiledResult]
     audit: Audit | None
+    comparison: BoardComparison | None = None
 
 
 def list_boards(boards: Path) -> list[Path]:
@@ -110,7 +116,9 @@ def read_board(path: Path) -> Board:
             f"({current.hash if current else 'none'}); its results cannot be compared with new runs, start a new board"
         )
     results = [_read_result(file, path) for file in sorted((path / "results").glob("*/*.json"))]
-    board = Board(path, rules, results, read_audit(path, rules))
+    cards = {filed.result.record.run_id: scorecard_sha256(filed.result.scorecard) for filed in results}
+    compared = read_comparison(path, cards, rules.protocol_hash)
+    board = Board(path, rules, results, read_audit(path, rules), compared)
     for filed in board.results:
         check_fits(board, filed.result, path / filed.file)
     return board

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ccbench.cli import options
+from ccbench.cli import leaderboard, options
 from ccbench.cli.output import Output
 from ccbench.errors import DataError
 from ccbench.tables import format_p, format_value, metric_heading
@@ -23,6 +23,7 @@ _Against = Annotated[
     str | None,
     typer.Option("--against", help="Compare the others with this method only: fewer tests.", metavar="NAME"),
 ]
+_Store = Annotated[bool, typer.Option("--store", help="Keep the tests with the board that holds these runs.")]
 
 
 def compare(
@@ -31,11 +32,14 @@ def compare(
     data_root: options.DataRoot = None,
     device: options.Device = "auto",
     no_cache: options.NoCache = False,
+    store: _Store = False,
+    boards: leaderboard.Boards = leaderboard.DEFAULT_BOARDS,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Compare scored runs in every metric they share: difference, interval, p-value and verdict."""
     from ccbench.comparison import compare_entries, open_scoring_data, read_entries, to_json
+    from ccbench.comparison.storing import store_comparison
     from ccbench.data.sources import open_split
     from ccbench.store import RunFolder
 
@@ -53,6 +57,7 @@ def compare(
     cache, progress = options.open_cache(no_cache, out), out.progress()
     data = open_scoring_data(protocol, data_root, config.limit, device=picked, cache=cache, progress=progress)
     comparison = compare_entries(entries, data, against, cache, progress)
+    kept = store_comparison(comparison, entries, boards) if store else None
     found = [
         {
             "name": entry.name,
@@ -64,6 +69,8 @@ def compare(
     ]
     out.json({"protocol": protocol.name, "protocol_hash": protocol.hash, "methods": found, **to_json(comparison)})
     _show(entries, comparison, out)
+    if kept is not None:
+        out.line(f"kept with the board: {kept}; ccbench leaderboard render shows it")
 
 
 def _show(entries: Sequence["Entry"], comparison: "Comparison", out: Output) -> None:

@@ -19,6 +19,7 @@ def two_runs(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.Mon
     from ccbench.data.pairs import DataSplit
     from compared import pairs_of
 
+    small_protocol = small_protocol.model_copy(update={"backbone": "sd-mini"})  # boards take no path of a machine
     monkeypatch.setitem(PROTOCOLS, "small", small_protocol)
     monkeypatch.setattr(ccbench.comparison.data, "open_encoder", lambda name, **rest: ColourEncoder())
     images = {"test": pairs_of(draw_images(1), "c"), "train": pairs_of(draw_images(99, 20), "r")}
@@ -61,3 +62,32 @@ def test_errors_are_one_line(call: Call, two_runs: list[Path], monkeypatch: pyte
     monkeypatch.setattr(sources, "open_split", open_split)  # real phantoms: not what the runs were scored on
     done = call("compare", *two_runs, "--quiet")
     assert done.code == 4 and "the runs were scored on" in done.err and done.err.count("\n") == 1
+
+
+def test_tests_are_kept_with_the_board_and_go_when_it_changes(call: Call, two_runs: list[Path]) -> None:
+    assert "--store: no board in leaderboards/small" in call("compare", *two_runs, "--store").err
+    for run in two_runs:
+        assert call("leaderboard", "add", run).code == 0
+    page = Path("leaderboards/small/README.md")
+    assert "Not tested: `ccbench compare RUN... --store`" in page.read_text()
+    done = call("compare", *two_runs, "--store")
+    assert done.code == 0 and "kept with the board: leaderboards/small/comparison.json" in done.out
+    assert call("leaderboard", "check").code == 5 and call("leaderboard", "render").code == 0
+    text = page.read_text()
+    assert "| clip_score ↑ | fake | fake (tint=0.1) | +" in text and " | fake |" in text
+    stored = Path("leaderboards/small/comparison.json")
+    held = stored.read_text()
+    stored.write_text(held.replace('"fake-seed0', '"other-seed0', 1))
+    drift = call("leaderboard", "check")
+    assert drift.code == 5 and "made of other scores than the board's (other-seed0" in drift.err
+    stored.write_text(held)
+    assert call("leaderboard", "add", two_runs[0]).code == 0 and stored.is_file()  # nothing has changed
+    result = next(Path("leaderboards/small/results/fake").glob("fake-seed0-*.json"))
+    result.write_text(result.read_text().replace('"status": "complete"', '"status":  "complete"'))
+    assert call("leaderboard", "add", two_runs[0]).code == 0 and not stored.exists()
+
+
+def test_a_board_keeps_no_tests_of_other_runs_than_its_own(call: Call, two_runs: list[Path]) -> None:
+    assert call("leaderboard", "add", two_runs[0]).code == 0
+    done = call("compare", *two_runs, "--store")
+    assert done.code == 2 and "the board has 0 runs of it and 1 were compared" in done.err

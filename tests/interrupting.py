@@ -1,8 +1,10 @@
-"""Kills a ccbench command again and again at random moments, until it ends, and hashes what it has left.
+"""Interrupts a ccbench command, lets it go on, and compares what it has left with one that was not interrupted.
 
-A process of its own: `python killing.py FOLDER ROUNDS COMMAND...` with COMMAND for the protocol `tiny`. Every attempt
-is a fork of this process, which has imported everything, so that a kill falls into the work and not into imports.
-Prints JSON: how often it was killed, and the files that differ from those of one uninterrupted attempt but for times.
+A process of its own: `python interrupting.py kill FOLDER ROUNDS COMMAND...` kills (SIGKILL) at random moments until the
+command ends; `full` runs it on a disk of too few bytes, then on one of enough, and must be started where it may mount
+one (`unshare -rm`). COMMAND is for the protocol `tiny`. Every attempt is a fork of this process, which has imported
+everything, so that an interruption falls into the work and not into imports. Prints JSON: how often it was interrupted,
+the files that differ but for times, and the last line of each attempt that a full disk ended.
 """
 
 import hashlib
@@ -11,6 +13,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -122,31 +125,65 @@ def hashes(folder: Path) -> dict[str, str]:
     return found
 
 
+def kill(command: list[str], rng: random.Random, lasted: float) -> int:
+    """Kill the command until it ends, and return how often."""
+    kills = 0
+    while True:
+        code = attempt(command, rng.uniform(0, 0.5) * lasted if kills < MOST else None)
+        if code is not None:
+            check(code == 0, f"exit code {code}: {last_line()}")
+            return kills
+        kills += 1
+
+
+def fill(command: list[str], size: int, said: list[str]) -> int:
+    """Run the command on a disk of so many bytes, note what it says, and run it again on a larger one."""
+    Path("runs").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", "runs"], check=True)
+    code = attempt(command, None)
+    said.append(f"{code}: {last_line()}")
+    subprocess.run(["mount", "-o", "remount,size=1g", "runs"], check=True)
+    code = attempt(command, None)
+    check(code == 0, f"exit code {code}: {last_line()}")
+    return 1
+
+
+def last_line() -> str:
+    """Return the last line that an attempt has said."""
+    return Path("attempt.log").read_text().rstrip().rpartition("\n")[2]
+
+
+def check(fine: bool, message: str) -> None:
+    """End with a message where something is not as it must be."""
+    if not fine:
+        print(json.dumps({"error": message}))
+        sys.exit(1)
+
+
 def main() -> None:
     """See the module."""
-    folder, rounds, command = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+    how, folder, rounds, command = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
     os.environ["CCBENCH_HOME"] = str(folder / "home")
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
     prepare(folder)
     begin = time.monotonic()
-    if attempt(command, None) != 0:
-        print(json.dumps({"error": Path("attempt.log").read_text()[-2000:]}))
-        return
-    lasted = time.monotonic() - begin
-    expected, rng, kills, differ = hashes(Path("runs")), random.Random(0), 0, set()
-    for _ in range(rounds):
+    check(attempt(command, None) == 0, last_line())
+    lasted, expected = time.monotonic() - begin, hashes(Path("runs"))
+    size = sum(file.stat().st_size for file in Path("runs").rglob("*") if file.is_file())
+    rng, interrupted, said, differ = random.Random(0), 0, list[str](), set[str]()
+    for number in range(rounds):
         shutil.rmtree("runs")
         shutil.rmtree("home", ignore_errors=True)
-        killed, code = 0, None
-        while code is None:
-            code = attempt(command, rng.uniform(0, 0.5) * lasted if killed < MOST else None)
-            killed += code is None
+        if how == "kill":
+            interrupted += kill(command, rng, lasted)
+        else:
+            interrupted += fill(command, int(size * (number + 0.5) / rounds), said)
         found = hashes(Path("runs"))
         differ |= {name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)}
-        differ |= {f"exit code {code}"} if code else set()
-        kills += killed
-    print(json.dumps({"kills": kills, "files": len(expected), "differ": sorted(differ), "seconds": lasted}))
+        if how == "full":
+            subprocess.run(["umount", "runs"], check=True)
+    print(json.dumps({"interrupted": interrupted, "files": len(expected), "differ": sorted(differ), "said": said}))
 
 
 if __name__ == "__main__":
