@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -178,8 +179,12 @@ def _update_average(averaged: dict[str, torch.Tensor], network: nn.Module, decay
 
 def _save(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
     temporary = path.with_suffix(".tmp")
-    save_file({key: value.detach().contiguous().cpu() for key, value in tensors.items()}, temporary, metadata)
-    temporary.replace(path)
+    try:
+        save_file({key: value.detach().contiguous().cpu() for key, value in tensors.items()}, temporary, metadata)
+        temporary.replace(path)
+    except (SafetensorError, OSError) as error:  # not through memory, as write_atomic: a state may be gigabytes
+        temporary.unlink(missing_ok=True)
+        raise UsageError(f"{path}: cannot be written ({error}); free the disk, and the same command goes on") from error
 
 
 def _save_state(
