@@ -104,7 +104,6 @@ def _rows(report: Report) -> list[dict[str, Any]]:
                 "image_seconds": cost.seconds_per_image or 0,
                 "parameters": format_count(cost.parameters_trained) if cost.parameters_trained else "-",
                 "parameters_count": cost.parameters_trained or 0,
-                "licence": records[0].method.licence if records[0].method else "",
                 "memorised": any(card.notes.get("memorisation") == "look" for card in cards),
             }
         )
@@ -113,7 +112,7 @@ def _rows(report: Report) -> list[dict[str, Any]]:
         cells = {metric: _cell(metric, held.get(metric, [])) for metric in report.metrics()}
         rows.append({"name": name, "colour": -1, "control": True, "seeds": "", "cells": cells, "training": "-",
                      "training_seconds": 0, "image": "-", "image_seconds": 0, "parameters": "-", "parameters_count": 0,
-                     "licence": "", "memorised": False})  # fmt: skip
+                     "memorised": False})  # fmt: skip
     return rows
 
 
