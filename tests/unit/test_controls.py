@@ -300,6 +300,11 @@ def test_the_runs_of_real_split_and_vae_ceiling_score_as_the_scorecards_controls
     assert ceiling.scores == ceiling.controls[VAE_CEILING] == floor.controls[VAE_CEILING]
     values = {score.metric: score for score in floor.scores}
     assert values["clip_image"].value is None and "compared with itself" in str(values["clip_image"].reason)
+    moved = [image.copy() for image in make(controls.REAL_SPLIT)]
+    moved[0][0, 0, 0] ^= 1  # as another processor may render it
+    names = {"set_encoder": "lite0", "text_encoder": "mini-clip", "judge": RedJudge()}
+    again = score_synthesis(write_images(tmp_path / "moved", moved), real.test, real.train, "train@0", **names)
+    assert next(entry.value for entry in again.scores if entry.metric == "clip_image") is None
     none = {entry.metric.removesuffix("_lite0") for entry in ceiling.scores if entry.value is None}
     assert none <= {
         "precision",
