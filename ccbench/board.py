@@ -109,9 +109,9 @@ def render_boards(boards: Path, check: bool = False) -> list[Path]:
 
 def render_board(board: Board, check: bool = False) -> None:
     """Write the page and the tables of one board, or compare them; see `render_boards`."""
-    _put(board.path / "README.md", render_page(board), check)
+    frame = score_frame(board)
+    _put(board.path / "README.md", render_page(board, frame), check)
     if board.results:
-        frame = score_frame(board)
         _put(board.path / "table.csv", render_csv(frame), check)
         _put(board.path / "table.json", render_json(frame), check)
         _put(board.path / "table.tex", render_latex(board, frame), check)

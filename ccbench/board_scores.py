@@ -61,13 +61,15 @@ def sources_of(board: Board) -> list[str]:
 
 
 def score_frame(board: Board) -> pd.DataFrame:
-    """Return a line for each row, metric and source (empty = all test images).
+    """Return a line for each row, metric and source (empty = all test images); an empty table without results.
 
     Columns: `source`, `row`, `control`, `seeds`, `complete`, `metric`, `n`, `mean`, `spread` (standard deviation over
     the seeds), `low` and `high` (means of the seeds' own 95 % intervals), `place` (1 and 2 of the complete methods, as
     printed; equal prints tie; 0 = none), `shown` (as pages print it), `ties` (letters of the
     groups in which the stored comparison cannot tell the row apart).
     """
+    if not board.results:
+        return pd.DataFrame()
     rows, metrics = board_rows(board), metrics_of(board)
     lines = [
         line for source in ("", *sources_of(board)) for row in rows for line in _lines(board, row, metrics, source)

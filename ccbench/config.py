@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -84,6 +84,16 @@ class RunConfig(Settings):
         return tuple(reasons)
 
 
+def flatten(tree: Mapping[str, Any], whole: Collection[str] = (), prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the dotted key and the value of every leaf of a nested mapping; a mapping at a key in `whole` is a leaf."""
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, Mapping) and key not in whole:
+            yield from flatten(value, whole, f"{key}.")
+        else:
+            yield key, value
+
+
 def resolve_config(
     method: Method[Any],
     protocol: Protocol,
@@ -111,7 +121,7 @@ def resolve_config(
     known = [*_keys("method", method.config), *_keys("training", TrainingSettings)]
     given: dict[str, tuple[Any, str]] = {}  # key -> value, where it was given
     if file is not None:
-        for key, value in _flatten(_read_toml(file), known):
+        for key, value in flatten(_read_toml(file), {*known, *(name.removeprefix("method.") for name in known)}):
             name, value = _switch(key, value, known)
             given[_full_key(name, known, str(file))] = (value, f"{file}: {key} = {value!r}")
     for text in sets:
@@ -244,16 +254,6 @@ def _switch(key: str, value: Any, known: Sequence[str]) -> tuple[str, Any]:
     if f"{full}.enabled" in known and isinstance(value, str | bool) and value in states:
         return f"{full}.enabled", states[value]
     return key, value
-
-
-def _flatten(table: Mapping[str, Any], known: Sequence[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield dotted key and value; a table is entered unless it is itself the value of a field."""
-    for name, value in table.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, Mapping) and key not in known and f"method.{key}" not in known:
-            yield from _flatten(value, known, f"{key}.")
-        else:
-            yield key, value
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import hashlib
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from ccbench.config import RunConfig, resolve_config, restore_config
+from ccbench.config import RunConfig, flatten, resolve_config, restore_config
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.folders import lock_folder, read_json, write_atomic, write_json
 from ccbench.images import file_stem, sha256_file, write_png
@@ -395,17 +395,9 @@ def _check_free(path: Path) -> None:
 
 def _difference(record: RunRecord, config: RunConfig) -> str:
     """Say which settings differ, for the message that refuses the folder."""
-    held, wanted = dict(_leaves(record.config)), dict(_leaves(config.model_dump(mode="json", exclude={"overrides"})))
+    held, wanted = dict(flatten(record.config)), dict(flatten(config.model_dump(mode="json", exclude={"overrides"})))
     changed = [f"{key} {held.get(key)!r}, not {value!r}" for key, value in wanted.items() if held.get(key) != value]
     return f"run {record.run_id} of another configuration ({'; '.join(changed[:3]) or 'made by another version'})"
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _drop_torn_line(path: Path) -> None:

@@ -1,6 +1,6 @@
 """How numbers look in print: the only place where they are rounded."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from ccbench.metrics import metric_info
@@ -49,9 +49,21 @@ def format_difference(metric: str, value: float) -> str:
     return f"{value:+z.{_digits(metric)}f}"
 
 
-def format_span(low: str | None, high: str | None) -> str:
-    """Return an interval from its formatted ends; `-` where there is none."""
-    return "-" if low is None or high is None else f"{low} to {high}"
+def format_span(metric: str, low: float | None, high: float | None) -> str:
+    """Return the interval of a metric's value; `-` where there is none."""
+    return "-" if low is None or high is None else f"{format_value(metric, low)} to {format_value(metric, high)}"
+
+
+def format_difference_span(metric: str, low: float | None, high: float | None) -> str:
+    """Return the interval of a difference of a metric's values; `-` where there is none."""
+    if low is None or high is None:
+        return "-"
+    return f"{format_difference(metric, low)} to {format_difference(metric, high)}"
+
+
+def format_effect(effect: float | None) -> str:
+    """Return a standardised difference, with its sign; `-` where there is none."""
+    return "-" if effect is None else f"{effect:+z.2f}"
 
 
 def format_p(p: float) -> str:
@@ -84,6 +96,15 @@ def format_count(count: int) -> str:
 def format_bytes(size: int) -> str:
     """Return a size for people, such as `1.7 MB`."""
     return f"{format_count(size)}{'' if size >= 1000 else ' '}B"
+
+
+def format_settings(settings: Mapping[str, object]) -> str:
+    """Return settings as `key value` pairs; a group's are in brackets."""
+    parts = []
+    for key, value in settings.items():
+        inner = f"({format_settings(value)})" if isinstance(value, Mapping) else str(value)
+        parts.append(f"{key} {inner}")
+    return ", ".join(parts)
 
 
 def escape_tex(text: str) -> str:

@@ -1,7 +1,9 @@
 """Work shared out to processes of one thread each, which on a CPU are faster than one process of several threads."""
 
 import multiprocessing
+import os
 import queue
+import threading
 from collections.abc import Callable, Collection, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
@@ -127,11 +129,20 @@ class _ForwardedStep:
             self._messages.put(("steps", amount))
 
 
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone, killed perhaps: nobody waits for what it would make."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _run(work: Work[T], share: Sequence[T], device: str, messages: Any, counted: Collection[str] | None) -> None:
     """Do a share of the work in this process, and say so."""
     import torch
 
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         work(share, device, _Forwarded(messages, counted), lambda text: messages.put(("note", text)))
         messages.put(("end", None))

@@ -3,14 +3,14 @@
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from ccbench.config import RunConfig, resolve_config
+from ccbench.config import RunConfig, flatten, resolve_config
 from ccbench.errors import UsageError
 from ccbench.metrics import METRICS
 from ccbench.plugin import Module, Settings
@@ -175,15 +175,7 @@ def _split_values(text: str) -> tuple[str, list[str]]:
 
 def _texts(changes: Mapping[str, Any]) -> list[str]:
     """Return settings as the `key=value` texts that `resolve_config` reads."""
-    return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in _flat(changes)]
-
-
-def _flat(changes: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in changes.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in flatten(changes)]
 
 
 def plan_name(plan: Ablation) -> str:

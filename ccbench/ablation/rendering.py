@@ -15,9 +15,11 @@ from ccbench.tables import (
     format_bytes,
     format_count,
     format_difference,
+    format_difference_span,
+    format_effect,
     format_p,
     format_seconds,
-    format_span,
+    format_settings,
     format_value,
     markdown_table,
     metric_heading,
@@ -109,18 +111,10 @@ def _facts(table: AblationTable) -> str:
         ("the same for all", "conditions, their noise, training order and its noise, and all settings not named below"),
     ]
     if table.settings:
-        lines.append(("changed in all", _settings(table.settings)))
-    lines += [(f"`{name}`", _settings(changes) or "as published") for name, changes in table.variants.items()]
+        lines.append(("changed in all", format_settings(table.settings)))
+    lines += [(f"`{name}`", format_settings(changes) or "as published") for name, changes in table.variants.items()]
     notes = "".join(f"- {note}\n" for note in table.notes)
     return markdown_table(("frozen", "value"), lines) + (f"\n{notes}" if notes else "")
-
-
-def _settings(changes: dict[str, object]) -> str:
-    parts = []
-    for key, value in changes.items():
-        inner = f"({_settings(value)})" if isinstance(value, dict) else str(value)
-        parts.append(f"{key} {inner}")
-    return ", ".join(parts)
 
 
 def _claims(table: AblationTable) -> str:
@@ -167,8 +161,8 @@ def _difference(one: VariantScore) -> tuple[str, ...]:
     """Return the difference, its interval, and the number of conditions."""
     if one.difference is None:
         return "-", "-", "-"
-    ends = (None if end is None else format_difference(one.metric, end) for end in (one.low, one.high))
-    return format_difference(one.metric, one.difference), format_span(*ends), f"{one.n} ({one.clusters})"
+    span = format_difference_span(one.metric, one.low, one.high)
+    return format_difference(one.metric, one.difference), span, f"{one.n} ({one.clusters})"
 
 
 def _p_holm(one: VariantScore) -> str:
@@ -181,10 +175,9 @@ def _tests(table: AblationTable) -> str:
         if one.variant == table.base or one.mean is None:
             continue
         difference, interval, counts = _difference(one)
-        effect = "-" if one.effect is None else f"{one.effect:+z.2f}"
         p = "-" if one.p is None else format_p(one.p)
         outcome = one.outcome or f"not tested: {one.reason}"
-        cells = (_value(one), difference, interval, p, _p_holm(one), effect, counts, outcome)
+        cells = (_value(one), difference, interval, p, _p_holm(one), format_effect(one.effect), counts, outcome)
         rows.append((metric_heading(one.metric), one.variant, *cells))
     header = ("metric", "variant", "value", "difference", "95% interval", "p", "p Holm", "effect", "n (clusters)", "")
     return f"## Every test\n\n{markdown_table(header, rows, right=range(2, len(header) - 1))}"

@@ -148,15 +148,9 @@ def _score(entry: Entry, metric: str, compared: Mapping[tuple[str, str], Compare
         return start
     if one.difference is None:
         return start.model_copy(update={"reason": one.reason})
-    interval = one.difference.interval
     changes = {
-        "difference": one.difference.value,
-        "low": interval.low if interval else None,
-        "high": interval.high if interval else None,
-        "p": one.difference.p,
+        **one.difference.fields(),
         "p_holm": one.p_holm,
-        "effect": one.difference.effect,
-        "n": one.difference.n,
         "clusters": one.difference.clusters,
         "outcome": "not told apart" if one.verdict is None else "better" if one.verdict == entry.name else "worse",
     }

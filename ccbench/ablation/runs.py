@@ -11,7 +11,7 @@ from ccbench.assets import BackboneSource
 from ccbench.config import RunConfig
 from ccbench.data.sources import open_split
 from ccbench.features.cache import FeatureCache
-from ccbench.scoring.runs import score_run
+from ccbench.scoring.runs import compute_scorecard, keep_scorecard
 from ccbench.store import RunFolder, default_run_folder
 from ccbench.synthesis import synthesize
 from ccbench.tables import format_seconds
@@ -114,7 +114,7 @@ def _finish_share(
             )
             synthesize(run, place.data_root, device=device, backbone=place.backbone, progress=progress)
             if run.scorecard() is None:
-                score_run(
+                card = compute_scorecard(
                     run,
                     place.data_root,
                     device=device,
@@ -123,6 +123,7 @@ def _finish_share(
                     progress=progress,
                     note=note,
                 )
+                keep_scorecard(run, card, place.data_root)
             note(f"{one.variant}, seed {one.config.seed}: done, {_took(run)}")
 
 

@@ -41,10 +41,6 @@ _Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Folder of the table; runs/PROTOCOL/ablations/NAME by default.", metavar="DIR"),
 ]
-_Jobs = Annotated[
-    int | None, typer.Option("--jobs", min=1, help="Processes on a CPU; one a core unless given.", metavar="N")
-]
-_Store = Annotated[bool, typer.Option("--store", help="Keep the table with the protocol's board.")]
 
 
 def ablate(
@@ -58,8 +54,8 @@ def ablate(
     quick: _Quick = False,
     output: _Output = None,
     device: options.Device = "auto",
-    jobs: _Jobs = None,
-    store: _Store = False,
+    jobs: options.Jobs = None,
+    store: options.Store = False,
     boards: leaderboard.Boards = leaderboard.DEFAULT_BOARDS,
     backbone: options.Backbone = None,
     allow_pickle: options.AllowPickle = False,
@@ -138,12 +134,13 @@ def _plan(
 
 def _show(table: "AblationTable", out: Output) -> None:
     from ccbench.ablation.rendering import CLAIM_HEADER, claim_rows, main_header, main_rows
+    from ccbench.metrics.ranking import ALPHA
 
     header = main_header(table)
     out.line(f"{table.title} on {table.protocol}: {table.base}, and each variant less {table.base}")
     out.table(header, main_rows(table), right=range(1, len(header)))
     if table.claims:
         out.table(CLAIM_HEADER, claim_rows(table), right=range(3, 8), wrap=(1,))
-    out.line("▲ ▼: better or worse, Holm-corrected p <= 0.05; no mark: not told apart.")
+    out.line(f"▲ ▼: better or worse, Holm-corrected p <= {ALPHA:g}; no mark: not told apart.")
     for note in table.notes:
         out.line(note)

@@ -9,7 +9,14 @@ import typer
 from ccbench.cli import leaderboard, options
 from ccbench.cli.output import Output
 from ccbench.errors import DataError
-from ccbench.tables import format_p, format_value, metric_heading
+from ccbench.tables import (
+    format_difference,
+    format_difference_span,
+    format_effect,
+    format_p,
+    format_value,
+    metric_heading,
+)
 
 if TYPE_CHECKING:
     from ccbench.comparison import Compared, Comparison, Entry
@@ -74,6 +81,8 @@ def compare(
 
 
 def _show(entries: Sequence["Entry"], comparison: "Comparison", out: Output) -> None:
+    from ccbench.metrics.ranking import ALPHA
+
     pairs = dict.fromkeys((one.first, one.second) for one in comparison.compared)
     for first, second in pairs:
         held = [one for one in comparison.compared if (one.first, one.second) == (first, second)]
@@ -98,7 +107,7 @@ def _show(entries: Sequence["Entry"], comparison: "Comparison", out: Output) -> 
             for one in comparison.ranks
         ]
         out.table(("metric", "method", "mean", "ranks", "ties"), rows, right=(2, 3))
-    out.line(f"p Holm: corrected over the {comparison.tests} tests above; a method is better at p Holm <= 0.05.")
+    out.line(f"p Holm: corrected over the {comparison.tests} tests above; a method is better at p Holm <= {ALPHA:g}.")
     if any(len(entry.runs) > 1 for entry in entries):
         out.line("Values of several seeds: mean, ± spread between them, (within: error of one seed's value).")
 
@@ -121,13 +130,11 @@ def _row(one: "Compared") -> tuple[str, ...]:
     return (
         metric_heading(one.metric),
         *values,
-        format_value(one.metric, found.value),
-        "-"
-        if interval is None
-        else " to ".join(format_value(one.metric, end) for end in (interval.low, interval.high)),
+        format_difference(one.metric, found.value),
+        format_difference_span(one.metric, *((interval.low, interval.high) if interval else (None, None))),
         format_p(found.p),
         format_p(one.p_holm or 0.0),
-        "-" if found.effect is None else f"{found.effect:z.2f}",
+        format_effect(found.effect),
         f"{found.n} ({found.clusters})",
         "not told apart" if one.verdict is None else f"{'A' if one.verdict == one.first else 'B'} better",
     )

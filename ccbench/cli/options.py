@@ -65,6 +65,10 @@ Limit = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")]
+Jobs = Annotated[
+    int | None, typer.Option("--jobs", min=1, help="Processes on a CPU; one a core unless given.", metavar="N")
+]
+Store = Annotated[bool, typer.Option("--store", help="Keep the table with the protocol's board.")]
 NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Compute every feature; neither read nor fill the feature cache.")
 ]

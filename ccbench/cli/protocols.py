@@ -51,12 +51,16 @@ def protocols(context: typer.Context, as_json: options.Json = False) -> None:
 @app.command("show")
 def show(name: Annotated[str, typer.Argument(help="Protocol to show.")], as_json: options.Json = False) -> None:
     """Print everything that a protocol freezes."""
+    from ccbench.config import flatten
     from ccbench.protocols import find_protocol
 
     out = Output(as_json)
     facts = _facts(find_protocol(name))
     out.json(facts)
-    out.table(("setting", "value"), _flat(facts), wrap=(1,))
+    rows = [
+        (key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)) for key, value in flatten(facts)
+    ]
+    out.table(("setting", "value"), rows, wrap=(1,))
 
 
 @app.command("export-conditions")
@@ -90,13 +94,3 @@ def export_conditions(
 
 def _facts(protocol: "Protocol") -> dict[str, Any]:
     return {**protocol.model_dump(mode="json"), "hash": protocol.hash}
-
-
-def _flat(facts: dict[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    rows: list[tuple[str, str]] = []
-    for key, value in facts.items():
-        if isinstance(value, dict):
-            rows += _flat(value, f"{prefix}{key}.")
-        else:
-            rows.append((f"{prefix}{key}", ", ".join(map(str, value)) if isinstance(value, list) else str(value)))
-    return rows

@@ -9,7 +9,7 @@ from ccbench.assets import BackboneSource
 from ccbench.cli import options
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
-from ccbench.tables import format_value, metric_heading
+from ccbench.tables import format_span, format_value, metric_heading
 
 if TYPE_CHECKING:
     from ccbench.store import RunFolder
@@ -108,9 +108,9 @@ def score_step(
     if card is not None:
         out.note("score: skipped, the scorecard of these images is there")
         return card
-    from ccbench.scoring.runs import score_run
+    from ccbench.scoring.runs import compute_scorecard, keep_scorecard
 
-    fresh = score_run(
+    fresh = compute_scorecard(
         run,
         data_root,
         device=options.pick_device(device),
@@ -119,6 +119,7 @@ def score_step(
         progress=out.progress(),
         note=out.note,
     )
+    keep_scorecard(run, fresh, data_root)
     out.note(f"score: done, {len(fresh.scores)} metrics")
     return fresh.to_json()
 
@@ -151,7 +152,7 @@ def _show_table(part: dict[str, Any], out: Output) -> None:
     rows = []
     for item in part["scores"]:
         metric, low_high = item["metric"], item["interval"]
-        span = "" if low_high is None else " to ".join(format_value(metric, low_high[end]) for end in ("low", "high"))
+        span = "" if low_high is None else format_span(metric, low_high["low"], low_high["high"])
         shown = [_control_cell(item, found.get(metric)) for found in controls.values()]
         rows.append((metric_heading(metric), format_value(metric, item["value"]), span, *shown, _counts(item)))
     level = next((f"{item['interval']['level']:.0%} " for item in part["scores"] if item["interval"]), "")

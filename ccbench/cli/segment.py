@@ -83,16 +83,10 @@ _Output = Annotated[
         metavar="DIR",
     ),
 ]
-_Jobs = Annotated[
-    int | None, typer.Option("--jobs", min=1, help="Processes on a CPU; one a core unless given.", metavar="N")
-]
 _SetSegmenter = Annotated[
     list[str] | None,
     typer.Option("--set", help="Change a setting of the segmenters, e.g. bce=weighted.", metavar="KEY=VALUE"),
 ]
-
-
-_Store = Annotated[bool, typer.Option("--store", help="Keep the table with the protocol's board.")]
 
 
 @app.callback()
@@ -109,9 +103,9 @@ def segment(
     sets: _SetSegmenter = None,
     output: _Output = None,
     device: options.Device = "auto",
-    jobs: _Jobs = None,
+    jobs: options.Jobs = None,
     limit: options.Limit = None,
-    store: _Store = False,
+    store: options.Store = False,
     boards: leaderboard.Boards = leaderboard.DEFAULT_BOARDS,
     backbone: options.Backbone = None,
     allow_pickle: options.AllowPickle = False,
@@ -212,11 +206,12 @@ def _read_select(name: str) -> "Select":
 
 def _show(table: "SegmentationTable", out: Output) -> None:
     from ccbench.downstream.rendering import main_header, main_rows, main_title
+    from ccbench.metrics.ranking import ALPHA
 
     for budget in table.budgets:
         out.line(main_title(table, budget))
         header = main_header(table)
         out.table(header, main_rows(table, budget), right=range(2, len(header)))
-    out.line("▲ ▼: better or worse than real images only, Holm-corrected p <= 0.05; no mark: not told apart.")
+    out.line(f"▲ ▼: better or worse than real images only, Holm-corrected p <= {ALPHA:g}; no mark: not told apart.")
     for note in table.notes:
         out.line(note)

@@ -7,7 +7,7 @@ import typer
 
 from ccbench.cli import options
 from ccbench.cli.output import Output
-from ccbench.tables import format_value, metric_heading
+from ccbench.tables import format_span, format_value, metric_heading
 
 if TYPE_CHECKING:
     from ccbench.downstream.map_folders import MapFolderScores
@@ -62,7 +62,7 @@ def _show(scores: list[dict[str, Any]], out: Output) -> None:
     rows = []
     for item in scores:
         metric, low_high = item["metric"], item["interval"]
-        span = "" if low_high is None else " to ".join(format_value(metric, low_high[end]) for end in ("low", "high"))
+        span = "" if low_high is None else format_span(metric, low_high["low"], low_high["high"])
         rows.append((metric_heading(metric), format_value(metric, item["value"]), span, str(item["n"])))
     level = next((f"{item['interval']['level']:.0%} " for item in scores if item["interval"]), "")
     out.table(("metric", "value", f"{level}interval", "n"), rows, right=(1, 2, 3))

@@ -44,13 +44,8 @@ def store_comparison(comparison: Comparison, entries: Sequence[Entry], boards: P
                 metric=one.metric,
                 first=one.first,
                 second=one.second,
-                difference=one.difference.value,
-                low=one.difference.interval.low if one.difference.interval else None,
-                high=one.difference.interval.high if one.difference.interval else None,
-                p=one.difference.p,
+                **one.difference.fields(),
                 p_holm=one.p_holm if one.p_holm is not None else 1.0,
-                effect=one.difference.effect,
-                n=one.difference.n,
                 verdict=one.verdict,
             )
             for one in comparison.compared

@@ -8,11 +8,14 @@ import pandas as pd
 from ccbench.downstream.results import OVERALL, PRIMARY, STRATA, SegmentationTable, Test, Value
 from ccbench.downstream.rows import BASELINES, BudgetName
 from ccbench.metrics.map_scores import MAP_METRICS
+from ccbench.metrics.ranking import ALPHA
 from ccbench.stored_tables import PAGE, TableKind, notice
 from ccbench.tables import (
     MARKS,
     escape_tex,
     format_difference,
+    format_difference_span,
+    format_effect,
     format_p,
     format_seconds,
     format_span,
@@ -139,9 +142,7 @@ def _main(table: SegmentationTable, segmenter: str, budget: BudgetName) -> str:
 
 def _interval(table: SegmentationTable, segmenter: str, row: str, test: str) -> str:
     value = table.value(segmenter, row, test, PRIMARY)
-    if value is None or value.low is None or value.high is None:
-        return "-"
-    return format_span(format_value(PRIMARY, value.low), format_value(PRIMARY, value.high))
+    return "-" if value is None else format_span(PRIMARY, value.low, value.high)
 
 
 def _shown(value: Value | None) -> str:
@@ -169,8 +170,8 @@ def _marks(table: SegmentationTable) -> str:
     bases = " and ".join(f"`{BASELINES[budget].name}` under {_BUDGETS[budget][0]}" for budget in table.budgets)
     return (
         f"▲ ▼: {PRIMARY} better or worse than the same segmenter on real images only ({bases}), paired "
-        f"by image and seed, p ≤ 0.05 after Holm's correction over the {len(table.comparisons)} tests of this page. "
-        "No mark: not told apart.\n"
+        f"by image and seed, p ≤ {ALPHA:g} after Holm's correction over the {len(table.comparisons)} tests of this "
+        "page. No mark: not told apart.\n"
     )
 
 
@@ -184,14 +185,12 @@ def _differences(table: SegmentationTable) -> str:
 
 
 def _difference(one: Test) -> tuple[str, ...]:
-    ends = (None if end is None else format_difference(PRIMARY, end) for end in (one.low, one.high))
-    effect = "-" if one.effect is None else f"{one.effect:+.2f}"
     return (
         format_difference(PRIMARY, one.difference),
-        format_span(*ends),
+        format_difference_span(PRIMARY, one.low, one.high),
         format_p(one.p),
         format_p(one.p_holm),
-        effect,
+        format_effect(one.effect),
         str(one.n),
     )
 

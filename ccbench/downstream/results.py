@@ -287,13 +287,8 @@ def _test(
         budget=budget,
         test=test,
         metric=PRIMARY,
-        difference=difference.value,
-        low=difference.interval.low if difference.interval else None,
-        high=difference.interval.high if difference.interval else None,
-        p=difference.p,
+        **difference.fields(),
         p_holm=1.0,
-        effect=difference.effect,
-        n=difference.n,
         outcome="not told apart",
     )
 

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,11 @@ class Difference:
     effect: float | None
     n: int
     clusters: int
+
+    def fields(self) -> dict[str, Any]:
+        """Return what records keep of it: `difference`, the interval's `low` and `high`, `p`, `effect` and `n`."""
+        low, high = (self.interval.low, self.interval.high) if self.interval else (None, None)
+        return {"difference": self.value, "low": low, "high": high, "p": self.p, "effect": self.effect, "n": self.n}
 
 
 def compare_means(

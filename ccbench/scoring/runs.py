@@ -17,31 +17,6 @@ from ccbench.store import RunFolder
 from ccbench.types import PairSequence, Progress, SilentProgress
 
 
-def score_run(
-    run: RunFolder,
-    data_root: Path | None,
-    *,
-    device: str = "cpu",
-    backbone: BackboneSource = BackboneSource(),
-    cache: FeatureCache | None = None,
-    progress: Progress = SilentProgress(),
-    note: Callable[[str], None] = lambda text: None,
-) -> Scorecard:
-    """Score a complete run, write its scorecard, and draw the images that lie nearest to a training image.
-
-    Raises:
-        CcbenchError: see `compute_scorecard`.
-    """
-    card = compute_scorecard(
-        run, data_root, device=device, backbone=backbone, cache=cache, progress=progress, note=note
-    )
-    if card.near_pairs:
-        train = open_split(run.config.protocol, "train", data_root, run.config.limit)
-        _draw_near_pairs(run, card, train.pairs)
-    run.write_scorecard(card)  # last: where it is, scoring is done
-    return card
-
-
 def compute_scorecard(
     run: RunFolder,
     data_root: Path | None,
@@ -79,6 +54,18 @@ def compute_scorecard(
         cache=cache,
         progress=progress,
     )
+
+
+def keep_scorecard(run: RunFolder, card: Scorecard, data_root: Path | None) -> None:
+    """Write a run's scores into its folder, and draw the images that lie nearest to a training image.
+
+    Raises:
+        DataError: the training images cannot be read.
+    """
+    if card.near_pairs:
+        train = open_split(run.config.protocol, "train", data_root, run.config.limit)
+        _draw_near_pairs(run, card, train.pairs)
+    run.write_scorecard(card)  # last: where it is, scoring is done
 
 
 def _draw_near_pairs(run: RunFolder, card: Scorecard, train: PairSequence) -> None:

@@ -30,13 +30,13 @@ def here(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ccbench.comparison.data, "open_encoder", lambda name, **rest: ColourEncoder())
     scored: list[str] = []
 
-    def score(run: RunFolder, *args: object, **named: object) -> None:
+    def score(run: RunFolder, *args: object, **named: object) -> Scorecard:
         ids = [sample.condition_id for sample in run.samples()]
         settings: Any = run.config.settings
         values = [40 + i % 7 + EFFECTS[settings.taam.mode] + 0.1 * run.config.seed * (i % 3) for i in range(len(ids))]
         score = Score("text_fidelity", "text_fidelity|v:1", sum(values) / len(ids), len(ids))
-        run.write_scorecard(Scorecard([score], {}, per_sample_table(ids, {"text_fidelity": values}), {}, {}))
         scored.append(run.record.run_id)
+        return Scorecard([score], {}, per_sample_table(ids, {"text_fidelity": values}), {}, {})
 
     def in_this_process(
         work: Callable[..., None], items: Any, size: Any, devices: Any, title: str, **named: Any
@@ -44,7 +44,7 @@ def here(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyP
         assert named["counted"] == ("training", "sampling") and set(map(size, items)) <= {203, 201}
         work(items, devices[0], named["progress"], named["note"])
 
-    monkeypatch.setattr(ccbench.ablation.runs, "score_run", score)
+    monkeypatch.setattr(ccbench.ablation.runs, "compute_scorecard", score)
     monkeypatch.setattr(ccbench.ablation.runs, "work_in_processes", in_this_process)
     return scored
 

@@ -1,7 +1,11 @@
 """Work shared out to processes: evenly, in order, and whatever happens to a process is said in one line."""
 
 import queue
-from collections.abc import Sequence
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -83,3 +87,43 @@ def test_a_process_that_says_no_more_is_not_waited_for(codes: list[int | None]) 
     """Killed, failed, or interrupted alone, which ends with 0."""
     with pytest.raises(CcbenchError, match=r"a worker process was killed.*--jobs 1 needs the least"):
         watch(codes, ("end", None))
+
+
+SLEEPERS = """
+import os, sys, time
+from ccbench.workers import work_in_processes
+
+def sleep(items, device, progress, note):
+    open(os.path.join(sys.argv[1], items[0]), "w").write(str(os.getpid()))
+    time.sleep(600)
+
+if __name__ == "__main__":
+    work_in_processes(sleep, ["a", "b"], len, ["cpu", "cpu"], "two sleepers")
+"""
+
+
+def test_workers_end_when_their_command_is_killed(tmp_path: Path) -> None:
+    """Else they would hold their locks, and the same command could not go on."""
+    script, pids = tmp_path / "sleepers.py", tmp_path / "pids"
+    script.write_text(SLEEPERS)
+    pids.mkdir()
+    command = subprocess.Popen([sys.executable, str(script), str(pids)])
+    wait_for(lambda: sorted(path.read_text() != "" for path in pids.iterdir()) == [True, True])
+    started = [int(path.read_text()) for path in pids.iterdir()]
+    assert all(map(is_running, started))
+    command.kill()
+    command.wait()
+    wait_for(lambda: not any(map(is_running, started)))
+
+
+def is_running(pid: int) -> bool:
+    """Return whether a process is there and works; one that has ended may wait for its parent to ask."""
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "State:\tZ" not in status.read_text()
+
+
+def wait_for(fine: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not fine():
+        assert time.monotonic() < end, "waited for a minute"
+        time.sleep(0.05)
