@@ -44,6 +44,7 @@ def prepare(folder: Path) -> None:
     import ccbench.cli.ablate
     import ccbench.cli.run
     import ccbench.comparison
+    import ccbench.data.phantom_source
     import ccbench.diffusion.trainer
     import ccbench.downstream.segmentation
     import ccbench.downstream.training
@@ -70,6 +71,9 @@ def prepare(folder: Path) -> None:
         set_encoder="lite0",
         text_encoder="mini-clip",
     )
+
+    ccbench.data.phantom_source.COUNTS.update(train=24, validation=8, test=12)
+    ccbench.scoring.runs._find_judge = lambda *_: "none in a test"
 
     def in_this_process(work: Any, items: Any, size: Any, devices: Any, title: str, **named: Any) -> None:
         work(items, devices[0], named["progress"], named["note"])

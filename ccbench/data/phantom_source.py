@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from functools import lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -30,6 +30,9 @@ these values did.
 """
 
 
+_render = cache(render_phantom)  # 64 kB each, 70 MB of all: every step of a command and its runs share a rendering
+
+
 class PhantomItem(NamedTuple):
     """A phantom before it is rendered."""
 
@@ -41,13 +44,12 @@ def open_phantoms(split: str, image_size: int, limit: int | None = None) -> Data
     """Open a split of phantoms, resized (squash) when `image_size` is not the renderer's own."""
     count = COUNTS[split] if limit is None else min(limit, COUNTS[split])
     items = [PhantomItem(f"phantom-{split}-{i:04d}", derive_seed("phantom-128", split, i)) for i in range(count)]
-    render = lru_cache(maxsize=None)(render_phantom)  # 64 kB each: the manifest and the first reader share a rendering
 
     def load(item: PhantomItem) -> RealPair:
-        return _pair(item, render(item.seed), image_size)
+        return _pair(item, _render(item.seed), image_size)
 
     def lines() -> Iterator[str]:
-        return (_manifest_line(item, render(item.seed)) for item in items)
+        return (_manifest_line(item, _render(item.seed)) for item in items)
 
     return DataSplit(split, LazyPairs(items, load), lines, "rendered by ccbench, Apache-2.0")
 

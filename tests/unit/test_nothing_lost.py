@@ -26,7 +26,7 @@ def interrupt(how: str, rounds: int, name: str, folder: Path, before: tuple[str,
     return found
 
 
-@pytest.mark.parametrize("name", ["train, synthesize and score", "segment"])
+@pytest.mark.parametrize("name", list(COMMANDS))
 def test_killed_again_and_again_it_ends_the_same(name: str, tmp_path: Path) -> None:
     assert interrupt("kill", 2, name, tmp_path)["interrupted"] >= 4
 

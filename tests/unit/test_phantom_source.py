@@ -51,11 +51,11 @@ def test_the_manifest_sees_id_caption_attributes_and_mask(monkeypatch: pytest.Mo
         "attributes": replace(phantom, attributes=replace(phantom.attributes, vessels="other")),
     }
     for changed in (phantom, *other.values()):
-        monkeypatch.setattr(phantom_source, "render_phantom", lambda seed, changed=changed: changed)
+        monkeypatch.setattr(phantom_source, "_render", lambda seed, changed=changed: changed)
         seen.add(open_split(PHANTOM, "test", None, 2).manifest_sha256)
     assert len(seen) == 7
     brighter = replace(phantom, image=np.clip(phantom.image, 1, 255))
-    monkeypatch.setattr(phantom_source, "render_phantom", lambda seed: brighter)
+    monkeypatch.setattr(phantom_source, "_render", lambda seed: brighter)
     assert open_split(PHANTOM, "test", None, 2).manifest_sha256 in seen
 
 
