@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ccbench.tables import format_value
 
-_WIDTH, _LINE, _LEFT, _RIGHT, _TOP = 420, 26, 132, 14, 12
+_WIDTH, _LINE, _LABEL, _LEFT, _RIGHT, _TOP = 420, 26, 13, 132, 14, 12
 _LOSS_HEIGHT = 240
 
 
@@ -45,7 +45,8 @@ def draw_dots(metric: str, rows: Sequence[DotRow], controls: Sequence[tuple[str,
             low, high = min(low, value), max(high, value)
     pad = 0.06 * (high - low or reach)
     low, high = low - pad, high + pad
-    height = _TOP + _LINE * len(rows) + 40
+    drawn = [(name, value) for name, value in controls if low <= value <= high]
+    height = _TOP + _LINE * len(rows) + 28 + _LABEL * len(drawn)
 
     def across(value: float) -> float:
         return _LEFT + (value - low) / (high - low) * (_WIDTH - _LEFT - _RIGHT)
@@ -56,12 +57,10 @@ def draw_dots(metric: str, rows: Sequence[DotRow], controls: Sequence[tuple[str,
         x = across(tick)
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 4}" y2="{bottom}"/>')
         parts.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 14}" text-anchor="middle">{tick:g}</text>')
-    for name, value in controls:
-        if low <= value <= high:
-            x, anchor = across(value), "start" if value < (low + high) / 2 else "end"
-            parts.append(f'<line class="control" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 4}" y2="{bottom + 18}"/>')
-            shown = html.escape(name)
-            parts.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 30}" text-anchor="{anchor}">{shown}</text>')
+    for number, (name, value) in enumerate(drawn, 1):  # a line of text each: two may stand side by side
+        x, y, anchor = across(value), bottom + 18 + _LABEL * number, "start" if value < (low + high) / 2 else "end"
+        parts.append(f'<line class="control" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 4}" y2="{bottom + 20}"/>')
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{y}" text-anchor="{anchor}">{html.escape(name)}</text>')
     for number, row in enumerate(rows):
         middle = _TOP + _LINE * (number + 0.5)
         name = html.escape(row.name if len(row.name) < 22 else f"{row.name[:20]}…")
