@@ -7,6 +7,7 @@ import pandas as pd
 
 from ccbench.downstream.results import OVERALL, PRIMARY, STRATA, SegmentationTable, Test, Value
 from ccbench.downstream.rows import BASELINES, BudgetName
+from ccbench.downstream.segmenters import SEGMENTERS
 from ccbench.metrics.map_scores import MAP_METRICS
 from ccbench.metrics.ranking import ALPHA
 from ccbench.stored_tables import PAGE, TableKind, notice
@@ -31,6 +32,8 @@ _BUDGETS: dict[BudgetName, tuple[str, str]] = {  # name -> how it is called, and
     ),
     "steps": ("equal steps", "Each row takes as many optimiser steps as real + synthetic."),
 }
+_REPORTED = (PRIMARY, "mIoU_256")
+_NOT_TO_BE_HAD = "CCIS-DIFF, Table 3; its numbers were not to be had"
 _SELECT = {
     "validation": "the pass of the highest mean Dice on validation images, never on test images",
     "last": "the last pass",
@@ -46,7 +49,7 @@ def render_markdown(table: SegmentationTable) -> str:
         parts.append(f"## {heading.capitalize()}\n\n{meaning}\n")
         for segmenter in table.segmenters:
             parts.append(f"**{segmenter}**, {PRIMARY} / mIoU_256\n\n{_main(table, segmenter, budget)}")
-    parts += [_marks(table), _differences(table), _conventions(table), _sizes(table), _costs(table)]
+    parts += [_marks(table), _differences(table), _conventions(table), _sizes(table), _reported(table), _costs(table)]
     return "\n".join(part for part in parts if part)
 
 
@@ -220,6 +223,26 @@ def _sizes(table: SegmentationTable) -> str:
     text = markdown_table(("segmenter", "trained on", *header), rows, right=range(2, 2 + len(header)))
     return (
         f"## By size of the polyp on {test}\n\n{PRIMARY}; share of the image that the mask covers: {limits}.\n\n{text}"
+    )
+
+
+def _reported(table: SegmentationTable) -> str:
+    """Return what papers print of these segmenters, and why there is nothing of synthetic images."""
+    cards = [card for card in SEGMENTERS.values() if card.title in table.segmenters]
+    if not cards:
+        return ""
+    sets = list(dict.fromkeys(name for card in cards for name in card.reported))
+    rows = []
+    for card in cards:
+        pairs = (card.reported.get(name) for name in sets)
+        cells = ("-" if pair is None else " / ".join(map(format_value, _REPORTED, pair)) for pair in pairs)
+        rows.append((card.title, "real", *cells, card.paper))
+        rows.append((card.title, "real + synthetic", *["-"] * len(sets), _NOT_TO_BE_HAD))
+    header = ("segmenter", "trained on", *sets, "where")
+    return (
+        "## Reported in print\n\nmDice / mIoU, not ours and not comparable: 1,450 training images in 352 px, and a "
+        "pass that Polyp-PVT's script chooses on test images. Never mixed with the tables above.\n\n"
+        f"{markdown_table(header, rows, right=range(2, 2 + len(sets)))}"
     )
 
 

@@ -57,6 +57,11 @@ def test_the_page(made: SegmentationTable) -> None:
     assert "the 30 tests of this page" in page  # 2 segmenters, 3 sets, and 3 rows in one budget, 2 in the other
     assert "| segmenter | trained on | small (n = 4) | medium (n = 2) | large (n = 1) |" in lines
     assert "| PraNet | real+my_method | 8 | 16 | 1 min 02 s | my_method-seed0 |" in lines
+    printed = page.partition("## Reported in print")[2].splitlines()
+    assert any(
+        line.startswith("| Polyp-PVT | real | 0.917 / 0.864 | 0.937 / 0.889 | 0.900 / 0.833 |") for line in printed
+    )
+    assert printed.index("| --- | --- | ---: | ---: | ---: | ---: | ---: | --- |") == 5
 
 
 def test_numbers_and_marks_are_those_of_the_record(made: SegmentationTable) -> None:
