@@ -6,7 +6,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from ccbench.board_page import COMMAND
+from ccbench.boards.page import COMMAND
 from ccbench.errors import DataError, VerificationError
 from ccbench.folders import write_atomic
 from ccbench.records import Record

@@ -113,7 +113,7 @@ def _check_images(run: RunFolder, samples: list[Sample], wanted: int, what: str)
 
 
 def _check_board(run: RunFolder, boards: Path) -> Iterator[Check]:
-    from ccbench.board_store import BoardResult
+    from ccbench.boards.store import BoardResult
 
     record = run.record
     file = boards / record.protocol / "results" / str(record.config["method"]) / f"{record.run_id}.json"

@@ -70,7 +70,7 @@ def audit(
     found = audit_sets(sets, encoder, protocol=None if limit else protocol, progress=out.progress())
     files = _write_report(found, sets, folder)
     if store:
-        from ccbench.board import store_audit
+        from ccbench.boards.adding import store_audit
 
         files.append(store_audit(found, boards))
     out.json({**found.model_dump(mode="json"), "leaks": found.leaks, "files": [str(file) for file in files]})

@@ -10,7 +10,7 @@ from ccbench.cli.output import Output
 from ccbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from ccbench.board_store import Board
+    from ccbench.boards.store import Board
 
 app = typer.Typer(help="Publish complete runs and render the tables.")
 
@@ -30,7 +30,8 @@ def add(
     as_json: options.Json = False,
 ) -> None:
     """Put a complete run on its protocol's board, and render the board."""
-    from ccbench.board import add_run, render_boards
+    from ccbench.boards.adding import add_run
+    from ccbench.boards.rendering import render_boards
 
     out = Output(as_json)
     result = add_run(run, boards)
@@ -59,7 +60,7 @@ def check_boards(boards: Boards = DEFAULT_BOARDS, as_json: options.Json = False)
 
 def _render(boards: Path, check: bool, out: Output) -> None:
     from ccbench.ablation.rendering import ABLATION_TABLES
-    from ccbench.board import render_boards
+    from ccbench.boards.rendering import render_boards
     from ccbench.downstream.rendering import SEGMENTATION_TABLES
 
     pages = [*render_boards(boards, check)]
@@ -79,7 +80,7 @@ def show(
     as_json: options.Json = False,
 ) -> None:
     """Print the tables of one board: methods, then controls, group by group."""
-    from ccbench.board_scores import board_rows, metrics_of, score_frame, score_lines
+    from ccbench.boards.scores import board_rows, metrics_of, score_frame, score_lines
     from ccbench.metrics import metric_info
     from ccbench.tables import METRIC_GROUPS, metric_heading
 
@@ -108,7 +109,7 @@ def export(
     boards: Boards = DEFAULT_BOARDS,
 ) -> None:
     """Print one row in a form that others read, for the head of a model's README."""
-    from ccbench.model_index import render_model_index
+    from ccbench.boards.model_index import render_model_index
 
     if form != "hf":
         raise UsageError(f"--format: found {form!r}, wanted hf")
@@ -116,7 +117,7 @@ def export(
 
 
 def _open(boards: Path, name: str) -> "Board":
-    from ccbench.board_store import list_boards, read_board
+    from ccbench.boards.store import list_boards, read_board
 
     known = [path.name for path in list_boards(boards)]
     if name not in known:

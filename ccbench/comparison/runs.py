@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from ccbench.board import row_name, variant_hash
+from ccbench.boards.rows import row_name, variant_hash
 from ccbench.errors import DataError, UsageError
 from ccbench.scorecard import Scorecard
 from ccbench.store import RunFolder

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ccbench.board_comparison import BoardComparison, PairTest, RowRank, comparison_file, scorecard_sha256
-from ccbench.board_store import read_board
+from ccbench.boards.comparison import BoardComparison, PairTest, RowRank, comparison_file, scorecard_sha256
+from ccbench.boards.store import read_board
 from ccbench.comparison.comparing import Comparison
 from ccbench.comparison.runs import Entry
 from ccbench.errors import UsageError

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ccbench.assets import BackboneSource
-from ccbench.board import row_name, variant_hash
+from ccbench.boards.rows import row_name, variant_hash
 from ccbench.config import OutsideConfig, override_settings
 from ccbench.data.segmentation_sets import SegmentationSets
 from ccbench.downstream.cells import CellFolder, Select

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ccbench.board import row_name
+from ccbench.boards.rows import row_name
 from ccbench.comparison import Entry, make_entry, read_entries
 from ccbench.comparison.runs import ComparedRun
 from ccbench.data.sources import open_split

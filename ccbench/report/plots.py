@@ -58,9 +58,9 @@ def draw_dots(metric: str, rows: Sequence[DotRow], controls: Sequence[tuple[str,
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 4}" y2="{bottom}"/>')
         parts.append(f'<text class="tick" x="{x:.1f}" y="{bottom + 14}" text-anchor="middle">{tick:g}</text>')
     for number, (name, value) in enumerate(drawn, 1):  # a line of text each: two may stand side by side
-        x, y, anchor = across(value), bottom + 18 + _LABEL * number, "start" if value < (low + high) / 2 else "end"
+        x, foot, anchor = across(value), bottom + 18 + _LABEL * number, "start" if value < (low + high) / 2 else "end"
         parts.append(f'<line class="control" x1="{x:.1f}" x2="{x:.1f}" y1="{_TOP - 4}" y2="{bottom + 20}"/>')
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{y}" text-anchor="{anchor}">{html.escape(name)}</text>')
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{foot}" text-anchor="{anchor}">{html.escape(name)}</text>')
     for number, row in enumerate(rows):
         middle = _TOP + _LINE * (number + 0.5)
         name = html.escape(row.name if len(row.name) < 22 else f"{row.name[:20]}…")

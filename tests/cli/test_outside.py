@@ -11,7 +11,8 @@ import pytest
 
 from board_runs import make_card
 from calling import Call
-from ccbench.board import add_run, render_boards
+from ccbench.boards.adding import add_run
+from ccbench.boards.rendering import render_boards
 from ccbench.config import OutsideConfig, restore_config
 from ccbench.data import phantom_source
 from ccbench.data.sources import open_split

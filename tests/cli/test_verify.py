@@ -9,7 +9,7 @@ import pytest
 import ccbench.verification
 from board_runs import make_card, make_run
 from calling import Call
-from ccbench.board import add_run
+from ccbench.boards.adding import add_run
 from ccbench.protocols import PROTOCOLS, Protocol
 from ccbench.scorecard import Scorecard
 

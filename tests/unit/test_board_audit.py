@@ -8,7 +8,8 @@ import pytest
 from audit_sets import MANIFESTS
 from board_runs import CONDITIONS, TRAINED_ON, make_card, make_run
 from ccbench.audit_record import KINDS, Audit, AuditedSet, Counts, ImageName, Kind, Pair, SharedCluster, Thresholds
-from ccbench.board import add_run, render_boards, store_audit
+from ccbench.boards.adding import add_run, store_audit
+from ccbench.boards.rendering import render_boards
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.protocols import PROTOCOLS, Protocol
 

@@ -13,7 +13,8 @@ import board_runs
 import fake_methods
 from board_runs import N, make_card, make_run
 from ccbench import controls
-from ccbench.board import add_run, render_boards
+from ccbench.boards.adding import add_run
+from ccbench.boards.rendering import render_boards
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.images import read_image, sha256_file, write_png
 from ccbench.protocols import PROTOCOLS, Protocol

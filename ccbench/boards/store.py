@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import Field, ValidationError
 
 from ccbench.audit_record import Audit, Thresholds
-from ccbench.board_comparison import BoardComparison, read_comparison, scorecard_sha256
+from ccbench.boards.comparison import BoardComparison, read_comparison, scorecard_sha256
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.metrics import metric_info
 from ccbench.plugin import Settings

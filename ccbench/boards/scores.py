@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from ccbench.board_store import Board, FiledResult
+from ccbench.boards.store import Board, FiledResult
 from ccbench.errors import VerificationError
 from ccbench.metrics import badness, metric_info
 from ccbench.tables import escape_tex, format_value, metric_heading

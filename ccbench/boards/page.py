@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ccbench.audit_tables import audit_section
-from ccbench.board_scores import PLACES, BoardRow, board_rows, metrics_of, score_lines, sources_of
-from ccbench.board_store import OUTSIDE_MARK, Board, FiledResult
+from ccbench.boards.scores import PLACES, BoardRow, board_rows, metrics_of, score_lines, sources_of
+from ccbench.boards.store import OUTSIDE_MARK, Board, FiledResult
 from ccbench.metrics import metric_info
 from ccbench.metrics.ranking import ALPHA
 from ccbench.protocols import find_protocol

@@ -1,7 +1,7 @@
 """A board's row as the model-index block that Hugging Face reads from the head of a model's README."""
 
-from ccbench.board_scores import ScoreLine, board_rows, score_frame, score_lines
-from ccbench.board_store import Board
+from ccbench.boards.scores import ScoreLine, board_rows, score_frame, score_lines
+from ccbench.boards.store import Board
 from ccbench.errors import UsageError
 from ccbench.metrics import metric_info
 from ccbench.protocols import find_protocol

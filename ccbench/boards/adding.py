@@ -1,38 +1,28 @@
-"""Boards: run records kept side by side under one protocol, and the pages rendered from them.
-
-A board is a folder `<boards>/<protocol>/`: `board.toml`, `results/<method>/<run_id>.json`, the leak audit of its
-protocol in `audit.json`, and a generated `README.md`.
-"""
+"""Puts what is to be public onto a board: complete runs, and the leak audit of its protocol."""
 
 import json
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ccbench.audit_record import Audit
-from ccbench.board_comparison import comparison_file
-from ccbench.board_page import COMMAND, render_index, render_page
-from ccbench.board_scores import render_csv, render_json, render_latex, score_frame
-from ccbench.board_store import (
-    OUTSIDE_MARK,
+from ccbench.boards.comparison import comparison_file
+from ccbench.boards.rows import variant, variant_hash
+from ccbench.boards.store import (
     Board,
     BoardResult,
     BoardRules,
     audit_file,
     check_audit,
     check_fits,
-    list_boards,
     read_audit,
     read_board,
     read_rules,
     rules_toml,
 )
-from ccbench.config import OutsideConfig, RunConfig, resolve_config
-from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.errors import DataError, UsageError
 from ccbench.folders import write_atomic
 from ccbench.gallery import shrink_picture
-from ccbench.plugin import OfMethodConfig
 from ccbench.protocols import find_protocol
-from ccbench.registry import find_method
 from ccbench.store import RunFolder
 
 
@@ -92,45 +82,6 @@ def store_audit(audit: Audit, boards: Path) -> Path:
     return file
 
 
-def render_boards(boards: Path, check: bool = False) -> list[Path]:
-    """Write the page of every board and the index, and return these files; with `check`, write nothing and compare.
-
-    Raises:
-        VerificationError: with `check`, a page differs from its records; else as `read_board`.
-    """
-    found = [read_board(path) for path in list_boards(boards)]
-    for board in found:
-        render_board(board, check)
-    index = boards / "README.md"
-    if found or boards.is_dir():
-        _put(index, render_index(found), check)
-    return [*(board.path / "README.md" for board in found), *([index] if index.is_file() else [])]
-
-
-def render_board(board: Board, check: bool = False) -> None:
-    """Write the page and the tables of one board, or compare them; see `render_boards`."""
-    frame = score_frame(board)
-    _put(board.path / "README.md", render_page(board, frame), check)
-    if board.results:
-        _put(board.path / "table.csv", render_csv(frame), check)
-        _put(board.path / "table.json", render_json(frame), check)
-        _put(board.path / "table.tex", render_latex(board, frame), check)
-
-
-def _put(file: Path, text: str, check: bool) -> None:
-    if not check:
-        write_atomic(file, text.encode())
-        return
-    held = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    wanted = text.splitlines()
-    if held == wanted:
-        return
-    differ = [number for number, (old, new) in enumerate(zip(held, wanted, strict=False)) if old != new]
-    line = differ[0] if differ else min(len(held), len(wanted))
-    old, new = ((lines[line][:60] if line < len(lines) else "nothing") for lines in (held, wanted))
-    raise VerificationError(f"{file}:{line + 1}: found {old!r}, its records give {new!r}; run `{COMMAND}`")
-
-
 def _make_result(folder: RunFolder) -> BoardResult:
     record, where = folder.record, folder.path
     if record.status != "complete":
@@ -144,7 +95,7 @@ def _make_result(folder: RunFolder) -> BoardResult:
         raise UsageError(f"{where}: the run has no scores of its present images; run: ccbench score {where}")
     folder.complete()  # recounts the images and their hashes: what is published is what was scored
     result = BoardResult(
-        variant=_variant(folder.config),
+        variant=variant(folder.config),
         variant_hash=variant_hash(folder.config),
         record=folder.record,
         scorecard=scorecard,
@@ -153,33 +104,6 @@ def _make_result(folder: RunFolder) -> BoardResult:
         if PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute() or str(Path.home()) in text:
             raise DataError(f"{where}: {place} holds a path of this machine ({text}); a public record must not")
     return result
-
-
-def variant_hash(config: RunConfig) -> str:
-    """Return the hash of a run's configuration without its seed; the runs of one row share it."""
-    settings = config.settings
-    if isinstance(settings, OutsideConfig):  # every seed has its own images
-        settings = settings.model_copy(update={"images_sha256": ""})
-    return config.model_copy(update={"seed": 0, "settings": settings}).config_hash
-
-
-def row_name(config: RunConfig) -> str:
-    """Return the name of the board row that a run of this configuration belongs to."""
-    if isinstance(config.settings, OutsideConfig):
-        return f"{config.method} {OUTSIDE_MARK}"
-    variant = _variant(config)
-    return f"{config.method} ({variant})" if variant else config.method
-
-
-def _variant(config: RunConfig) -> str:
-    """Return what a run's row says beside the method's name."""
-    if isinstance(config.settings, OutsideConfig):
-        return ""
-    plain = resolve_config(find_method(config.method), config.protocol)
-    changed = {} if variant_hash(config) == plain.config_hash else dict(config.overrides)
-    if isinstance(config.settings, OfMethodConfig):  # says nothing without the method, the default one too
-        changed["method.of"] = config.settings.of
-    return ", ".join(f"{key.removeprefix('method.')}={value}" for key, value in sorted(changed.items()))
 
 
 def _new_board(path: Path, result: BoardResult) -> Board:
