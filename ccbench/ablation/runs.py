@@ -92,7 +92,7 @@ def finish_runs(
 
 def is_finished(run: AblationRun) -> bool:
     """Return whether a run is complete and scored."""
-    if not (run.path / "run.json").is_file():
+    if not RunFolder.is_there(run.path):
         return False
     folder = RunFolder.read(run.path)
     return folder.record.status == "complete" and folder.scorecard() is not None

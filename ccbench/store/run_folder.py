@@ -1,36 +1,30 @@
-"""The run folder: its record, samples, images and scores. The only file that knows the names inside it."""
+"""The folder of one run: opened and locked, or looked at; what commands ask of it and add to it."""
 
 import hashlib
 import shutil
-import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
-from pydantic import ValidationError
-
-from ccbench.config import RunConfig, flatten, resolve_config, restore_config
-from ccbench.errors import DataError, UsageError, VerificationError
-from ccbench.folders import lock_folder, read_json, write_atomic, write_json
-from ccbench.images import file_stem, sha256_file, write_png
+from ccbench.config import RunConfig, resolve_config, restore_config
+from ccbench.errors import UsageError, VerificationError
+from ccbench.folders import lock_folder, write_json
+from ccbench.images import sha256_file
 from ccbench.provenance import now, process_rank
-from ccbench.records import ConditionsRecord, Failure, RunRecord, Sample
+from ccbench.records import Failure, RunRecord, Sample
 from ccbench.registry import find_method
-from ccbench.scorecard import SCORECARD_VERSION, Scorecard
+from ccbench.scorecard import Scorecard
+from ccbench.store.record_file import RECORD, await_record, difference, new_record, read_record
+from ccbench.store.sample_list import SampleList, digest
+from ccbench.store.score_files import read_per_sample, read_scorecard, scored_files, write_scorecard
 from ccbench.types import Image
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["ConditionsRecord", "RunFolder", "RunRecord", "Sample"]
-
-_SAMPLES, _COPIES, _TRAINING = "samples.jsonl", "copies.jsonl", "training-samples.jsonl"
-_FOLDERS = {_SAMPLES: "images", _COPIES: "copies", _TRAINING: "training-images"}
-_PATIENCE = 300  # seconds that a process waits for the first one, which checks the data before it makes the folder
 
 
 class RunFolder:
@@ -54,9 +48,17 @@ class RunFolder:
         self.nearest_training = path / "nearest-training.png"
         self.log = path / "log.txt"
         self.following = process_rank() > 0
+        self._samples = SampleList(path / "samples.jsonl", "images")
+        self._copies = SampleList(path / "copies.jsonl", "copies")
+        self._training = SampleList(path / "training-samples.jsonl", "training-images")
         self._record = record
         self._lock = lock
         self._config: RunConfig | None = None
+
+    @staticmethod
+    def is_there(path: Path) -> bool:
+        """Return whether a run has begun in a folder."""
+        return (path / RECORD).is_file()
 
     @classmethod
     def open(cls, path: Path, config: RunConfig | None = None) -> "RunFolder":
@@ -66,23 +68,23 @@ class RunFolder:
             UsageError: the folder holds another configuration or other files, cannot be written, or is in use.
         """
         if process_rank() > 0:
-            run = cls(path, _await_record(path, config), None)
+            run = cls(path, await_record(path, config), None)
             run._config = config
             return run
-        if not (path / "run.json").exists():
+        if not cls.is_there(path):
             if config is None:
                 raise UsageError(f"{path}: found no run there (no run.json); give the folder of a run")
             _check_free(path)
         lock = lock_folder(path)
         try:
-            if config is None or (path / "run.json").exists():
-                run = cls(path, _read_record(path), lock)
+            if config is None or cls.is_there(path):
+                run = cls(path, read_record(path), lock)
                 if config is not None and run.record.config_hash != config.config_hash:
-                    raise UsageError(f"--output {path}: holds {_difference(run.record, config)}; choose another folder")
-                for name in _FOLDERS:
-                    _drop_torn_line(path / name)
+                    raise UsageError(f"--output {path}: holds {difference(run.record, config)}; choose another folder")
+                for one in (run._samples, run._copies, run._training):
+                    one.drop_torn_line()
             else:
-                run = cls(path, _new_record(config), lock)
+                run = cls(path, new_record(config), lock)
                 run.update()
         except BaseException:
             lock.close()
@@ -97,9 +99,9 @@ class RunFolder:
         Raises:
             UsageError: there is no run. DataError: its record cannot be read.
         """
-        if not (path / "run.json").is_file():
+        if not cls.is_there(path):
             raise UsageError(f"{path}: found no run there (no run.json); give the folder of a run")
-        return cls(path, _read_record(path), None)
+        return cls(path, read_record(path), None)
 
     def __enter__(self) -> "RunFolder":
         return self
@@ -132,7 +134,7 @@ class RunFolder:
         fields = {name: getattr(self._record, name) for name in RunRecord.model_fields}
         record = RunRecord.model_validate({**fields, **changes})
         if not self.following:
-            write_json(self.path / "run.json", record.model_dump(mode="json"))
+            write_json(self.path / RECORD, record.model_dump(mode="json"))
         self._record = record
 
     def fail(self, error: BaseException) -> None:
@@ -150,7 +152,7 @@ class RunFolder:
 
     def image_path(self, index: int, condition_id: str) -> Path:
         """Return where the image of one condition belongs; sorted names are the order of the conditions."""
-        return self._place(_SAMPLES, index, condition_id)
+        return self._samples.path(index, condition_id)
 
     def add_sample(
         self, index: int, condition_id: str, seed: int, image: Image, failure: Failure | None = None, copy: int = 0
@@ -159,36 +161,13 @@ class RunFolder:
 
         A `copy` from 1 on is another image of the condition, kept apart: only diversity is measured on it.
         """
-        return self._add(_COPIES if copy else _SAMPLES, index, condition_id, seed, image, failure, copy)
+        return (self._copies if copy else self._samples).add(index, condition_id, seed, image, failure, copy)
 
     def add_training_sample(
         self, index: int, condition_id: str, seed: int, image: Image, failure: Failure | None = None
     ) -> Sample:
         """Write the image of one training condition, kept apart: segmenters are trained on it, nothing is scored."""
-        return self._add(_TRAINING, index, condition_id, seed, image, failure, 0)
-
-    def _add(
-        self, name: str, index: int, condition_id: str, seed: int, image: Image, failure: Failure | None, copy: int
-    ) -> Sample:
-        path = self._place(name, index, condition_id, copy)
-        path.parent.mkdir(exist_ok=True)
-        sample = Sample(
-            index=index,
-            condition_id=condition_id,
-            copy=copy,
-            seed=seed,
-            file=path.relative_to(self.path).as_posix(),
-            sha256=write_png(path, image),
-            failure=failure,
-        )
-        with (self.path / name).open("a", encoding="utf-8") as lines:
-            lines.write(sample.model_dump_json(by_alias=True) + "\n")
-            lines.flush()
-        return sample
-
-    def _place(self, name: str, index: int, condition_id: str, copy: int = 0) -> Path:
-        suffix = f"-{copy}" if copy else ""
-        return self.path / _FOLDERS[name] / f"{index:04d}-{file_stem(condition_id)}{suffix}.png"
+        return self._training.add(index, condition_id, seed, image, failure)
 
     def samples(self) -> list[Sample]:
         """Return the samples whose image file exists, in the order of their conditions.
@@ -196,29 +175,15 @@ class RunFolder:
         Raises:
             DataError: a line other than a torn last one cannot be read.
         """
-        return self._read_samples(_SAMPLES)
+        return self._samples.read()
 
     def copies(self) -> list[Sample]:
         """Return the further images of conditions, as `samples`, in the order of conditions and copies."""
-        return self._read_samples(_COPIES)
+        return self._copies.read()
 
     def training_samples(self) -> list[Sample]:
         """Return the images of training conditions, as `samples`."""
-        return self._read_samples(_TRAINING)
-
-    def _read_samples(self, name: str) -> list[Sample]:
-        lines = self.path / name
-        text = lines.read_text(encoding="utf-8") if lines.exists() else ""
-        found: dict[tuple[int, int], Sample] = {}
-        whole = text[: text.rfind("\n") + 1].splitlines()
-        for number, line in enumerate(whole, start=1):
-            try:
-                sample = Sample.model_validate_json(line)
-            except ValidationError as error:
-                raise DataError(f"{lines}:{number}: not a sample; remove the line and run the command again") from error
-            if (self.path / sample.file).is_file():
-                found[sample.index, sample.copy_index] = sample
-        return [found[key] for key in sorted(found)]
+        return self._training.read()
 
     def image_files(self) -> list[Path]:
         """Return the files of the synthetic images in the order of their conditions."""
@@ -236,7 +201,7 @@ class RunFolder:
             VerificationError: an image is not the one that was recorded.
         """
         samples = self.training_samples()
-        self._check_files(samples)
+        self._training.check(samples)
         return {sample.condition_id: self.path / sample.file for sample in samples}
 
     def is_sampled(self) -> bool:
@@ -254,7 +219,7 @@ class RunFolder:
             raise VerificationError(
                 f"{self.path}: found {len(samples)} images of {wanted}; run the command again to resume"
             )
-        self._check_files(samples)
+        self._samples.check(samples)
         failures = Counter(sample.failure for sample in samples if sample.failure)
         copies = len(samples) - len({sample.sha256 for sample in samples})
         counts = {"black": failures["black"], "constant": failures["constant"], "duplicate": copies}
@@ -267,14 +232,7 @@ class RunFolder:
         Raises:
             DataError: the file cannot be read.
         """
-        path = self.path / "scores" / "scorecard.json"
-        if not path.is_file():
-            return None
-        stored = read_json(path)
-        scores = stored.get("scorecard")
-        if stored.get("samples_sha256") != self._samples_sha256() or not isinstance(scores, dict):
-            return None
-        return scores if scores.get("version") == SCORECARD_VERSION else None
+        return read_scorecard(self.path, self._samples_sha256())
 
     def per_sample(self) -> "pd.DataFrame":
         """Return the scorecard's table of one row an image.
@@ -282,26 +240,11 @@ class RunFolder:
         Raises:
             DataError: it is missing or cannot be read.
         """
-        import pandas as pd
-
-        path = self.path / "scores" / "per_sample.parquet"
-        try:
-            return pd.read_parquet(path)
-        except (OSError, ValueError) as error:  # pyarrow's own errors are ValueErrors
-            raise DataError(f"{path}: cannot be read ({error}); score the run again") from error
+        return read_per_sample(self.path)
 
     def write_scorecard(self, scorecard: Scorecard) -> None:
         """Write the scorecard and its per-sample table, tied to the images it was computed from."""
-        folder = self.path / "scores"
-        folder.mkdir(exist_ok=True)
-        write_atomic(folder / "per_sample.parquet", scorecard.per_sample.to_parquet(index=False))
-        stored = {
-            "run_id": self.record.run_id,
-            "samples_sha256": self._samples_sha256(),
-            "files": {name: sha256_file(self.path / name) for name in ("run.json", "scores/per_sample.parquet")},
-            "scorecard": scorecard.to_json(),
-        }
-        write_json(folder / "scorecard.json", stored)
+        write_scorecard(self.path, self.record.run_id, self._samples_sha256(), scorecard)
 
     def scored_files(self) -> dict[str, tuple[str, str]]:
         """Return the sha256 of the files that the scores stand on: name -> what it is, and what it was when scored.
@@ -309,9 +252,7 @@ class RunFolder:
         Raises:
             DataError: the scorecard cannot be read.
         """
-        path = self.path / "scores" / "scorecard.json"
-        held = read_json(path).get("files", {}) if path.is_file() else {}
-        return {name: (sha256_file(self.path / name), str(recorded)) for name, recorded in held.items()}
+        return scored_files(self.path)
 
     def checkpoint_sha256(self) -> str | None:
         """Return sha256 hex over name and content of the checkpoint's safetensors files; None when it has none."""
@@ -336,19 +277,14 @@ class RunFolder:
 
     def difference(self, config: RunConfig) -> str:
         """Say which settings of the run differ from `config`'s, for the message that refuses the folder."""
-        return _difference(self.record, config)
+        return difference(self.record, config)
 
     def training_sha256(self) -> str:
         """Return sha256 hex over the images of training conditions, in their order."""
-        return _digest(self.training_samples())
-
-    def _check_files(self, samples: Sequence[Sample]) -> None:
-        for sample in samples:
-            if sha256_file(file := self.path / sample.file) != sample.sha256:
-                raise VerificationError(f"{file}: not the image that was recorded; delete it and run the command again")
+        return digest(self.training_samples())
 
     def _samples_sha256(self) -> str:
-        return _digest([*self.samples(), *self.copies()])
+        return digest([*self.samples(), *self.copies()])
 
 
 def default_run_folder(config: RunConfig, root: Path = Path("runs")) -> Path:
@@ -358,58 +294,7 @@ def default_run_folder(config: RunConfig, root: Path = Path("runs")) -> Path:
     return root / config.protocol.name / f"{config.method}-seed{config.seed}{changed}"
 
 
-def _digest(samples: Sequence[Sample]) -> str:
-    return hashlib.sha256("".join(sample.sha256 for sample in samples).encode()).hexdigest()
-
-
-def _new_record(config: RunConfig) -> RunRecord:
-    return RunRecord(
-        run_id=f"{config.method}-seed{config.seed}-{config.config_hash[:8]}",
-        started=now(),
-        protocol=config.protocol.name,
-        protocol_hash=config.protocol.hash,
-        config=config.model_dump(mode="json"),
-        config_hash=config.config_hash,
-        not_comparable=config.not_comparable,
-        seed=config.seed,
-    )
-
-
-def _await_record(path: Path, config: RunConfig | None) -> RunRecord:
-    """Return the first process's record as soon as it is that of `config`; what ails the folder is said there."""
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        if (path / "run.json").is_file():
-            record = _read_record(path)
-            if config is None or record.config_hash == config.config_hash:
-                return record
-        time.sleep(0.1)
-    raise UsageError(f"--output {path}: process {process_rank()} found no such run of process 0 in {_PATIENCE} s")
-
-
 def _check_free(path: Path) -> None:
     others = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith(".")) if path.is_dir() else []
     if others:
         raise UsageError(f"--output {path}: holds {others[0]!r} and no run; choose a new or empty folder")
-
-
-def _difference(record: RunRecord, config: RunConfig) -> str:
-    """Say which settings differ, for the message that refuses the folder."""
-    held, wanted = dict(flatten(record.config)), dict(flatten(config.model_dump(mode="json", exclude={"overrides"})))
-    changed = [f"{key} {held.get(key)!r}, not {value!r}" for key, value in wanted.items() if held.get(key) != value]
-    return f"run {record.run_id} of another configuration ({'; '.join(changed[:3]) or 'made by another version'})"
-
-
-def _drop_torn_line(path: Path) -> None:
-    data = path.read_bytes() if path.exists() else b""
-    if data and not data.endswith(b"\n"):
-        write_atomic(path, data[: data.rfind(b"\n") + 1])
-
-
-def _read_record(path: Path) -> RunRecord:
-    try:
-        return RunRecord.model_validate(read_json(path / "run.json"))
-    except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"]))
-        raise DataError(f"{path / 'run.json'}: {place}: {problem['msg']}; start a new run in another folder") from error

@@ -1,0 +1,68 @@
+"""A run's record as it lies in its folder: made, read, waited for, and told from another."""
+
+import time
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ccbench.config import RunConfig, flatten
+from ccbench.errors import DataError, UsageError
+from ccbench.folders import read_json
+from ccbench.provenance import now, process_rank
+from ccbench.records import RunRecord
+
+RECORD = "run.json"
+"""Its name in the run folder."""
+
+_PATIENCE = 300  # seconds that a process waits for the first one, which checks the data before it makes the folder
+
+
+def new_record(config: RunConfig) -> RunRecord:
+    """Return the record of a run that has not begun."""
+    return RunRecord(
+        run_id=f"{config.method}-seed{config.seed}-{config.config_hash[:8]}",
+        started=now(),
+        protocol=config.protocol.name,
+        protocol_hash=config.protocol.hash,
+        config=config.model_dump(mode="json"),
+        config_hash=config.config_hash,
+        not_comparable=config.not_comparable,
+        seed=config.seed,
+    )
+
+
+def read_record(path: Path) -> RunRecord:
+    """Return the record in a run folder.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        return RunRecord.model_validate(read_json(path / RECORD))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        place = ".".join(map(str, problem["loc"]))
+        raise DataError(f"{path / RECORD}: {place}: {problem['msg']}; start a new run in another folder") from error
+
+
+def await_record(path: Path, config: RunConfig | None) -> RunRecord:
+    """Return the first process's record as soon as it is that of `config`; what ails the folder is said there.
+
+    Raises:
+        UsageError: there is none for a long time.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        if (path / RECORD).is_file():
+            record = read_record(path)
+            if config is None or record.config_hash == config.config_hash:
+                return record
+        time.sleep(0.1)
+    raise UsageError(f"--output {path}: process {process_rank()} found no such run of process 0 in {_PATIENCE} s")
+
+
+def difference(record: RunRecord, config: RunConfig) -> str:
+    """Say which settings differ, for the message that refuses a folder."""
+    held, wanted = dict(flatten(record.config)), dict(flatten(config.model_dump(mode="json", exclude={"overrides"})))
+    changed = [f"{key} {held.get(key)!r}, not {value!r}" for key, value in wanted.items() if held.get(key) != value]
+    return f"run {record.run_id} of another configuration ({'; '.join(changed[:3]) or 'made by another version'})"

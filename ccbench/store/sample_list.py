@@ -1,0 +1,90 @@
+"""Images of one kind in a run folder: a folder of PNG, and a JSON Lines file with a line for each."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ccbench.errors import DataError, VerificationError
+from ccbench.folders import write_atomic
+from ccbench.images import file_stem, sha256_file, write_png
+from ccbench.records import Failure, Sample
+from ccbench.types import Image
+
+
+class SampleList:
+    """Images of one kind. `lines`: the JSON Lines file. `folder`: of the images, in the same run folder."""
+
+    def __init__(self, lines: Path, folder: str) -> None:
+        self.lines, self.folder = lines, lines.parent / folder
+
+    def path(self, index: int, condition_id: str, copy: int = 0) -> Path:
+        """Return where the image of one condition belongs; sorted names are the order of the conditions."""
+        suffix = f"-{copy}" if copy else ""
+        return self.folder / f"{index:04d}-{file_stem(condition_id)}{suffix}.png"
+
+    def add(
+        self, index: int, condition_id: str, seed: int, image: Image, failure: Failure | None, copy: int = 0
+    ) -> Sample:
+        """Write one image and then its line, so that a line without its image cannot be."""
+        path = self.path(index, condition_id, copy)
+        path.parent.mkdir(exist_ok=True)
+        sample = Sample(
+            index=index,
+            condition_id=condition_id,
+            copy=copy,
+            seed=seed,
+            file=path.relative_to(self.lines.parent).as_posix(),
+            sha256=write_png(path, image),
+            failure=failure,
+        )
+        with self.lines.open("a", encoding="utf-8") as lines:
+            lines.write(sample.model_dump_json(by_alias=True) + "\n")
+            lines.flush()
+        return sample
+
+    def read(self) -> list[Sample]:
+        """Return the samples whose image file exists, in the order of conditions and copies.
+
+        Raises:
+            DataError: a line other than a torn last one cannot be read.
+        """
+        text = self.lines.read_text(encoding="utf-8") if self.lines.exists() else ""
+        found: dict[tuple[int, int], Sample] = {}
+        whole = text[: text.rfind("\n") + 1].splitlines()
+        for number, line in enumerate(whole, start=1):
+            try:
+                sample = Sample.model_validate_json(line)
+            except ValidationError as error:
+                raise DataError(
+                    f"{self.lines}:{number}: not a sample; remove the line and run the command again"
+                ) from error
+            if self.file(sample).is_file():
+                found[sample.index, sample.copy_index] = sample
+        return [found[key] for key in sorted(found)]
+
+    def file(self, sample: Sample) -> Path:
+        """Return the file of a sample's image."""
+        return self.lines.parent / sample.file
+
+    def check(self, samples: Sequence[Sample]) -> None:
+        """Hash each image again.
+
+        Raises:
+            VerificationError: an image is not the one that was recorded.
+        """
+        for sample in samples:
+            if sha256_file(file := self.file(sample)) != sample.sha256:
+                raise VerificationError(f"{file}: not the image that was recorded; delete it and run the command again")
+
+    def drop_torn_line(self) -> None:
+        """Remove a last line that was not written to its end."""
+        data = self.lines.read_bytes() if self.lines.exists() else b""
+        if data and not data.endswith(b"\n"):
+            write_atomic(self.lines, data[: data.rfind(b"\n") + 1])
+
+
+def digest(samples: Sequence[Sample]) -> str:
+    """Return sha256 hex over the images of samples, in their order."""
+    return hashlib.sha256("".join(sample.sha256 for sample in samples).encode()).hexdigest()
