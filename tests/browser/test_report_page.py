@@ -4,22 +4,27 @@ import shutil
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
 
 from ccbench.protocols import PROTOCOLS, Protocol
 from ccbench.report import collect_report, render_report
 from ccbench.store import RunFolder
 from report_runs import write_scored_run
 
+if TYPE_CHECKING:  # of the extra `dev`; `make test` collects this file without it
+    from playwright.sync_api import Browser, Page
+
 pytestmark = pytest.mark.browser
 INSTALLED = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
+def browser() -> "Iterator[Browser]":
     """The machine's Chromium, or the one that `playwright install chromium` has brought."""
+    from playwright.sync_api import sync_playwright
+
     path = next((found for name in INSTALLED if (found := shutil.which(name))), None)
     with sync_playwright() as playwright:
         opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
@@ -56,7 +61,7 @@ def make_page(protocol: Protocol, folder: Path) -> str:
 
 
 @pytest.fixture
-def page(browser: Browser, report: Path) -> Iterator[Page]:
+def page(browser: "Browser", report: Path) -> "Iterator[Page]":
     """The report in a window whose console and network must stay silent."""
     opened, complaints = browser.new_page(viewport={"width": 1280, "height": 900}), []
     opened.on("console", lambda message: complaints.append(message.text))
@@ -68,11 +73,11 @@ def page(browser: Browser, report: Path) -> Iterator[Page]:
     assert complaints == []
 
 
-def first_column(page: Page) -> list[str]:
+def first_column(page: "Page") -> list[str]:
     return [text.strip() for text in page.locator("#table tbody th").all_inner_texts()]
 
 
-def test_sorting(page: Page) -> None:
+def test_sorting(page: "Page") -> None:
     """The better end first, a second press turns it round, and cells without a number stay last."""
     head = page.get_by_role("columnheader", name="fd_lite0")
     head.get_by_role("button").click()
@@ -88,12 +93,12 @@ def test_sorting(page: Page) -> None:
     assert page.locator("#said").inner_text() == "sorted by mask_dice ↑, descending"
 
 
-def test_best_and_second_are_marked(page: Page) -> None:
+def test_best_and_second_are_marked(page: "Page") -> None:
     assert page.locator("#table td.best:visible").all_inner_texts() == ["44.00", "0.65"]
     assert page.locator("#table td.second:visible").all_inner_texts() == ["46.00", "0.60"]
 
 
-def test_groups_of_metrics(page: Page) -> None:
+def test_groups_of_metrics(page: "Page") -> None:
     assert page.get_by_role("columnheader", name="seam_colour").count() == 0
     page.get_by_role("button", name="Mask and seam").click()
     assert page.get_by_role("columnheader", name="seam_colour").is_visible()
@@ -101,12 +106,12 @@ def test_groups_of_metrics(page: Page) -> None:
     assert page.get_by_role("button", name="Prompt").count() == 0  # no metric of it has a value
 
 
-def shown(page: Page) -> str:
+def shown(page: "Page") -> str:
     """The clip of the first slider's real image as it is painted, and its grey level in the middle."""
     return str(page.evaluate("getComputedStyle(document.querySelector('#gallery .compare .before')).clipPath"))
 
 
-def test_sliders_by_pointer_and_keyboard(page: Page) -> None:
+def test_sliders_by_pointer_and_keyboard(page: "Page") -> None:
     slider = page.locator("#gallery .slide input").first
     assert shown(page) == "inset(0px 0px 0px 100%)"  # all synthetic
     slider.focus()
@@ -121,14 +126,14 @@ def test_sliders_by_pointer_and_keyboard(page: Page) -> None:
     assert values == ["0"] * 36 and page.locator("#worst .slide input").first.input_value() == "100"
 
 
-def test_the_masks_outline(page: Page) -> None:
+def test_the_masks_outline(page: "Page") -> None:
     outline = page.locator("#gallery .outline").first
     assert not outline.is_visible()
     page.locator("#gallery .outlines").check()
     assert outline.is_visible() and not page.locator("#worst .outline").first.is_visible()
 
 
-def test_themes(page: Page) -> None:
+def test_themes(page: "Page") -> None:
     def paper() -> str:
         return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
 
@@ -147,13 +152,13 @@ def test_themes(page: Page) -> None:
     assert paper() == light and button.inner_text() == "Theme: system"
 
 
-def test_a_phone_scrolls_no_page_sideways(page: Page) -> None:
+def test_a_phone_scrolls_no_page_sideways(page: "Page") -> None:
     page.set_viewport_size({"width": 375, "height": 700})
     assert page.evaluate("document.documentElement.scrollWidth") == 375
     assert page.locator(".plots figure").first.is_visible()
 
 
-def test_print_opens_everything_and_hides_controls(page: Page) -> None:
+def test_print_opens_everything_and_hides_controls(page: "Page") -> None:
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.locator("details:not([open])").count() == 0 and not page.locator("nav").is_visible()
@@ -163,7 +168,7 @@ def test_print_opens_everything_and_hides_controls(page: Page) -> None:
     assert page.pdf().startswith(b"%PDF")
 
 
-def test_every_picture_has_a_text_and_headings_step_by_one(page: Page) -> None:
+def test_every_picture_has_a_text_and_headings_step_by_one(page: "Page") -> None:
     assert page.locator("img:not([alt])").count() == 0
     levels = page.locator("h1, h2, h3").evaluate_all("all => all.map(one => +one.tagName[1])")
     assert levels[0] == 1 and levels.count(1) == 1
