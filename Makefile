@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(CURDIR)/$(VENV)/bin
 METHOD ?= ccis-diff
+PYTEST ?= -n auto
 
 # An activated environment must not leak in: everything below runs from .venv by its full path.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
@@ -16,7 +17,7 @@ help: ## Show this list
 demo: $(VENV)/.installed ## Train, synthesise and score one method on the embedded protocol (METHOD=ccis-diff)
 	@$(BIN)/ccbench run --method $(METHOD)
 
-# One thread: the networks of the tests are tiny, and two threads on busy cores spend their time waiting for each other.
+# A process a core, each of one thread: the networks of the tests are tiny, and threads would wait for each other.
 test: $(VENV)/.installed-test ## Run the whole test suite
 	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest $(PYTEST)
 
