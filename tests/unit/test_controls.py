@@ -1,6 +1,5 @@
-"""Controls: the defining property of each in closed form, on small phantoms; and a training taken from another run."""
+"""Controls: the defining property of each in closed form, on small phantoms."""
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,22 +10,19 @@ import pytest
 
 import fake_methods
 from ccbench import controls
-from ccbench.config import RunConfig, resolve_config, restore_config
+from ccbench.config import resolve_config, restore_config
 from ccbench.controls.copy_paste import paste, remove_region
 from ccbench.controls.corrupted_real import corrupt
 from ccbench.controls.shuffled import derange
 from ccbench.controls.train_copy import mask_iou
 from ccbench.data.phantom_source import open_phantoms
 from ccbench.diffusion.backbone import open_reconstruction
-from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.errors import DataError, UsageError
 from ccbench.images import read_image
 from ccbench.plugin import Generator, LoadContext, Method, RealData
 from ccbench.protocols import Protocol
 from ccbench.scorecard import Scorecard
 from ccbench.scoring import REAL_SPLIT, VAE_CEILING, score_synthesis, synthesis
-from ccbench.store import RunFolder
-from ccbench.synthesis import synthesize
-from ccbench.training import copy_training, train
 from ccbench.types import Condition, Image, Mask, RealPair
 from fake_encoders import RedJudge, write_images, write_mini_clip
 from tiny_backbone import write_tiny_backbone
@@ -315,89 +311,3 @@ def test_the_runs_of_real_split_and_vae_ceiling_score_as_the_scorecards_controls
         "seam_colour",
         "clip_score_polyp",
     }  # too few, too small
-
-
-@pytest.fixture
-def resolve(small_protocol: Protocol, fake_plugin: str) -> Callable[..., RunConfig]:
-    def call(method: Method[Any] = fake_methods.METHOD, *sets: str, seed: int = 1) -> RunConfig:
-        return resolve_config(method, small_protocol, sets=sets, seed=seed, limit=4)
-
-    return call
-
-
-@pytest.fixture
-def source(tmp_path: Path, resolve: Any) -> RunFolder:
-    """A complete run of the fake method."""
-    with RunFolder.open(tmp_path / "source", resolve()) as run:
-        train(run, None)
-        synthesize(run, None)
-    return RunFolder.read(run.path)
-
-
-def test_a_control_is_run_recorded_and_resumed(tmp_path: Path, resolve: Any) -> None:
-    with RunFolder.open(tmp_path / "run", resolve(controls.CORRUPTED_REAL)) as run:
-        train(run, None)
-        synthesize(run, None, batch_size=3)
-        assert run.record.status == "complete" and run.record.method is not None and run.record.training is not None
-        assert (run.record.method.control, run.record.training.steps, run.record.method.weights_sha256) == (
-            True,
-            0,
-            None,
-        )
-        before = {file.name: file.read_bytes() for file in run.image_files()}
-        run.image_files()[1].unlink()
-        train(run, None)
-        synthesize(run, None, batch_size=2)
-        assert {file.name: file.read_bytes() for file in run.image_files()} == before
-
-
-@pytest.mark.parametrize("control", [None, controls.SHUFFLED_MASK, controls.SHUFFLED_PROMPT])
-def test_a_training_is_copied_and_ends_as_one_of_its_own(
-    source: RunFolder, tmp_path: Path, resolve: Any, control: Method[Any] | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = resolve(control, "of=fake") if control else resolve()
-    with RunFolder.open(tmp_path / "own", config) as own:
-        train(own, None)
-        synthesize(own, None)
-    monkeypatch.setattr(fake_methods, "train", None)
-    with RunFolder.open(tmp_path / "copied", config) as run:
-        (run.checkpoint / "half").mkdir(parents=True)  # an interrupted training of this run
-        copy_training(run, source, None)
-        copy_training(run, source, None)
-        train(run, None)
-        synthesize(run, None)
-        assert [f.read_bytes() for f in run.image_files()] == [f.read_bytes() for f in own.image_files()]
-        assert sorted(p.name for p in run.checkpoint.iterdir()) == ["colour.safetensors"]
-        record = RunFolder.read(run.path).record
-    assert record.checkpoint_from is not None and record.checkpoint_from.run_id == source.record.run_id
-    assert record.checkpoint_from.method == source.record.method and record.training == source.record.training
-    assert record.method is not None and record.method.name == config.method
-    assert record.cost.train_seconds == source.record.cost.train_seconds
-    assert RunFolder.read(own.path).record.checkpoint_from is None
-
-
-def test_another_training_is_not_copied(source: RunFolder, tmp_path: Path, resolve: Any) -> None:
-    def refused(config: RunConfig, error: type[Exception], message: str, folder: RunFolder = source) -> None:
-        with RunFolder.open(tmp_path / config.config_hash, config) as run:
-            with pytest.raises(error, match=message):
-                copy_training(run, folder, None)
-            assert not run.checkpoint.exists() and run.record.training is None
-        shutil.rmtree(run.path)
-
-    refused(resolve(seed=2), UsageError, r"--checkpoint-from .*source: holds run .*seed 1, not 2")
-    refused(resolve(fake_methods.METHOD, "tint=0.1"), UsageError, r"settings\.tint 0\.5, not 0\.1")
-    refused(resolve(fake_methods.METHOD, "training.max_steps=9"), UsageError, r"training\.max_steps 3, not 9")
-    refused(resolve(controls.SHUFFLED_MASK), UsageError, "method 'fake', not 'controlnet'")
-    refused(resolve(controls.SHUFFLED_MASK, "of=fake", seed=2), UsageError, "seed 1, not 2")
-    refused(resolve(controls.REAL_SPLIT), UsageError, "real-split has nothing to train")
-    weights = source.checkpoint / "colour.safetensors"
-    kept = weights.read_bytes()
-    weights.write_bytes(kept[::-1])
-    refused(resolve(), VerificationError, "does not hold the weights that it recorded")
-    weights.write_bytes(kept)
-    with RunFolder.open(source.path) as opened:
-        opened.update(training=source.record.training.model_copy(update={"pairs": source.record.conditions}))  # type: ignore[union-attr]
-    refused(resolve(), DataError, "trained on other pairs", RunFolder.read(source.path))
-    with RunFolder.open(source.path) as opened:
-        opened.update(status="started")
-    refused(resolve(), UsageError, "is started, not complete", RunFolder.read(source.path))
