@@ -73,7 +73,8 @@ def prepare(folder: Path) -> None:
     )
 
     ccbench.data.phantom_source.COUNTS.update(train=24, validation=8, test=12)
-    ccbench.scoring.runs._find_judge = lambda *_: "none in a test"
+    for module in (ccbench.scoring.runs, ccbench.ablation.runs):
+        module.find_judge = lambda *_: "none in a test"
 
     def in_this_process(work: Any, items: Any, size: Any, devices: Any, title: str, **named: Any) -> None:
         work(items, devices[0], named["progress"], named["note"])

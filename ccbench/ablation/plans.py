@@ -20,7 +20,7 @@ from ccbench.registry import find_method
 FULL = "full"
 """The variant that others are compared with, unless a plan names another."""
 
-QUICK_SHARE = 4
+QUICK_SHARE = 5
 """`--quick` trains for this part of the protocol's steps."""
 
 
@@ -159,7 +159,7 @@ def read_plan(path: Path) -> Ablation:
 
 
 def make_quick(plan: Ablation) -> Ablation:
-    """Return the plan for a laptop: one seed, and a quarter of the protocol's training."""
+    """Return the plan for a laptop: one seed, and a fifth of the protocol's training."""
     steps = max(1, find_protocol(plan.protocol).training.max_steps // QUICK_SHARE)
     settings = {**plan.settings, "training.max_steps": steps}
     return plan.model_copy(update={"seeds": plan.seeds[:1], "settings": settings})

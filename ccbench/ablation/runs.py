@@ -11,7 +11,7 @@ from ccbench.assets import BackboneSource
 from ccbench.config import RunConfig
 from ccbench.data.sources import open_split
 from ccbench.features.cache import FeatureCache
-from ccbench.scoring.runs import compute_scorecard, keep_scorecard
+from ccbench.scoring.runs import compute_scorecard, find_judge, keep_scorecard
 from ccbench.store import RunFolder, default_run_folder
 from ccbench.synthesis import synthesize
 from ccbench.tables import format_seconds
@@ -77,7 +77,8 @@ def finish_runs(
     """
     missing = sorted((run for run in runs if not is_finished(run)), key=lambda run: run.config.seed)
     note(f"runs: {len(runs) - len(missing)} of {len(runs)} are there")
-    if missing:
+    if missing:  # the judge first, with all threads: else the others wait until one process has trained it
+        find_judge(missing[0].config, place.data_root, pick_devices(device, 1)[0], progress, note)
         work_in_processes(
             partial(_finish_share, place),
             missing,

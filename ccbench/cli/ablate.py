@@ -36,7 +36,7 @@ _Vary = Annotated[
 ]
 _Cross = Annotated[bool, typer.Option("--cross", help="Every combination of several --vary; else one at a time.")]
 _Seeds = Annotated[str | None, typer.Option("--seeds", help="0,1,2, or those of FILE, unless given.", metavar="LIST")]
-_Quick = Annotated[bool, typer.Option("--quick", help="One seed and a quarter of the training, for a laptop.")]
+_Quick = Annotated[bool, typer.Option("--quick", help="One seed and a fifth of the training, for a laptop.")]
 _Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Folder of the table; runs/PROTOCOL/ablations/NAME by default.", metavar="DIR"),

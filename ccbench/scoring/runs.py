@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ccbench.assets import BackboneSource
-from ccbench.data.sources import DataSplit, open_split
+from ccbench.config import RunConfig
+from ccbench.data.sources import Split, open_split
 from ccbench.diffusion.backbone import open_reconstruction
 from ccbench.features.cache import FeatureCache
 from ccbench.gallery import PairCell, draw_pairs
@@ -15,6 +16,8 @@ from ccbench.scoring.parts import VAE_CEILING
 from ccbench.scoring.synthesis import score_synthesis
 from ccbench.store import RunFolder
 from ccbench.types import PairSequence, Progress, SilentProgress
+
+_JUDGES_DATA: tuple[Split, ...] = ("train", "validation")
 
 
 def compute_scorecard(
@@ -45,7 +48,7 @@ def compute_scorecard(
         f"{protocol.name}-train@{manifest[:12]}",
         set_encoder=protocol.set_encoder,
         text_encoder=protocol.text_encoder,
-        judge=_find_judge(run, train, data_root, device, progress, note),
+        judge=find_judge(config, data_root, device, progress, note),
         copies=run.copy_files(),
         controls={
             VAE_CEILING: open_reconstruction(backbone.reference or protocol.backbone, device, backbone.allow_pickle)
@@ -82,22 +85,24 @@ def _draw_near_pairs(run: RunFolder, card: Scorecard, train: PairSequence) -> No
     draw_pairs(cells, run.nearest_training, title, ("synthetic", "nearest training image"))
 
 
-def _find_judge(
-    run: RunFolder,
-    train: DataSplit,
+def find_judge(
+    config: RunConfig,
     data_root: Path | None,
-    device: str,
-    progress: Progress,
-    note: Callable[[str], None],
+    device: str = "cpu",
+    progress: Progress = SilentProgress(),
+    note: Callable[[str], None] = lambda text: None,
 ) -> Segmenter | str:
-    """Return the judge of mask fidelity, or why there is none."""
+    """Return the judge of a run's mask fidelity, trained now where the cache has none, or why there is none.
+
+    Raises:
+        DataError: data cannot be read.
+    """
     from ccbench.downstream.judge import judge_settings, open_judge
 
-    if run.config.limit is not None:
+    if config.limit is not None:
         return "a limited run trains no judge of its masks"
-    validation = open_split(run.config.protocol, "validation", data_root, None)
-    settings = judge_settings(run.config.protocol.image_size, len(train.pairs))
-    name = run.config.protocol.name
-    judge = open_judge(train, validation, name, settings, device=device, note=note, progress=progress)
+    train, validation = (open_split(config.protocol, name, data_root) for name in _JUDGES_DATA)
+    settings = judge_settings(config.protocol.image_size, len(train.pairs))
+    judge = open_judge(train, validation, config.protocol.name, settings, device=device, note=note, progress=progress)
     note(f"judge of masks: {judge.signature}, Dice {judge.dice:.3f} on {len(validation.pairs)} validation images")
     return judge

@@ -44,6 +44,7 @@ def here(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyP
         assert named["counted"] == ("training", "sampling") and set(map(size, items)) <= {203, 201}
         work(items, devices[0], named["progress"], named["note"])
 
+    monkeypatch.setattr(ccbench.ablation.runs, "find_judge", lambda *rest: "none in a test")
     monkeypatch.setattr(ccbench.ablation.runs, "compute_scorecard", score)
     monkeypatch.setattr(ccbench.ablation.runs, "work_in_processes", in_this_process)
     return scored
@@ -77,6 +78,16 @@ def test_the_same_command_makes_only_what_is_missing(call: Call, here: list[str]
     assert "fake: taam.mode, tint on small: full, and each variant less full" in done.out
     assert "taam.mode=A" in done.out and "2 trainings of each variant" in done.out
     assert "runs: 8 of 8 are there" in call(*ABLATE, *VARY, "--seeds", "0,1").err and len(here) == 8
+
+
+def test_the_judge_is_trained_before_the_runs_and_only_for_them(
+    call: Call, here: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else every process but one waits for it."""
+    monkeypatch.setattr(ccbench.ablation.runs, "find_judge", lambda *rest: here.append("judge"))
+    for _ in range(2):
+        assert call(*ABLATE, "--vary", "tint=0.1", "--seeds", "0").code == 0
+        assert len(here) == 3 and here[0] == "judge" and here.count("judge") == 1
 
 
 def test_quick_says_what_it_cannot_show(call: Call) -> None:
