@@ -5,12 +5,14 @@ from pathlib import Path
 
 from ccbench.ablation.runs import AblationRun
 from ccbench.data.sources import open_split
-from ccbench.gallery import draw_columns, draw_mask, draw_outline
+from ccbench.gallery import draw_columns, draw_mask, draw_outline, shrink_picture
 from ccbench.images import read_image
 from ccbench.store import RunFolder
 
 CONDITIONS = 6
 """The picture shows the first this many test conditions: a rule, so that nobody picks."""
+
+_PUBLIC_WIDTH = 112  # pixels a column
 
 
 def draw_samples(
@@ -19,8 +21,8 @@ def draw_samples(
     """Write the PNG: mask, real image and every variant's image of the first seed, a line a condition.
 
     Args:
-        public: where users bring the data, leave out what its licence may keep on their disk: the real image, and the
-            mask but for its outline on the first variant's image.
+        public: small enough to keep in a repository, and where users bring the data, without what its licence may keep
+            on their disk: the real image, and the mask but for its outline on the first variant's image.
     """
     seed = runs[0].config.seed
     shown = [run for run in runs if run.config.seed == seed]
@@ -36,4 +38,7 @@ def draw_samples(
         rows.append(((*first, *images), pair.condition.prompt))
     names = ["the mask's outline"] if hidden else ["mask", "real"]
     head = f"{title}, {protocol.name}, seed {seed}: the first {len(rows)} test conditions"
-    draw_columns(rows, (*names, *(run.variant for run in shown)), path, head)
+    columns = (*names, *(run.variant for run in shown))
+    draw_columns(rows, columns, path, head)
+    if public:
+        shrink_picture(path, path, _PUBLIC_WIDTH * len(columns))

@@ -132,9 +132,12 @@ def _legend(table: AblationTable) -> str:
         if table.unit == "condition and training"
         else "paired by condition, of these trained networks alone"
     )
+    metrics = dict.fromkeys(one.metric for one in table.scores if one.reason and one.mean is not None)
+    untested = f"; of {', '.join(metrics)} not tested, the difference is of the means" if metrics else ""
     return (
         f"First line: values of `{table.base}`. Others: variant less `{table.base}`. ▲ ▼: better or worse, {unit}, "
-        f"p ≤ {ALPHA:g} after Holm's correction over the {table.tests} tests of this page. No mark: not told apart.\n"
+        f"p ≤ {ALPHA:g} after Holm's correction over the {table.tests} tests of this page. No mark: not told "
+        f"apart{untested}.\n"
     )
 
 
@@ -147,9 +150,18 @@ def _group_rows(table: AblationTable, metrics: list[str]) -> list[tuple[str, ...
     held = table.by_place()
     rows = [(table.base, *(_value(held[table.base, metric]) for metric in metrics))]
     for variant in list(table.variants)[1:]:
-        scores = [held[variant, metric] for metric in metrics]
-        rows.append((variant, *(f"{_difference(one)[0]}{MARKS.get(one.outcome, '')}" for one in scores)))
+        pairs = [(held[variant, metric], held[table.base, metric]) for metric in metrics]
+        rows.append((variant, *(f"{_less(one, base)}{MARKS.get(one.outcome, '')}" for one, base in pairs)))
     return rows
+
+
+def _less(one: VariantScore, base: VariantScore) -> str:
+    """Return the tested difference, or that of the means where there is no test."""
+    if one.difference is not None:
+        return format_difference(one.metric, one.difference)
+    if one.mean is None or base.mean is None:
+        return "-"
+    return format_difference(one.metric, one.mean - base.mean)
 
 
 def _value(one: VariantScore) -> str:
@@ -172,15 +184,19 @@ def _p_holm(one: VariantScore) -> str:
 def _tests(table: AblationTable) -> str:
     rows = []
     for one in table.scores:
-        if one.variant == table.base or one.mean is None:
+        if one.outcome is None:
             continue
         difference, interval, counts = _difference(one)
         p = "-" if one.p is None else format_p(one.p)
-        outcome = one.outcome or f"not tested: {one.reason}"
-        cells = (_value(one), difference, interval, p, _p_holm(one), format_effect(one.effect), counts, outcome)
+        cells = (_value(one), difference, interval, p, _p_holm(one), format_effect(one.effect), counts, one.outcome)
         rows.append((metric_heading(one.metric), one.variant, *cells))
     header = ("metric", "variant", "value", "difference", "95% interval", "p", "p Holm", "effect", "n (clusters)", "")
-    return f"## Every test\n\n{markdown_table(header, rows, right=range(2, len(header) - 1))}"
+    reasons: dict[str, list[str]] = {}
+    for one in table.scores:
+        if one.reason is not None and one.metric not in (names := reasons.setdefault(one.reason, [])):
+            names.append(one.metric)
+    untested = "".join(f"\nNot tested: {', '.join(names)}; {reason}.\n" for reason, names in reasons.items())
+    return f"## Every test\n\n{markdown_table(header, rows, right=range(2, len(header) - 1))}{untested}"
 
 
 def _runs(table: AblationTable) -> str:

@@ -1,0 +1,66 @@
+"""An ablation's page: differences that were tested, those that were not, and no row for what was not tested."""
+
+from ccbench.ablation.plans import Claim
+from ccbench.ablation.rendering import render_markdown
+from ccbench.ablation.results import AblationTable, VariantScore
+
+TESTED = {
+    "difference": -4.3,
+    "low": -17.6,
+    "high": 9.0,
+    "p": 0.3,
+    "p_holm": 1.0,
+    "effect": -0.64,
+    "n": 200,
+    "clusters": 200,
+}
+
+
+def score(variant: str, metric: str, mean: float | None, **changes: object) -> VariantScore:
+    return VariantScore.model_validate(
+        {"variant": variant, "metric": metric, "mean": mean, "spread": 0.02, "by_seed": {}, **changes}
+    )
+
+
+TABLE = AblationTable(
+    title="two variants",
+    method="ccis-diff",
+    protocol="phantom-128",
+    protocol_hash="0123456789abcdef",
+    n=200,
+    seeds=(0, 1, 2),
+    base="full",
+    variants={"full": {}, "-bmws": {"bmws": "off"}},
+    settings={},
+    claims=(Claim(module="bmws", says="no seam", without="-bmws", metrics=("precision_lite0",)),),
+    unit="condition and training",
+    tests=1,
+    scores=[
+        score("full", "clip_score", 58.2),
+        score("-bmws", "clip_score", 53.9, **TESTED, outcome="not told apart"),
+        score("full", "precision_lite0", 0.14),
+        score("-bmws", "precision_lite0", 0.09, reason="no paired test of this metric"),
+        score("full", "clip_score_polyp", None),
+        score("-bmws", "clip_score_polyp", None, reason="no value in any run"),
+    ],
+    runs=[],
+    notes=[],
+)
+
+
+def test_a_difference_without_a_test_is_of_the_means_and_says_so() -> None:
+    lines = render_markdown(TABLE).splitlines()
+    assert "| -bmws | -4.30 |" in lines and "| -bmws | -0.05 |" in lines
+    assert any(line.endswith("of precision_lite0 not tested, the difference is of the means.") for line in lines)
+    assert not any("clip_score_polyp" in line and line.startswith("|") for line in lines)
+
+
+def test_only_tests_have_rows_and_reasons_stand_below() -> None:
+    page = render_markdown(TABLE)
+    tests = page.partition("## Every test")[2].partition("## Runs")[0]
+    rows = [line for line in tests.splitlines() if line.startswith("| ")]
+    assert len(rows) == 3 and rows[2].startswith(
+        "| clip_score ↑ | -bmws | 53.90 ± 0.02 | -4.30 | -17.60 to +9.00 | 0.3000 |"
+    )
+    assert "Not tested: precision_lite0; no paired test of this metric." in tests
+    assert "| bmws | no seam | precision_lite0 ↑ | 0.14 ± 0.02 | 0.09 ± 0.02 | - | - | - | not tested |" in page
