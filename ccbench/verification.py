@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ccbench.assets import BackboneSource
-from ccbench.errors import CcbenchError, DataError, UsageError
+from ccbench.errors import CcbenchError, DataError, UsageError, VerificationError
 from ccbench.features.cache import FeatureCache
 from ccbench.images import sha256_file
 from ccbench.metrics.intervals import NORMAL_QUANTILE
@@ -19,6 +19,9 @@ State = Literal["match", "within tolerance", "drift"]
 
 TOLERANCE = 1e-3, 0.05
 """Of a value, and of its standard error: what features of two machines, or judges trained on two, may differ by."""
+
+P_TOLERANCE = 0.01
+"""Of a permutation p-value, which moves in steps when features do."""
 
 _ORDER: tuple[State, ...] = ("match", "within tolerance", "drift")
 
@@ -41,6 +44,12 @@ class Verification(Record):
     def state(self) -> State:
         """The worst of all."""
         return max((check.state for check in self.checks), key=_ORDER.index)
+
+    def require_no_drift(self, path: Path) -> None:
+        """Raise `VerificationError` about the first drift of the run in `path`, where there is one."""
+        for check in self.checks:
+            if check.state == "drift":
+                raise VerificationError(f"{path}: {check.what}: {check.detail}")
 
 
 def verify_run(
@@ -137,19 +146,43 @@ def _same(same: bool) -> str:
 
 def _check_scores(stored: dict[str, Any], columns: Any, fresh: Scorecard) -> Iterator[Check]:
     held = Scorecard.from_json(stored)
-    for name, (old, new) in {
-        "scores": (held.scores, fresh.scores),
-        **{f"control {key}": (scores, fresh.controls.get(key, [])) for key, scores in held.controls.items()},
-    }.items():
-        found = {score.metric: score for score in new}
-        if [score.metric for score in old] != list(found):
-            yield Check(what=name, state="drift", detail=f"found metrics {', '.join(found)}")
+    groups, again = _score_groups(held), _score_groups(fresh)
+    yield _equal("groups of scores", ", ".join(again), ", ".join(groups))
+    for name, scores in groups.items():
+        found = {score.metric: score for score in again.get(name, [])}
+        if [score.metric for score in scores] != list(found):
+            yield Check(what=name or "scores", state="drift", detail=f"found metrics {', '.join(found) or 'none'}")
             continue
-        yield from (_check_score(score, found[score.metric], "" if name == "scores" else f"{name}: ") for score in old)
+        yield from (_check_score(score, found[score.metric], f"{name}: " if name else "") for score in scores)
     for column in fresh.per_sample.columns.difference(["index", "condition_id"]):
         yield _check_column(column, columns, fresh)
+    yield _check_pairs(held, fresh)
     yield _equal("failures", str(held.failures), str(fresh.failures))
     yield _equal("notes", _plain(fresh), _plain(held))
+
+
+def _score_groups(card: Scorecard) -> dict[str, list[Score]]:
+    """Return a scorecard's lists of scores by what they are of: nothing for the run's own."""
+    groups = {"": card.scores} | {f"control {name}": scores for name, scores in card.controls.items()}
+    for source, apart in card.by_source.items():
+        groups[source] = apart.scores
+        groups |= {f"{source}, control {name}": scores for name, scores in apart.controls.items()}
+    return groups
+
+
+def _check_pairs(held: Scorecard, fresh: Scorecard) -> Check:
+    """Compare the pairs nearest to training images; of near ties another machine may list others."""
+    what = "nearest training images"
+    if held.near_pairs == fresh.near_pairs:
+        return Check(what=what, state="match")
+    old, new = ([pair.distance for pair in card.near_pairs] for card in (held, fresh))
+    close = len(old) == len(new) and all(abs(a - b) <= TOLERANCE[0] * a for a, b in zip(old, new, strict=True))
+    moved = sum(a != b for a, b in zip(held.near_pairs, fresh.near_pairs, strict=False))
+    return Check(
+        what=what,
+        state="within tolerance" if close else "drift",
+        detail=f"found {len(new)} pairs, {moved} of them others than the {len(old)} recorded",
+    )
 
 
 def _plain(card: Scorecard) -> str:
@@ -159,24 +192,32 @@ def _plain(card: Scorecard) -> str:
 
 def _check_score(held: Score, found: Score, prefix: str) -> Check:
     what = f"{prefix}{held.metric}"
-    if held.signature != found.signature or (held.n, held.n_real) != (found.n, found.n_real):
-        return _equal(what, f"{found.signature}, n {found.n}", f"{held.signature}, n {held.n}")
-    if held.value is None or found.value is None:
-        return _equal(what, str(found.reason), str(held.reason))
-    ends = held.interval
-    error = (ends.high - ends.low) / (2 * NORMAL_QUANTILE) if ends else 0.0
-    pairs = [(held.value, found.value)]
-    if ends and found.interval:
-        pairs += [(ends.low, found.interval.low), (ends.high, found.interval.high)]
-    if all(old == new for old, new in pairs) and (ends is None) == (found.interval is None):
+    if held == found:
         return Check(what=what, state="match")
-    allowed = TOLERANCE[0] * abs(held.value) + TOLERANCE[1] * error
-    near = all(abs(old - new) <= allowed for old, new in pairs) and (ends is None) == (found.interval is None)
-    return Check(
-        what=what,
-        state="within tolerance" if near else "drift",
-        detail=f"found {found.value!r}, wanted {held.value!r} (tolerance {allowed:.3g})",
-    )
+    if _nature(held) != _nature(found):
+        return _equal(what, _nature(found), _nature(held))
+    ends, numbers = held.interval, (_numbers(held), _numbers(found))
+    error = (ends.high - ends.low) / (2 * NORMAL_QUANTILE) if ends else 0.0
+    allowed = TOLERANCE[0] * abs(held.value or 0.0) + TOLERANCE[1] * error
+    near = all(abs(old - new) <= allowed for old, new in zip(*numbers, strict=True))
+    moved = f"found {found.value!r}, wanted {held.value!r} (tolerance {allowed:.3g})"
+    if held.p is not None and found.p is not None and held.p != found.p:
+        near &= abs(held.p - found.p) <= P_TOLERANCE
+        moved += f"; p {found.p:.3g}, wanted {held.p:.3g} (tolerance {P_TOLERANCE:g})"
+    return Check(what=what, state="within tolerance" if near else "drift", detail=moved)
+
+
+def _nature(score: Score) -> str:
+    """Return all of a score that is no measured number: it has to be equal on every machine."""
+    ends = f"{score.interval.level:g} {score.interval.kind}" if score.interval else "none"
+    parts = (score.reason or "a value", f"interval {ends}", "no p" if score.p is None else "p")
+    return f"{score.signature}, n {score.n} x {score.n_real}, {', '.join(parts)}"
+
+
+def _numbers(score: Score) -> list[float]:
+    """Return a score's value and the ends of its interval, those that it has."""
+    ends = (score.interval.low, score.interval.high) if score.interval else ()
+    return [*([] if score.value is None else [score.value]), *ends]
 
 
 def _check_column(name: str, held: Any, fresh: Scorecard) -> Check:

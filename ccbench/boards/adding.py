@@ -1,7 +1,7 @@
 """Puts what is to be public onto a board: complete runs, and the leak audit of its protocol."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from ccbench.audit_record import Audit
@@ -24,20 +24,24 @@ from ccbench.folders import write_atomic
 from ccbench.gallery import shrink_picture
 from ccbench.protocols import find_protocol
 from ccbench.store import RunFolder
+from ccbench.verification import Verification
 
 
-def add_run(run: Path, boards: Path) -> Path:
-    """Put a complete run on its protocol's board and return the result file; a run added before is replaced.
+def add_run(run: Path, boards: Path, verify: Callable[[], Verification]) -> Path:
+    """Put a complete, verified run on its protocol's board and return the result file; one added before is replaced.
 
     The gallery of the board's first seed, at the method's defaults, comes with it, made smaller, and without real
     images where users bring the data: their licence may keep them there. A control brings none, and neither does a run
     whose images lie so near to training images that somebody has to look first. Paired tests that the board held are
     removed where its runs change: they are of other runs then.
 
+    Args:
+        verify: hashes the run and scores it again, see `verify_run`; called last, when nothing else speaks against it.
+
     Raises:
         UsageError: the run is not complete, not scored, not comparable, of a seed the board does not ask for, or of
             another protocol version. DataError: conditions, counts or signatures differ from the board's, or the
-            stored audit of the protocol found a leak.
+            stored audit of the protocol found a leak. VerificationError: the run is not what its record says.
     """
     folder = RunFolder.read(run)
     result = _make_result(folder)
@@ -50,6 +54,7 @@ def add_run(run: Path, boards: Path) -> Path:
             "the splits are mended and audited again"
         )
     check_fits(board, result, run)
+    verify().require_no_drift(run)
     file = path / "results" / str(record.config["method"]) / f"{record.run_id}.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     if not (path / "board.toml").is_file():

@@ -5,12 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ccbench.assets import BackboneSource
 from ccbench.cli import options
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
 
 if TYPE_CHECKING:
     from ccbench.boards.store import Board
+    from ccbench.verification import Verification
 
 app = typer.Typer(help="Publish complete runs and render the tables.")
 
@@ -26,15 +28,34 @@ def leaderboard() -> None:
 @app.command("add")
 def add(
     run: Annotated[Path, typer.Argument(help="Folder of a complete, scored run.", metavar="RUN")],
+    data_root: options.DataRoot = None,
     boards: Boards = DEFAULT_BOARDS,
+    device: options.Device = "auto",
+    backbone: options.Backbone = None,
+    allow_pickle: options.AllowPickle = False,
+    no_cache: options.NoCache = False,
     as_json: options.Json = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Put a complete run on its protocol's board, and render the board."""
+    """Verify a complete run, put it on its protocol's board, and render the board."""
     from ccbench.boards.adding import add_run
     from ccbench.boards.rendering import render_boards
+    from ccbench.verification import verify_run
 
-    out = Output(as_json)
-    result = add_run(run, boards)
+    out = Output(as_json, quiet)
+
+    def verify() -> "Verification":
+        return verify_run(
+            run,
+            data_root,
+            device=options.pick_device(device),
+            backbone=BackboneSource(backbone, allow_pickle),
+            cache=options.open_cache(no_cache, out),
+            progress=out.progress(),
+            note=out.note,
+        )
+
+    result = add_run(run, boards, verify)
     pages = render_boards(boards)
     out.json({"result": str(result), "pages": [str(page) for page in pages]})
     out.line(f"added {result}")

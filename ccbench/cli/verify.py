@@ -8,7 +8,6 @@ import typer
 from ccbench.assets import BackboneSource
 from ccbench.cli import leaderboard, options
 from ccbench.cli.output import Output
-from ccbench.errors import VerificationError
 
 _Run = Annotated[Path, typer.Argument(help="Folder of a complete, scored run.", metavar="RUN")]
 _UseCache = Annotated[
@@ -44,6 +43,4 @@ def verify(
     out.json({**found.model_dump(mode="json"), "state": found.state})
     out.table(("checked", "state", "detail"), [(one.what, one.state, one.detail) for one in found.checks], wrap=(2,))
     out.line(f"{found.run_id}: {found.state}")
-    if found.state == "drift":
-        first = next(one for one in found.checks if one.state == "drift")
-        raise VerificationError(f"{run}: {first.what}: {first.detail}")
+    found.require_no_drift(run)

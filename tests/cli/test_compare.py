@@ -64,7 +64,9 @@ def test_errors_are_one_line(call: Call, two_runs: list[Path], monkeypatch: pyte
     assert done.code == 4 and "the runs were scored on" in done.err and done.err.count("\n") == 1
 
 
-def test_tests_are_kept_with_the_board_and_go_when_it_changes(call: Call, two_runs: list[Path]) -> None:
+def test_tests_are_kept_with_the_board_and_go_when_it_changes(
+    call: Call, two_runs: list[Path], scored_alike: None
+) -> None:
     assert "--store: no board in leaderboards/small" in call("compare", *two_runs, "--store").err
     for run in two_runs:
         assert call("leaderboard", "add", run).code == 0
@@ -87,7 +89,9 @@ def test_tests_are_kept_with_the_board_and_go_when_it_changes(call: Call, two_ru
     assert call("leaderboard", "add", two_runs[0]).code == 0 and not stored.exists()
 
 
-def test_a_board_keeps_no_tests_of_other_runs_than_its_own(call: Call, two_runs: list[Path]) -> None:
+def test_a_board_keeps_no_tests_of_other_runs_than_its_own(
+    call: Call, two_runs: list[Path], scored_alike: None
+) -> None:
     assert call("leaderboard", "add", two_runs[0]).code == 0
     done = call("compare", *two_runs, "--store")
     assert done.code == 2 and "the board has 0 runs of it and 1 were compared" in done.err

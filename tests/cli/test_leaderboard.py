@@ -5,13 +5,16 @@ from pathlib import Path
 import pytest
 import yaml
 
+import ccbench.verification
 from board_runs import make_card, make_run
 from calling import Call
 from ccbench.protocols import PROTOCOLS, Protocol
 
 
 @pytest.fixture
-def board(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyPatch, call: Call) -> Path:
+def board(
+    small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyPatch, call: Call, scored_alike: None
+) -> Path:
     """A board of two seeds."""
     monkeypatch.setitem(PROTOCOLS, "small", small_protocol.model_copy(update={"backbone": "sd-mini"}))
     for seed in (0, 1):
@@ -59,3 +62,18 @@ def test_export_refuses_a_control_and_another_format(call: Call, board: Path) ->
     export = ("leaderboard", "export", "small", "--row")
     assert "--row: found 'real-split', wanted one of fake" in call(*export, "real-split").err
     assert "--format: found 'xml', wanted hf" in call(*export, "fake", "--format", "xml").err
+
+
+def test_add_scores_again_and_takes_no_edited_number(call: Call, board: Path) -> None:
+    run = make_run(Path("run2"), "small", make_card(52.0, 25.0), seed=2)
+    card = run / "scores" / "scorecard.json"
+    honest = card.read_text()
+    card.write_text(honest.replace('"value": 52.0', '"value": 42.0'))
+    page = (board / "README.md").read_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ccbench.verification, "compute_scorecard", lambda *_, **__: make_card(52.0, 25.0))
+        done = call("leaderboard", "add", run)
+        assert done.code == 5 and "run2: fd_lite0: found 52.0, wanted 42.0 (tolerance" in done.err
+        assert (board / "README.md").read_bytes() == page and len(list(board.glob("results/fake/*.json"))) == 2
+        card.write_text(honest)
+        assert call("leaderboard", "add", run).code == 0 and len(list(board.glob("results/fake/*.json"))) == 3

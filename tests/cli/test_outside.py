@@ -9,9 +9,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from board_runs import make_card
+from board_runs import add_unverified, make_card
 from calling import Call
-from ccbench.boards.adding import add_run
 from ccbench.boards.rendering import render_boards
 from ccbench.config import OutsideConfig, restore_config
 from ccbench.data import phantom_source
@@ -217,7 +216,7 @@ def test_boards_take_the_seeds_as_one_marked_row(
         done = call("run", *RUN[1:5], *RUN[7:], *SAID, "--seed", seed, "--output", f"out{seed}")
         assert done.code == 0, done.err
         assert isinstance(RunFolder.read(Path(f"out{seed}")).config.settings, OutsideConfig)
-        add_run(Path(f"out{seed}"), tmp_path / "boards")
+        add_unverified(Path(f"out{seed}"), tmp_path / "boards")
     render_boards(tmp_path / "boards")
     render_boards(tmp_path / "boards", check=True)
     page = (tmp_path / "boards" / "small" / "README.md").read_text()

@@ -1,5 +1,6 @@
 """`ccbench verify`: a run as it was, one byte of it flipped, and scores that moved a little or much."""
 
+import dataclasses
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -7,18 +8,27 @@ from pathlib import Path
 import pytest
 
 import ccbench.verification
-from board_runs import make_card, make_run
+from board_runs import add_unverified, make_card, make_run
 from calling import Call
-from ccbench.boards.adding import add_run
 from ccbench.protocols import PROTOCOLS, Protocol
-from ccbench.scorecard import Scorecard
+from ccbench.scorecard import NearPair, Scorecard, SourceScores
+from ccbench.types import Score
 
 
 @pytest.fixture
 def run(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setitem(PROTOCOLS, "small", small_protocol.model_copy(update={"backbone": "sd-mini"}))
-    again(monkeypatch, make_card(52.0, 25.0))
-    return make_run(tmp_path / "made", "small", make_card(52.0, 25.0))
+    again(monkeypatch, full_card(52.0, 25.0))
+    return make_run(tmp_path / "made", "small", full_card(52.0, 25.0))
+
+
+def full_card(fd: float, clip: float, p: float = 0.031, apart: float = 44.0, near: float = 0.125) -> Scorecard:
+    """A scorecard with a p-value, a data set scored apart, and a pair near to a training image."""
+    card = make_card(fd, clip)
+    kid = Score("kid_lite0", "kid_lite0|enc:lite0", 0.25, 3, 5, p=p)
+    one = SourceScores([Score("fd_lite0", "fd_lite0|apart", apart, 3, 5)], {})
+    pair = NearPair(1, "c1", 4, "t4", near)
+    return dataclasses.replace(card, scores=[*card.scores, kid], by_source={"kvasir": one}, near_pairs=[pair])
 
 
 def again(monkeypatch: pytest.MonkeyPatch, card: Scorecard) -> None:
@@ -31,7 +41,7 @@ def states(done: object) -> dict[str, str]:
 
 
 def test_a_run_that_is_as_it_was_matches(call: Call, run: Path, tmp_path: Path) -> None:
-    add_run(run, tmp_path / "boards")
+    add_unverified(run, tmp_path / "boards")
     done = call("verify", run, "--boards", tmp_path / "boards", "--json")
     assert done.code == 0 and done.json["state"] == "match" and set(states(done).values()) == {"match"}
     assert {
@@ -66,6 +76,19 @@ def flip(path: Path, at: Callable[[bytes], int]) -> None:
         ("samples.jsonl", lambda data: 0, r"records: .*samples.jsonl:1: not a sample"),
         ("scores/scorecard.json", lambda data: data.index(b'"value": 52.0') + 9, r"fd_lite0: found 52.0, wanted [^5]"),
         ("scores/scorecard.json", lambda data: data.index(b"fd_lite0|enc") + 12, r"fd_lite0: found fd_lite0\|enc"),
+        (
+            "scores/scorecard.json",
+            lambda data: data.index(b'"value": 44.0') + 9,
+            r"kvasir: fd_lite0: found 44.0, wanted",
+        ),
+        ("scores/scorecard.json", lambda data: data.index(b'"p": 0.031') + 7, r"kid_lite0: .*; p 0.031, wanted 0.131"),
+        ("scores/scorecard.json", lambda data: data.index(b"jackknife"), r"fd_lite0: found .* 0.95 jackknife"),
+        (
+            "scores/scorecard.json",
+            lambda data: data.index(b'"distance": 0.125') + 14,
+            r"nearest training images: found",
+        ),
+        ("scores/scorecard.json", lambda data: data.index(b"kvasir"), r"groups of scores: found .*kvasir"),
         ("scores/scorecard.json", lambda data: 0, r"records: .*scorecard.json"),
         ("scores/per_sample.parquet", lambda data: 2, r"scores/per_sample.parquet: found"),
     ],
@@ -77,7 +100,7 @@ def test_one_flipped_bit_is_drift(file: str, at: Callable[[bytes], int], message
 
 
 def test_a_changed_checkpoint_or_board_is_drift(call: Call, run: Path, tmp_path: Path) -> None:
-    result = add_run(run, tmp_path / "boards")
+    result = add_unverified(run, tmp_path / "boards")
     flip(result, lambda data: data.index(b'"train_seconds": 61') + 17)
     assert "board's record: found another, wanted the run's" in call("verify", run, "--boards", tmp_path / "boards").err
     (run / "checkpoint").mkdir()
@@ -86,21 +109,27 @@ def test_a_changed_checkpoint_or_board_is_drift(call: Call, run: Path, tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("fd", "clip", "code", "state"),
+    ("moved", "state"),
     [
-        (52.0, 25.0, 0, "match"),
-        (52.04, 25.01, 0, "within tolerance"),
-        (52.2, 25.0, 5, "drift"),
-        (52.0, 25.1, 5, "drift"),
+        ({}, "match"),
+        ({"fd": 52.04, "clip": 25.01}, "within tolerance"),
+        ({"fd": 52.2}, "drift"),
+        ({"clip": 25.1}, "drift"),
+        ({"p": 0.04}, "within tolerance"),
+        ({"p": 0.05}, "drift"),
+        ({"apart": 44.04}, "within tolerance"),
+        ({"apart": 44.1}, "drift"),
+        ({"near": 0.1251}, "within tolerance"),
+        ({"near": 0.126}, "drift"),
     ],
 )
 def test_scores_computed_again(
-    fd: float, clip: float, code: int, state: str, call: Call, run: Path, monkeypatch: pytest.MonkeyPatch
+    moved: dict[str, float], state: str, call: Call, run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tolerance of 0.001 of the value and 0.05 of its standard error: 0.078 of 52 with an interval of 51 to 53."""
-    again(monkeypatch, make_card(fd, clip))
+    again(monkeypatch, full_card(**{"fd": 52.0, "clip": 25.0, **moved}))
     done = call("verify", run, "--json")
-    assert (done.code, done.json["state"]) == (code, state)
+    assert (done.code, done.json["state"]) == (5 if state == "drift" else 0, state)
 
 
 def test_what_cannot_be_verified(call: Call, run: Path, tmp_path: Path) -> None:

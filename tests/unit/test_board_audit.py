@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from audit_sets import MANIFESTS
-from board_runs import CONDITIONS, TRAINED_ON, make_card, make_run
+from board_runs import CONDITIONS, TRAINED_ON, add_unverified, make_card, make_run
 from ccbench.audit_record import KINDS, Audit, AuditedSet, Counts, ImageName, Kind, Pair, SharedCluster, Thresholds
-from ccbench.boards.adding import add_run, store_audit
+from ccbench.boards.adding import store_audit
 from ccbench.boards.rendering import render_boards
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.protocols import PROTOCOLS, Protocol
@@ -71,7 +71,7 @@ def section(boards: Path) -> str:
 def test_a_board_without_an_audit_says_how_to_make_one(
     tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add_run(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path)
+    add_unverified(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path)
     render_boards(tmp_path)
     assert section(tmp_path).strip() == "No audit stored: run `ccbench data audit --protocol small --store`."
     with_root = PROTOCOLS["small"].model_copy(update={"needs_data_root": True})
@@ -88,7 +88,7 @@ def test_a_board_without_an_audit_says_how_to_make_one(
 def test_the_page_shows_the_audit_without_a_date_or_an_unescaped_name(tmp_path: Path, protocol: str) -> None:
     file = store_audit(make_audit({"near": 2}), tmp_path)
     assert file == tmp_path / "small" / "audit.json"
-    add_run(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path)
+    add_unverified(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path)
     render_boards(tmp_path)
     text = section(tmp_path)
     assert "No image is in two sets. Near-duplicates across sets: 2 pairs." in text
@@ -102,7 +102,7 @@ def test_the_page_shows_the_audit_without_a_date_or_an_unescaped_name(tmp_path: 
 
 
 def test_check_sees_another_audit(tmp_path: Path, protocol: str) -> None:
-    add_run(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path)
+    add_unverified(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path)
     render_boards(tmp_path)
     store_audit(make_audit(), tmp_path)
     with pytest.raises(VerificationError, match=r"README\.md:\d+: found 'No audit stored"):
@@ -118,15 +118,15 @@ def test_no_run_is_accepted_while_the_splits_leak(tmp_path: Path, protocol: str,
     store_audit(make_audit({kind: 2}), tmp_path)
     run = make_run(tmp_path / "run", protocol, make_card(50.0, 25.0))
     with pytest.raises(DataError, match=rf"data leak, train and test share 2 x {kind.replace('_', ' ')}; no run"):
-        add_run(run, tmp_path)
+        add_unverified(run, tmp_path)
     assert not (tmp_path / "small" / "results").exists() and not (tmp_path / "small" / "board.toml").exists()
 
 
 def test_a_shared_video_is_a_leak_and_an_older_board_shows_it(tmp_path: Path, protocol: str) -> None:
-    add_run(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path)
+    add_unverified(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path)
     store_audit(make_audit(clusters=1), tmp_path)
     with pytest.raises(DataError, match="share 1 x video sequence or patient"):
-        add_run(make_run(tmp_path / "next", protocol, make_card(51.0, 25.0), seed=1), tmp_path)
+        add_unverified(make_run(tmp_path / "next", protocol, make_card(51.0, 25.0), seed=1), tmp_path)
     render_boards(tmp_path)
     text = section(tmp_path)
     assert "**Leak: train and test share 1 x video sequence or patient. No run is accepted.**" in text
@@ -135,11 +135,11 @@ def test_a_shared_video_is_a_leak_and_an_older_board_shows_it(tmp_path: Path, pr
 
 def test_near_duplicates_alone_do_not_close_a_board(tmp_path: Path, protocol: str) -> None:
     store_audit(make_audit({"near": 3}), tmp_path)
-    assert add_run(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path).is_file()
+    assert add_unverified(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path).is_file()
 
 
 def test_an_audit_of_other_images_is_refused(tmp_path: Path, protocol: str) -> None:
-    add_run(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path)
+    add_unverified(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path)
     other = make_audit(manifests={**MANIFESTS, "test": "9" * 64})
     with pytest.raises(VerificationError, match=r"test images 3 \(999999999999\), the board's are small with 3 \(cccc"):
         store_audit(other, tmp_path)
@@ -156,11 +156,11 @@ def test_an_audit_of_other_training_pairs_is_refused(tmp_path: Path, protocol: s
     run = make_run(tmp_path / "run", protocol, make_card(50.0, 25.0))
     store_audit(make_audit(manifests={**MANIFESTS, "train": "9" * 64}), tmp_path)
     with pytest.raises(DataError, match=r"trained on 5 pairs \(dddddddddddd\), the leak audit looked at 5 \(999999999"):
-        add_run(run, tmp_path)
+        add_unverified(run, tmp_path)
 
 
 def test_an_audit_with_other_thresholds_or_that_is_none_is_refused(tmp_path: Path, protocol: str) -> None:
-    add_run(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path)
+    add_unverified(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path)
     loose = make_audit().model_copy(update={"thresholds": Thresholds(near=0.1)})
     with pytest.raises(VerificationError, match="other thresholds than this version has"):
         store_audit(loose, tmp_path)

@@ -11,9 +11,8 @@ import pytest
 
 import board_runs
 import fake_methods
-from board_runs import N, make_card, make_run
+from board_runs import N, add_unverified, make_card, make_run
 from ccbench import controls
-from ccbench.boards.adding import add_run
 from ccbench.boards.rendering import render_boards
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.images import read_image, sha256_file, write_png
@@ -46,7 +45,7 @@ def table_rows(text: str, first: str) -> dict[str, list[str]]:
 
 def test_a_complete_run_is_filed_unrounded_and_without_a_trace_of_the_machine(tmp_path: Path, protocol: str) -> None:
     run = make_run(tmp_path / "run", protocol, make_card(71.7301234, 25.0))
-    file = add_run(run, tmp_path / "boards")
+    file = add_unverified(run, tmp_path / "boards")
     assert (
         file.relative_to(tmp_path / "boards").as_posix()
         == f"small/results/fake/{RunFolder.read(run).record.run_id}.json"
@@ -58,7 +57,7 @@ def test_a_complete_run_is_filed_unrounded_and_without_a_trace_of_the_machine(tm
 
 def test_the_page_shows_mean_and_spread_over_seeds_beside_the_floor(tmp_path: Path, protocol: str) -> None:
     for seed, (fd, clip) in enumerate([(50.0, 25.0), (52.0, 25.0), (54.0, 25.0)]):
-        add_run(make_run(tmp_path / str(seed), protocol, make_card(fd, clip), seed=seed), tmp_path / "boards")
+        add_unverified(make_run(tmp_path / str(seed), protocol, make_card(fd, clip), seed=seed), tmp_path / "boards")
     render_boards(tmp_path / "boards")
     text = page(tmp_path / "boards")
     rows, controls = table_rows(text, "method"), table_rows(text, "control")
@@ -76,7 +75,7 @@ def test_settings_of_one_method_are_stated_where_it_has_a_row(
 ) -> None:
     own = {"fake": {"tint": 0.25, "taam": {"mode": "A"}}, "absent": {"tint": 0.75}}
     monkeypatch.setitem(PROTOCOLS, protocol, PROTOCOLS[protocol].model_copy(update={"method_settings": own}))
-    add_run(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path / "boards")
+    add_unverified(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path / "boards")
     render_boards(tmp_path / "boards")
     rows = table_rows(page(tmp_path / "boards"), "frozen")
     assert rows["`fake` alone"] == ["tint 0.25, taam (mode A)"]
@@ -84,7 +83,7 @@ def test_settings_of_one_method_are_stated_where_it_has_a_row(
 
 
 def test_every_number_leads_to_its_record(tmp_path: Path, protocol: str) -> None:
-    file = add_run(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path / "boards")
+    file = add_unverified(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path / "boards")
     (tmp_path / "boards" / "small" / "gallery-fake.png").write_bytes(b"a picture")
     render_boards(tmp_path / "boards")
     text = page(tmp_path / "boards")
@@ -101,7 +100,7 @@ def test_best_is_bold_among_complete_rows_and_equal_prints_tie(tmp_path: Path, p
     for sets, (fd, clip) in values.items():
         for seed in range(2 if sets == ("tint=0.9",) else 3):  # the third row is best and incomplete
             run = make_run(tmp_path / f"{sets}{seed}", protocol, make_card(fd, clip), seed=seed, sets=sets)
-            add_run(run, tmp_path / "boards")
+            add_unverified(run, tmp_path / "boards")
     render_boards(tmp_path / "boards")
     rows = table_rows(page(tmp_path / "boards"), "method")
     assert rows["fake"][:4] == ["0, 1, 2", "3", "**50.00**", "25.00"]
@@ -114,7 +113,7 @@ def test_the_second_is_marked_unless_two_share_the_first_place(tmp_path: Path, p
         for seed in range(3):
             path = tmp_path / f"{tint}-{seed}"
             sets = () if tint == "0.5" else (f"tint={tint}",)
-            add_run(make_run(path, protocol, make_card(fd, clip), seed=seed, sets=sets), tmp_path / "boards")
+            add_unverified(make_run(path, protocol, make_card(fd, clip), seed=seed, sets=sets), tmp_path / "boards")
     render_boards(tmp_path / "boards")
     rows = table_rows(page(tmp_path / "boards"), "method")
     assert [row[2:4] for row in rows.values()] == [
@@ -130,7 +129,7 @@ def test_the_same_numbers_unrounded_as_csv_and_json(tmp_path: Path, protocol: st
     """One table: mean, spread, and the mean of the seeds' own intervals, 2 wide each."""
     boards = tmp_path / "boards"
     for seed, fd in enumerate((50.0, 52.0, 54.1234567)):
-        add_run(make_run(tmp_path / str(seed), protocol, make_card(fd, 25.0), seed=seed), boards)
+        add_unverified(make_run(tmp_path / str(seed), protocol, make_card(fd, 25.0), seed=seed), boards)
     render_boards(boards)
     csv = pd.read_csv(boards / "small" / "table.csv")
     lines = json.loads((boards / "small" / "table.json").read_text())
@@ -148,7 +147,7 @@ def test_the_same_numbers_unrounded_as_csv_and_json(tmp_path: Path, protocol: st
 
 def test_numbers_in_print_stand_apart_with_what_is_not_stated(tmp_path: Path, protocol: str) -> None:
     method = find_method("controlnet")
-    add_run(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0), method=method), tmp_path / "boards")
+    add_unverified(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0), method=method), tmp_path / "boards")
     render_boards(tmp_path / "boards")
     text = page(tmp_path / "boards")
     (row,) = table_rows(text.partition("## Reported in print")[2], "method").values()
@@ -161,8 +160,8 @@ def test_numbers_in_print_stand_apart_with_what_is_not_stated(tmp_path: Path, pr
 def test_controls_stand_apart_without_a_best_and_without_missing_seeds(tmp_path: Path, protocol: str) -> None:
     boards = tmp_path / "boards"
     for seed in range(3):
-        add_run(make_run(tmp_path / f"fake{seed}", protocol, make_card(50.0, 25.0), seed=seed), boards)
-        add_run(
+        add_unverified(make_run(tmp_path / f"fake{seed}", protocol, make_card(50.0, 25.0), seed=seed), boards)
+        add_unverified(
             make_run(tmp_path / f"other{seed}", protocol, make_card(60.0, 24.0), seed=seed, sets=("tint=1",)), boards
         )
     for number, (method, sets, seeds, fd) in enumerate(
@@ -178,7 +177,7 @@ def test_controls_stand_apart_without_a_best_and_without_missing_seeds(tmp_path:
                 tmp_path / f"{number}-{seed}", protocol, make_card(fd, 99.0), seed=seed, sets=sets, method=method
             )
             write_png(RunFolder.read(run).gallery, np.zeros((9, 9, 3), dtype=np.uint8))
-            add_run(run, boards)
+            add_unverified(run, boards)
     render_boards(boards)
     text = page(boards)
     assert table_rows(text, "method")["fake"][2:4] == ["**50.00**", "**25.00**"]
@@ -201,13 +200,13 @@ def test_controls_stand_apart_without_a_best_and_without_missing_seeds(tmp_path:
 
 def test_a_controls_run_takes_the_place_of_the_scorecards_row(tmp_path: Path, protocol: str) -> None:
     boards = tmp_path / "boards"
-    add_run(make_run(tmp_path / "fake", protocol, make_card(50.0, 25.0)), boards)
+    add_unverified(make_run(tmp_path / "fake", protocol, make_card(50.0, 25.0)), boards)
     card = make_card(10.126, 31.5)
     none = Score("clip_image", "clip_image|ref:none", None, N, reason="a real image compared with itself")
     paired = Score("clip_image", "clip_image|ref:partners", 80.0, N)
     for name, method, score in (("other", fake_methods.METHOD, paired), ("real", controls.REAL_SPLIT, none)):
         scored = dataclasses.replace(card, scores=[*card.scores[:2], score])
-        add_run(make_run(tmp_path / name, protocol, scored, method=method, seed=int(name == "other")), boards)
+        add_unverified(make_run(tmp_path / name, protocol, scored, method=method, seed=int(name == "other")), boards)
     render_boards(boards)  # a metric without a value compares with nothing, whatever its signature
     text = page(boards)
     assert table_rows(text, "control") == {
@@ -220,30 +219,30 @@ def test_a_controls_run_takes_the_place_of_the_scorecards_row(tmp_path: Path, pr
 def test_a_run_added_again_replaces_itself(tmp_path: Path, protocol: str) -> None:
     for fd in (50.0, 60.0):
         run = make_run(tmp_path / f"run{fd}", protocol, make_card(fd, 25.0))
-        file = add_run(run, tmp_path / "boards")
+        file = add_unverified(run, tmp_path / "boards")
     assert [path.name for path in file.parent.iterdir()] == [file.name]
     assert json.loads(file.read_text())["scorecard"]["scores"][0]["value"] == 60.0
 
 
 def test_refuses_runs_that_do_not_compare(tmp_path: Path, protocol: str) -> None:
     boards = tmp_path / "boards"
-    add_run(make_run(tmp_path / "first", protocol, make_card(50.0, 25.0)), boards)
+    add_unverified(make_run(tmp_path / "first", protocol, make_card(50.0, 25.0)), boards)
     short = make_run(tmp_path / "short", protocol, make_card(50.0, 25.0), seed=1, sets=("training.max_steps=2",))
     with pytest.raises(UsageError, match=r"no board takes it.*training\.max_steps=2"):
-        add_run(short, boards)
+        add_unverified(short, boards)
     other_seed = make_run(tmp_path / "seed", protocol, make_card(50.0, 25.0), seed=7)
     with pytest.raises(UsageError, match="seed 7, the board asks for seeds 0, 1, 2"):
-        add_run(other_seed, boards)
+        add_unverified(other_seed, boards)
     fewer = make_run(tmp_path / "n", protocol, make_card(50.0, 25.0, n=2), seed=1)
     with pytest.raises(DataError, match="n=2, wanted 3"):
-        add_run(fewer, boards)
+        add_unverified(fewer, boards)
     signed = make_run(tmp_path / "sign", protocol, make_card(50.0, 25.0, signature="fd_lite0|v:2"), seed=1)
     with pytest.raises(DataError, match="signature"):
-        add_run(signed, boards)
+        add_unverified(signed, boards)
     changed = board_runs.CONDITIONS.model_copy(update={"manifest_sha256": "e" * 64})
     other_data = make_run(tmp_path / "data", protocol, make_card(50.0, 25.0), seed=1, conditions=changed)
     with pytest.raises(DataError, match="other test conditions"):
-        add_run(other_data, boards)
+        add_unverified(other_data, boards)
     assert len(list((boards / "small" / "results" / "fake").iterdir())) == 1
 
 
@@ -253,9 +252,9 @@ def test_refuses_a_run_on_another_backbone(tmp_path: Path, protocol: str) -> Non
         with RunFolder.open(path) as run:
             run.update(backbone=BackboneRecord(kind="file", weights_sha256=sha256))
         if seed < 2:
-            add_run(path, tmp_path / "boards")
+            add_unverified(path, tmp_path / "boards")
     with pytest.raises(DataError, match="backbone with sha256 bbbbbbbbbbbb, the board's is aaaaaaaaaaaa"):
-        add_run(path, tmp_path / "boards")
+        add_unverified(path, tmp_path / "boards")
 
 
 def test_refuses_an_unfinished_an_unscored_and_a_changed_run(tmp_path: Path, protocol: str) -> None:
@@ -263,16 +262,16 @@ def test_refuses_an_unfinished_an_unscored_and_a_changed_run(tmp_path: Path, pro
     with RunFolder.open(run) as folder:
         folder.update(status="started")
     with pytest.raises(UsageError, match="is started, not complete"):
-        add_run(run, tmp_path / "boards")
+        add_unverified(run, tmp_path / "boards")
     with RunFolder.open(run) as folder:
         folder.complete()
         folder.image_files()[0].write_bytes(b"not what was scored")
     with pytest.raises(VerificationError, match="not the image that was recorded"):
-        add_run(run, tmp_path / "boards")
+        add_unverified(run, tmp_path / "boards")
     unscored = make_run(tmp_path / "unscored", protocol, make_card(50.0, 25.0))
     (unscored / "scores" / "scorecard.json").unlink()
     with pytest.raises(UsageError, match="no scores"):
-        add_run(unscored, tmp_path / "boards")
+        add_unverified(unscored, tmp_path / "boards")
     assert not (tmp_path / "boards").exists()
 
 
@@ -282,7 +281,7 @@ def test_refuses_another_version_of_the_protocol(
     run = make_run(tmp_path / "run", protocol, make_card(50.0, 25.0))
     monkeypatch.setitem(PROTOCOLS, protocol, PROTOCOLS[protocol].model_copy(update={"version": 2}))
     with pytest.raises(UsageError, match="run it again under the present protocol"):
-        add_run(run, tmp_path / "boards")
+        add_unverified(run, tmp_path / "boards")
 
 
 def test_refuses_a_record_that_names_a_path_of_the_machine(
@@ -292,12 +291,12 @@ def test_refuses_a_record_that_names_a_path_of_the_machine(
     monkeypatch.setitem(PROTOCOLS, protocol, local)
     run = make_run(tmp_path / "run", protocol, make_card(50.0, 25.0))
     with pytest.raises(DataError, match=r"record\.config\.protocol\.backbone holds a path"):
-        add_run(run, tmp_path / "boards")
+        add_unverified(run, tmp_path / "boards")
 
 
 def test_check_names_the_first_line_that_drifted(tmp_path: Path, protocol: str) -> None:
     boards = tmp_path / "boards"
-    add_run(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), boards)
+    add_unverified(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), boards)
     with pytest.raises(VerificationError, match=r"README\.md:1: found 'nothing'"):
         render_boards(boards, check=True)
     render_boards(boards)
@@ -313,7 +312,7 @@ def test_check_names_the_first_line_that_drifted(tmp_path: Path, protocol: str) 
 def test_check_finds_a_board_of_an_older_protocol(
     tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    add_run(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path / "boards")
+    add_unverified(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path / "boards")
     monkeypatch.setitem(PROTOCOLS, protocol, PROTOCOLS[protocol].model_copy(update={"version": 2}))
     with pytest.raises(VerificationError, match="not the one in the code"):
         render_boards(tmp_path / "boards")
@@ -322,7 +321,7 @@ def test_check_finds_a_board_of_an_older_protocol(
 def test_renders_without_boards_and_without_results(tmp_path: Path, protocol: str) -> None:
     assert render_boards(tmp_path / "nothing") == []
     assert not (tmp_path / "nothing").exists()
-    file = add_run(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path / "boards")
+    file = add_unverified(make_run(tmp_path / "run", protocol, make_card(50.0, 25.0)), tmp_path / "boards")
     file.unlink()
     render_boards(tmp_path / "boards")
     assert "No results yet" in page(tmp_path / "boards")
@@ -336,7 +335,7 @@ def test_the_first_seeds_gallery_comes_along_and_is_small(tmp_path: Path, protoc
     for seed in (1, 0):
         run = make_run(tmp_path / str(seed), protocol, make_card(50.0, 25.0), seed=seed)
         write_png(RunFolder.read(run).gallery, noise)
-        add_run(run, tmp_path / "boards")
+        add_unverified(run, tmp_path / "boards")
         kept = tmp_path / "boards" / "small" / "gallery-fake.png"
         assert kept.is_file() == (seed == 0)
     assert read_image(kept).shape[1] == 844
@@ -352,11 +351,11 @@ def test_where_users_bring_the_data_only_the_public_gallery_comes_along(
     run = make_run(tmp_path / "run", protocol, make_card(50.0, 25.0))
     noise = np.random.default_rng(0).integers(0, 255, (300, 1600, 3), dtype=np.uint8)
     write_png(RunFolder.read(run).gallery, noise)
-    add_run(run, tmp_path / "boards")
+    add_unverified(run, tmp_path / "boards")
     kept = tmp_path / "boards" / "small" / "gallery-fake.png"
     assert not kept.exists()
     write_png(RunFolder.read(run).public_gallery, noise)
-    add_run(run, tmp_path / "boards")
+    add_unverified(run, tmp_path / "boards")
     render_boards(tmp_path / "boards")
     assert kept.is_file() and "![fake: the mask's outline, synthetic](gallery-fake.png)" in page(tmp_path / "boards")
 
