@@ -90,7 +90,8 @@ class BlurMaskWeighting(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the stem feature and F_b, (B, C, h, w) each, of (B, 3, H, W) masks."""
         sharp = hint_features(mask_encoder, masks)
-        soft = hint_features(self.encoder, blur_masks(masks, self.settings.sigma))
+        blurred = blur_masks(masks[:, :1], self.settings.sigma).expand_as(masks)  # all channels are the same mask
+        soft = hint_features(self.encoder, blurred)
         f_m, f_soft = mask_encoder.conv_out(sharp), self.encoder.conv_out(soft)
         # Read before the zero-init projections, where the features are not all zero at the first step.
         weight = torch.ones_like(f_soft) if self.weight is None else self.weight(torch.cat([sharp, soft], 1))
@@ -99,7 +100,7 @@ class BlurMaskWeighting(nn.Module):
 
 
 def blur_masks(masks: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian blur of (B, 3, H, W) masks, reflect padding, three standard deviations to each side.
+    """Gaussian blur of (B, C, H, W) masks, reflect padding, three standard deviations to each side.
 
     Args:
         sigma: in pixels at 512; 0 returns the masks.
