@@ -11,7 +11,7 @@ from ccbench.images import sha256_file
 from ccbench.metrics.intervals import NORMAL_QUANTILE
 from ccbench.records import Record, Sample
 from ccbench.scorecard import Scorecard
-from ccbench.scoring.runs import compute_scorecard
+from ccbench.scoring.runs import RunScorer
 from ccbench.store import RunFolder
 from ccbench.types import Progress, Score, SilentProgress
 
@@ -82,9 +82,8 @@ def verify_run(
         return files
     if stored is None:
         raise UsageError(f"{path}: the run has no scores of its present images; run: ccbench score {path}")
-    fresh = compute_scorecard(
-        run, data_root, device=device, backbone=backbone, cache=cache, progress=progress, note=note
-    )
+    scorer = RunScorer(data_root, device=device, backbone=backbone, cache=cache, progress=progress, note=note)
+    fresh = scorer.score(run)
     return files.model_copy(update={"checks": [*checks, *_check_scores(stored, columns, fresh)]})
 
 

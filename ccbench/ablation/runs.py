@@ -11,7 +11,7 @@ from ccbench.assets import BackboneSource
 from ccbench.config import RunConfig
 from ccbench.data.sources import open_split
 from ccbench.features.cache import FeatureCache
-from ccbench.scoring.runs import compute_scorecard, find_judge, keep_scorecard
+from ccbench.scoring.runs import RunScorer, find_judge, keep_scorecard
 from ccbench.store import RunFolder, default_run_folder
 from ccbench.synthesis import synthesize
 from ccbench.tables import format_seconds
@@ -103,6 +103,9 @@ def _finish_share(
     place: RunPlace, runs: Sequence[AblationRun], device: str, progress: Progress, note: Callable[[str], None]
 ) -> None:
     cache = None if place.cache is None else FeatureCache(place.cache, note)
+    scorer = RunScorer(
+        place.data_root, device=device, backbone=place.backbone, cache=cache, progress=progress, note=note
+    )
     for one in runs:
         with RunFolder.open(one.path, one.config) as run:
             train(
@@ -115,16 +118,7 @@ def _finish_share(
             )
             synthesize(run, place.data_root, device=device, backbone=place.backbone, progress=progress)
             if run.scorecard() is None:
-                card = compute_scorecard(
-                    run,
-                    place.data_root,
-                    device=device,
-                    backbone=place.backbone,
-                    cache=cache,
-                    progress=progress,
-                    note=note,
-                )
-                keep_scorecard(run, card, place.data_root)
+                keep_scorecard(run, scorer.score(run), place.data_root)
             note(f"{one.variant}, seed {one.config.seed}: done, {_took(run)}")
 
 

@@ -16,6 +16,7 @@ from ccbench.types import Progress, ProgressStep, SilentProgress
 if TYPE_CHECKING:
     import rich.progress
     from rich.console import Console
+    from rich.table import Table
 
 _PIPE_WIDTH = 160  # columns of a table that is not shown on a terminal
 _LOG_EVERY = 15.0  # seconds between progress lines when stderr is not a terminal
@@ -53,22 +54,19 @@ class Output:
         """Print a table on stdout, unless the result is JSON.
 
         The columns numbered in `right` hold numbers, those in `wrap` may be broken into lines; no header, no heading.
+        What is too wide for the terminal goes on below, beside the first column again: no cell is cut.
         """
         if self.as_json or self.silent:
             return
-        from rich import box
-        from rich.table import Table
-        from rich.text import Text
-
-        shown = any(header)
-        table = Table(box=box.SIMPLE_HEAD if shown else None, pad_edge=False, padding=(0, 1, 0, 0), show_header=shown)
-        for index, name in enumerate(header):
-            justify: Literal["left", "right"] = "right" if index in right else "left"
-            least = 8 if index in wrap else None
-            table.add_column(name, justify=justify, no_wrap=index not in wrap, overflow="fold", min_width=least)
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        _console(stderr=False).print(table)
+        held, start, count = list(rows), 1, len(header)
+        console = _console(stderr=False)
+        while start < max(2, count):
+            stop = min(start + 1, count)
+            while stop < count and _least(console, _table(header, held, right, wrap, start, stop + 1)) <= console.width:
+                stop += 1
+            part = _table(header, held, right, wrap, start, stop)
+            _console(stderr=False, least=_least(console, part)).print(part)
+            start = max(stop, 2)
 
     def progress(self) -> Progress:
         """Return what library code reports its progress to."""
@@ -77,11 +75,46 @@ class Output:
         return BarProgress(_console(stderr=True)) if sys.stderr.isatty() else LineProgress()
 
 
-def _console(stderr: bool) -> "Console":
+def _console(stderr: bool, least: int = 0) -> "Console":
+    """Return the terminal, at least so many columns wide: a line that is longer than it goes on in the next."""
     from rich.console import Console
 
     shown = (sys.stderr if stderr else sys.stdout).isatty() or "COLUMNS" in os.environ
-    return Console(stderr=stderr, highlight=False, width=None if shown else _PIPE_WIDTH)
+    console = Console(stderr=stderr, highlight=False, width=None if shown else _PIPE_WIDTH)
+    return console if console.width >= least else Console(stderr=stderr, highlight=False, width=least)
+
+
+def _table(
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    right: Sequence[int],
+    wrap: Sequence[int],
+    start: int,
+    stop: int,
+) -> "Table":
+    """Return the first column and those from `start` up to `stop`."""
+    from rich import box
+    from rich.cells import cell_len
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = any(header)
+    table = Table(box=box.SIMPLE_HEAD if shown else None, pad_edge=False, padding=(0, 1, 0, 0), show_header=shown)
+    columns = (0, *range(start, stop))
+    for index in columns:
+        justify: Literal["left", "right"] = "right" if index in right else "left"
+        least = 8 if index in wrap else max(cell_len(text) for text in (header[index], *(row[index] for row in rows)))
+        table.add_column(header[index], justify=justify, no_wrap=index not in wrap, overflow="fold", min_width=least)
+    for row in rows:
+        table.add_row(*(Text(row[index]) for index in columns))
+    return table
+
+
+def _least(console: "Console", table: "Table") -> int:
+    """Return the columns of the terminal that a table needs for its cells to be whole."""
+    from rich.measure import Measurement
+
+    return Measurement.get(console, console.options.update(width=10_000), table).minimum
 
 
 class BarProgress:

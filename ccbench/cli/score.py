@@ -108,10 +108,9 @@ def score_step(
     if card is not None:
         out.note("score: skipped, the scorecard of these images is there")
         return card
-    from ccbench.scoring.runs import compute_scorecard, keep_scorecard
+    from ccbench.scoring.runs import RunScorer, keep_scorecard
 
-    fresh = compute_scorecard(
-        run,
+    scorer = RunScorer(
         data_root,
         device=options.pick_device(device),
         backbone=backbone,
@@ -119,6 +118,7 @@ def score_step(
         progress=out.progress(),
         note=out.note,
     )
+    fresh = scorer.score(run)
     keep_scorecard(run, fresh, data_root)
     out.note(f"score: done, {len(fresh.scores)} metrics")
     return fresh.to_json()

@@ -2,6 +2,6 @@
 
 from ccbench.scoring.folders import score_folders
 from ccbench.scoring.parts import REAL_SPLIT, VAE_CEILING
-from ccbench.scoring.synthesis import score_synthesis
+from ccbench.scoring.synthesis import SynthesisScorer
 
-__all__ = ["REAL_SPLIT", "VAE_CEILING", "score_folders", "score_synthesis"]
+__all__ = ["REAL_SPLIT", "VAE_CEILING", "SynthesisScorer", "score_folders"]

@@ -13,50 +13,65 @@ from ccbench.images import read_image
 from ccbench.scorecard import Scorecard
 from ccbench.scoring.fidelity import Segmenter
 from ccbench.scoring.parts import VAE_CEILING
-from ccbench.scoring.synthesis import score_synthesis
+from ccbench.scoring.synthesis import SynthesisScorer
 from ccbench.store import RunFolder
 from ccbench.types import PairSequence, Progress, SilentProgress
 
 _JUDGES_DATA: tuple[Split, ...] = ("train", "validation")
 
 
-def compute_scorecard(
-    run: RunFolder,
-    data_root: Path | None,
-    *,
-    device: str = "cpu",
-    backbone: BackboneSource = BackboneSource(),
-    cache: FeatureCache | None = None,
-    progress: Progress = SilentProgress(),
-    note: Callable[[str], None] = lambda text: None,
-) -> Scorecard:
-    """Return the scores of a complete run's images; nothing in its folder is changed.
+class RunScorer:
+    """Scores runs; what those of one protocol share is read and scored once, see `SynthesisScorer`.
 
-    The judge of masks is trained now where the cache has none; a run of fewer images has no judge.
-
-    Raises:
-        DataError: data or images cannot be read. MissingError: the weights of an encoder are not there.
+    Args:
+        data_root: of protocols whose data users bring. note: is told which judge is used.
     """
-    config = run.config
-    protocol, training = config.protocol, run.record.training
-    test, train = (open_split(protocol, name, data_root, config.limit) for name in ("test", "train"))
-    manifest = training.pairs.manifest_sha256 if training else train.manifest_sha256
-    return score_synthesis(
-        run.image_files(),
-        test.pairs,
-        train.pairs,
-        f"{protocol.name}-train@{manifest[:12]}",
-        set_encoder=protocol.set_encoder,
-        text_encoder=protocol.text_encoder,
-        judge=find_judge(config, data_root, device, progress, note),
-        copies=run.copy_files(),
-        controls={
-            VAE_CEILING: open_reconstruction(backbone.reference or protocol.backbone, device, backbone.allow_pickle)
-        },
-        device=device,
-        cache=cache,
-        progress=progress,
-    )
+
+    def __init__(
+        self,
+        data_root: Path | None,
+        *,
+        device: str = "cpu",
+        backbone: BackboneSource = BackboneSource(),
+        cache: FeatureCache | None = None,
+        progress: Progress = SilentProgress(),
+        note: Callable[[str], None] = lambda text: None,
+    ) -> None:
+        self._data_root, self._device, self._backbone, self._cache = data_root, device, backbone, cache
+        self._progress, self._note = progress, note
+        self._held: tuple[tuple[object, ...], SynthesisScorer] | None = None
+
+    def score(self, run: RunFolder) -> Scorecard:
+        """Return the scores of a complete run's images; nothing in its folder is changed.
+
+        The judge of masks is trained now where the cache has none; a run of fewer images has no judge.
+
+        Raises:
+            DataError: data or images cannot be read. MissingError: the weights of an encoder are not there.
+        """
+        config, training = run.config, run.record.training
+        trained_on = training.pairs.manifest_sha256 if training else None
+        key = (config.protocol.hash, config.limit, trained_on)
+        if self._held is None or self._held[0] != key:
+            self._held = key, self._open(config, trained_on)
+        return self._held[1].score(run.image_files(), run.copy_files())
+
+    def _open(self, config: RunConfig, trained_on: str | None) -> SynthesisScorer:
+        protocol, source = config.protocol, self._backbone
+        test, train = (open_split(protocol, name, self._data_root, config.limit) for name in ("test", "train"))
+        through = open_reconstruction(source.reference or protocol.backbone, self._device, source.allow_pickle)
+        return SynthesisScorer(
+            test.pairs,
+            train.pairs,
+            f"{protocol.name}-train@{(trained_on or train.manifest_sha256)[:12]}",
+            set_encoder=protocol.set_encoder,
+            text_encoder=protocol.text_encoder,
+            judge=find_judge(config, self._data_root, self._device, self._progress, self._note),
+            controls={VAE_CEILING: through},
+            device=self._device,
+            cache=self._cache,
+            progress=self._progress,
+        )
 
 
 def keep_scorecard(run: RunFolder, card: Scorecard, data_root: Path | None) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,80 +20,102 @@ from ccbench.scoring.fidelity import Measured, Meter, Segmenter
 from ccbench.scoring.pairs import StreamedPairs
 from ccbench.scoring.panel import ImageSet, Panel
 from ccbench.scoring.parts import count_failures
-from ccbench.types import Image, PairSequence, Progress, SilentProgress
+from ccbench.types import Image, PairSequence, Progress, Score, SilentProgress
 
 NEAR_PAIRS = 12  # shown to people
 
 
-def score_synthesis(
-    images: Sequence[Path],
-    test: PairSequence,
-    reference: PairSequence,
-    reference_id: str,
-    *,
-    set_encoder: str,
-    text_encoder: str,
-    judge: Segmenter | str,
-    copies: Mapping[int, Sequence[Path]] = MappingProxyType({}),
-    controls: Mapping[str, Callable[[Image], Image]] = MappingProxyType({}),
-    device: str = "cpu",
-    cache: FeatureCache | None = None,
-    progress: Progress = SilentProgress(),
-) -> Scorecard:
-    """Score the images of one synthesis; every file is decoded once, and the real test images once more per control.
+class SynthesisScorer:
+    """Scores syntheses of the same conditions; what these share is read and scored once.
 
     The control "real-split" scores the real images of `test` in the same way: the floor of the set distances at equal
     n, and the ceiling of what is measured against the conditions.
-
-    Args:
-        images: files; images[i] was made from the condition of test[i].
-        reference: the real images that the set distances are taken to, of which a generator may know. reference_id:
-            their name in the signatures, such as `phantom-128-train@0123456789ab`.
-        judge: the segmenter that mask fidelity is told by, or why there is none.
-        copies: index of a condition -> further images of it, on which diversity is measured.
-        controls: name -> what is done to each real test image before it is scored as if it were synthetic, such as
-            "vae-ceiling": the way through the backbone's VAE and back.
-        cache: where features are looked up and kept; None = all are computed. It changes no score.
-
-    Raises:
-        DataError: counts differ, or images cannot be decoded. MissingError: an encoder's weights are not there.
     """
-    if not images or len(images) != len(test):
-        raise DataError(f"scoring: {len(images)} images for {len(test)} test conditions; wanted one for each")
-    network = open_encoder(set_encoder, device=device)
-    clip = open_text_encoder(text_encoder, device=device)
-    reader = _Reader(test, StreamedPairs(test), network, clip, judge, cache, progress)
-    real, pairs = reader.real(), reader.pairs
-    made = reader.made(images, copies)
-    known = StreamedPairs(reference)
-    target = reader.stream(known, "reference")
-    of_polyps = [split_clauses(prompt).foreground for prompt in pairs.prompts]
-    texts, polyp_texts = (encode_texts(clip, lines, cache=cache) for lines in (pairs.prompts, of_polyps))
-    panel = Panel(network, clip, target, target, reference_id, real, texts, polyp_texts, pairs, judge)
-    found = panel.score(made)
-    near = found.memorised
-    others = {name: reader.changed(name, change) for name, change in controls.items()}
-    return Scorecard(
-        scores=found.scores,
-        controls=panel.score_controls(others),
-        per_sample=per_sample_table(pairs.ids, found.values),
-        failures=count_failures(made.encoded, real.encoded.sizes),
-        notes={
-            "prompts_truncated_share": clip.count_truncated(pairs.prompts) / len(pairs.prompts),
-            "memorisation": f"not told: {near}" if isinstance(near, str) else near.verdict,
-            **{f"path of {one.id}": f"{one.path}, feature error {one.path_error:.0e}" for one in (network, clip)},
-            **({} if isinstance(judge, str) else judge.notes()),
-        },
-        near_pairs=[] if isinstance(near, str) else _near_pairs(near.neighbours, pairs, known),
-        by_source={
-            source: SourceScores(
-                part.score(made.rows(rows)).scores,
-                part.score_controls({name: control.rows(rows) for name, control in others.items()}),
-            )
-            for source, rows in pairs.rows_by_source().items()
-            for part in [panel.part(source, rows, known.rows_by_source().get(source, []))]
-        },
-    )
+
+    def __init__(
+        self,
+        test: PairSequence,
+        reference: PairSequence,
+        reference_id: str,
+        *,
+        set_encoder: str,
+        text_encoder: str,
+        judge: Segmenter | str,
+        controls: Mapping[str, Callable[[Image], Image]] = MappingProxyType({}),
+        device: str = "cpu",
+        cache: FeatureCache | None = None,
+        progress: Progress = SilentProgress(),
+    ) -> None:
+        """Read the real images, and the real test images once more per control.
+
+        Args:
+            reference: the real images that the set distances are taken to, of which a generator may know.
+                reference_id: their name in the signatures, such as `phantom-128-train@0123456789ab`.
+            judge: the segmenter that mask fidelity is told by, or why there is none.
+            controls: name -> what is done to each real test image before it is scored as if it were synthetic, such as
+                "vae-ceiling": the way through the backbone's VAE and back.
+            cache: where features are looked up and kept; None = all are computed. It changes no score.
+
+        Raises:
+            DataError: images cannot be decoded. MissingError: an encoder's weights are not there.
+        """
+        network = open_encoder(set_encoder, device=device)
+        clip = open_text_encoder(text_encoder, device=device)
+        self._reader = reader = _Reader(test, StreamedPairs(test), network, clip, judge, cache, progress)
+        real, pairs, self._known = reader.real(), reader.pairs, StreamedPairs(reference)
+        target = reader.stream(self._known, "reference")
+        of_polyps = [split_clauses(prompt).foreground for prompt in pairs.prompts]
+        texts, polyp_texts = (encode_texts(clip, lines, cache=cache) for lines in (pairs.prompts, of_polyps))
+        panel = Panel(network, clip, target, target, reference_id, real, texts, polyp_texts, pairs, judge)
+        others = {name: reader.changed(name, change) for name, change in controls.items()}
+        self._whole = _Part(list(range(len(test))), panel, panel.score_controls(others))
+        self._parts = {source: self._part(source, rows, others) for source, rows in pairs.rows_by_source().items()}
+
+    def _part(self, source: str, rows: list[int], others: Mapping[str, ImageSet]) -> "_Part":
+        panel = self._whole.panel.part(source, rows, self._known.rows_by_source().get(source, []))
+        return _Part(rows, panel, panel.score_controls({name: control.rows(rows) for name, control in others.items()}))
+
+    def score(self, images: Sequence[Path], copies: Mapping[int, Sequence[Path]] = MappingProxyType({})) -> Scorecard:
+        """Score the images of one synthesis; every file is decoded once.
+
+        Args:
+            images: files; images[i] was made from the condition of test[i].
+            copies: index of a condition -> further images of it, on which diversity is measured.
+
+        Raises:
+            DataError: counts differ, or images cannot be decoded.
+        """
+        panel, pairs = self._whole.panel, self._reader.pairs
+        if not images or len(images) != len(pairs):
+            raise DataError(f"scoring: {len(images)} images for {len(pairs)} test conditions; wanted one for each")
+        made = self._reader.made(images, copies)
+        found = panel.score(made)
+        near, judge, clip = found.memorised, panel.judge, panel.clip
+        return Scorecard(
+            scores=found.scores,
+            controls=self._whole.controls,
+            per_sample=per_sample_table(pairs.ids, found.values),
+            failures=count_failures(made.encoded, panel.real.encoded.sizes),
+            notes={
+                "prompts_truncated_share": clip.count_truncated(pairs.prompts) / len(pairs.prompts),
+                "memorisation": f"not told: {near}" if isinstance(near, str) else near.verdict,
+                **{f"path of {e.id}": f"{e.path}, feature error {e.path_error:.0e}" for e in (panel.network, clip)},
+                **({} if isinstance(judge, str) else judge.notes()),
+            },
+            near_pairs=[] if isinstance(near, str) else _near_pairs(near.neighbours, pairs, self._known),
+            by_source={
+                source: SourceScores(part.panel.score(made.rows(part.rows)).scores, part.controls)
+                for source, part in self._parts.items()
+            },
+        )
+
+
+class _Part(NamedTuple):
+    """All test conditions, or those of one data set: their numbers, what they are scored against, their controls."""
+
+    rows: list[int]
+    panel: Panel
+    controls: dict[str, list[Score]]
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 import ccbench.scoring.runs
-import ccbench.verification
 from board_runs import make_card
 from calling import Call, Finished
 from ccbench.cli import execute
 from ccbench.protocols import PROTOCOLS, Protocol
 from ccbench.scorecard import Scorecard
+from ccbench.scoring.runs import RunScorer
 from ccbench.store import RunFolder
 
 
@@ -35,12 +35,15 @@ def scored_images(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytes
     monkeypatch.setitem(PROTOCOLS, "small", small_protocol)
     calls: list[list[Path]] = []
 
-    def score(images: list[Path], *args: object, **named: object) -> Scorecard:
-        assert named["controls"] == {"vae-ceiling": small_protocol.backbone}
-        calls.append(images)
-        return make_card(52.126, 25.0, n=len(images))
+    class Scorer:
+        def __init__(self, *args: object, **named: object) -> None:
+            assert named["controls"] == {"vae-ceiling": small_protocol.backbone}
 
-    monkeypatch.setattr(ccbench.scoring.runs, "score_synthesis", score)
+        def score(self, images: list[Path], copies: object) -> Scorecard:
+            calls.append(images)
+            return make_card(52.126, 25.0, n=len(images))
+
+    monkeypatch.setattr(ccbench.scoring.runs, "SynthesisScorer", Scorer)
     monkeypatch.setattr(ccbench.scoring.runs, "open_reconstruction", lambda reference, *rest: reference)
     return calls
 
@@ -49,7 +52,7 @@ def scored_images(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytes
 def scored_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let scoring a run again give the scores that it has: they are made up, and no encoder would find them."""
 
-    def score(run: RunFolder, *rest: object, **named: object) -> Scorecard:
+    def score(self: RunScorer, run: RunFolder) -> Scorecard:
         return Scorecard.from_json(run.scorecard() or {}, run.per_sample())
 
-    monkeypatch.setattr(ccbench.verification, "compute_scorecard", score)
+    monkeypatch.setattr(RunScorer, "score", score)

@@ -13,6 +13,7 @@ from ccbench.ablation.results import AblationTable
 from ccbench.images import read_image
 from ccbench.protocols import PROTOCOLS, Protocol
 from ccbench.scorecard import Scorecard, per_sample_table
+from ccbench.scoring.runs import RunScorer
 from ccbench.store import RunFolder
 from ccbench.types import Score
 from compared import ColourEncoder
@@ -30,7 +31,7 @@ def here(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ccbench.comparison.data, "open_encoder", lambda name, **rest: ColourEncoder())
     scored: list[str] = []
 
-    def score(run: RunFolder, *args: object, **named: object) -> Scorecard:
+    def score(self: RunScorer, run: RunFolder) -> Scorecard:
         ids = [sample.condition_id for sample in run.samples()]
         settings: Any = run.config.settings
         values = [40 + i % 7 + EFFECTS[settings.taam.mode] + 0.1 * run.config.seed * (i % 3) for i in range(len(ids))]
@@ -45,7 +46,7 @@ def here(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyP
         work(items, devices[0], named["progress"], named["note"])
 
     monkeypatch.setattr(ccbench.ablation.runs, "find_judge", lambda *rest: "none in a test")
-    monkeypatch.setattr(ccbench.ablation.runs, "compute_scorecard", score)
+    monkeypatch.setattr(RunScorer, "score", score)
     monkeypatch.setattr(ccbench.ablation.runs, "work_in_processes", in_this_process)
     return scored
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-import ccbench.verification
 from board_runs import make_card, make_run
 from calling import Call
 from ccbench.protocols import PROTOCOLS, Protocol
+from ccbench.scoring.runs import RunScorer
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_add_scores_again_and_takes_no_edited_number(call: Call, board: Path) ->
     card.write_text(honest.replace('"value": 52.0', '"value": 42.0'))
     page = (board / "README.md").read_bytes()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ccbench.verification, "compute_scorecard", lambda *_, **__: make_card(52.0, 25.0))
+        patch.setattr(RunScorer, "score", lambda self, run: make_card(52.0, 25.0))
         done = call("leaderboard", "add", run)
         assert done.code == 5 and "run2: fd_lite0: found 52.0, wanted 42.0 (tolerance" in done.err
         assert (board / "README.md").read_bytes() == page and len(list(board.glob("results/fake/*.json"))) == 2

@@ -208,7 +208,8 @@ def test_boards_take_the_seeds_as_one_marked_row(
 ) -> None:
     monkeypatch.setitem(PROTOCOLS, "small", small_protocol.model_copy(update={"backbone": "sd-mini"}))
     card = make_card(52.0, 25.0, 6)
-    monkeypatch.setattr("ccbench.scoring.runs.score_synthesis", lambda *_, **__: card)
+    monkeypatch.setattr("ccbench.scoring.runs.SynthesisScorer.__init__", lambda *_, **__: None)
+    monkeypatch.setattr("ccbench.scoring.runs.SynthesisScorer.score", lambda *_: card)
     judge = SimpleNamespace(signature="judge:none", dice=0.5)  # the real one trains for minutes
     monkeypatch.setattr("ccbench.downstream.judge.open_judge", lambda *_, **__: judge)
     for seed in range(3):

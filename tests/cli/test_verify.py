@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-import ccbench.verification
 from board_runs import add_unverified, make_card, make_run
 from calling import Call
 from ccbench.protocols import PROTOCOLS, Protocol
 from ccbench.scorecard import NearPair, Scorecard, SourceScores
+from ccbench.scoring.runs import RunScorer
 from ccbench.types import Score
 
 
@@ -33,7 +33,7 @@ def full_card(fd: float, clip: float, p: float = 0.031, apart: float = 44.0, nea
 
 def again(monkeypatch: pytest.MonkeyPatch, card: Scorecard) -> None:
     """Let scoring the run again give this card."""
-    monkeypatch.setattr(ccbench.verification, "compute_scorecard", lambda run, *rest, **named: card)
+    monkeypatch.setattr(RunScorer, "score", lambda self, run: card)
 
 
 def states(done: object) -> dict[str, str]:

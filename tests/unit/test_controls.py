@@ -22,7 +22,7 @@ from ccbench.images import read_image
 from ccbench.plugin import Generator, LoadContext, Method, RealData
 from ccbench.protocols import Protocol
 from ccbench.scorecard import Scorecard
-from ccbench.scoring import REAL_SPLIT, VAE_CEILING, score_synthesis, synthesis
+from ccbench.scoring import REAL_SPLIT, VAE_CEILING, SynthesisScorer, synthesis
 from ccbench.types import Condition, Image, Mask, RealPair
 from fake_encoders import RedJudge, write_images, write_mini_clip
 from tiny_backbone import write_tiny_backbone
@@ -283,13 +283,14 @@ def test_the_runs_of_real_split_and_vae_ceiling_score_as_the_scorecards_controls
     monkeypatch.setattr(synthesis, "open_text_encoder", lambda name, device: opened(name, weights=clip, device=device))
     monkeypatch.setattr(synthesis, "open_encoder", lambda name, device: _TinyEncoder())
     reconstruct = open_reconstruction(backbone)
+    names: Any = {"set_encoder": "lite0", "text_encoder": "mini-clip", "judge": RedJudge()}
 
     def score(method: Method[Any]) -> Scorecard:
         files = write_images(tmp_path / method.info.name, make(method))
         assert all(np.array_equal(read_image(f), i) for f, i in zip(files, make(method), strict=True))
         changes = {VAE_CEILING: reconstruct}
-        names = {"set_encoder": "lite0", "text_encoder": "mini-clip"}
-        return score_synthesis(files, real.test, real.train, "train@0", judge=RedJudge(), controls=changes, **names)
+        scorer = SynthesisScorer(real.test, real.train, "train@0", controls=changes, **names)
+        return scorer.score(files)
 
     floor, ceiling = score(controls.REAL_SPLIT), score(controls.VAE_CEILING)
     assert floor.scores == floor.controls[REAL_SPLIT] == ceiling.controls[REAL_SPLIT]
@@ -298,8 +299,8 @@ def test_the_runs_of_real_split_and_vae_ceiling_score_as_the_scorecards_controls
     assert values["clip_image"].value is None and "compared with itself" in str(values["clip_image"].reason)
     moved = [image.copy() for image in make(controls.REAL_SPLIT)]
     moved[0][0, 0, 0] ^= 1  # as another processor may render it
-    names = {"set_encoder": "lite0", "text_encoder": "mini-clip", "judge": RedJudge()}
-    again = score_synthesis(write_images(tmp_path / "moved", moved), real.test, real.train, "train@0", **names)
+    scorer = SynthesisScorer(real.test, real.train, "train@0", **names)
+    again = scorer.score(write_images(tmp_path / "moved", moved))
     assert next(entry.value for entry in again.scores if entry.metric == "clip_image") is None
     none = {entry.metric.removesuffix("_lite0") for entry in ceiling.scores if entry.value is None}
     assert none <= {

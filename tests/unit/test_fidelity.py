@@ -18,7 +18,7 @@ from ccbench.metrics.seam import seam_excess
 from ccbench.metrics.segmentation import compare_masks
 from ccbench.metrics.text_fidelity import text_fidelity
 from ccbench.scorecard import Scorecard
-from ccbench.scoring import REAL_SPLIT, fidelity, score_synthesis, synthesis
+from ccbench.scoring import REAL_SPLIT, SynthesisScorer, fidelity, synthesis
 from ccbench.types import Condition, Image, RealPair
 from fake_encoders import RedJudge, write_images, write_mini_clip
 
@@ -69,8 +69,8 @@ def score(tmp_path: Path, test_pairs: Any, train_pairs: Any, monkeypatch: pytest
 
     def call(images: list[Image], judge: Any = None, pairs: Any = test_pairs, **more: Any) -> Scorecard:
         files = write_images(tmp_path / "made", images)
-        names = {"set_encoder": "lite0", "text_encoder": "mini-clip", "judge": judge or RedJudge(), **more}
-        return score_synthesis(files, pairs, train_pairs, "train@0", **names)
+        names: Any = {"set_encoder": "lite0", "text_encoder": "mini-clip", "judge": judge or RedJudge()}
+        return SynthesisScorer(pairs, train_pairs, "train@0", **names).score(files, **more)
 
     return call
 

@@ -14,7 +14,7 @@ from ccbench.features import open_encoder
 from ccbench.features.pipeline import encode_set
 from ccbench.metrics.frechet import frechet_distance
 from ccbench.scorecard import Scorecard
-from ccbench.scoring import REAL_SPLIT, VAE_CEILING, folders, score_folders, score_synthesis, synthesis
+from ccbench.scoring import REAL_SPLIT, VAE_CEILING, SynthesisScorer, folders, score_folders, synthesis
 from ccbench.types import Condition, Image, RealPair, Score, SilentProgress
 from fake_encoders import RedJudge, random_images, write_images, write_mini_clip
 
@@ -242,9 +242,13 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Path], l
     return write_images(tmp_path / "images", random_images(9, seed=7)), test, train
 
 
+def open_scorer(test: list[RealPair], train: list[RealPair], controls: Any = None) -> SynthesisScorer:
+    names: Any = {"set_encoder": "lite0", "text_encoder": "mini-clip", "judge": RedJudge()}
+    return SynthesisScorer(test, train, "train@0123456789ab", controls=controls or {}, **names)
+
+
 def run(files: list[Path], test: list[RealPair], train: list[RealPair], controls: Any = None) -> Scorecard:
-    names = {"set_encoder": "lite0", "text_encoder": "mini-clip"}
-    return score_synthesis(files, test, train, "train@0123456789ab", judge=RedJudge(), controls=controls or {}, **names)
+    return open_scorer(test, train, controls).score(files)
 
 
 def test_synthesis_and_its_real_control(
@@ -266,6 +270,23 @@ def test_synthesis_and_its_real_control(
     assert run(copies, test, train).scores == card.controls[REAL_SPLIT]
     copies[:2] = files[:2]
     assert by_name(run(copies, test, train).scores)["clip_image"].value is not None
+
+
+def test_what_runs_share_is_read_once_and_changes_no_score(
+    made: tuple[list[Path], list[RealPair], list[RealPair]], tiny: TinyEncoder, tmp_path: Path
+) -> None:
+    files, test, train = made
+    mixed = [dataclasses.replace(pair, source=("ours", "theirs")[i % 3 == 0]) for i, pair in enumerate(test)]
+    others = write_images(tmp_path / "others", random_images(9, seed=8))
+    change = {VAE_CEILING: lambda image: 255 - image}
+    scorer = open_scorer(mixed, train, change)
+    shared = 9 + 14 + 9
+    cards = [scorer.score(others), scorer.score(files)]
+    assert tiny.seen == shared + 9 + 9
+    for card, images in zip(cards, (others, files), strict=True):
+        alone = run(images, mixed, train, change)
+        assert card.to_json() == alone.to_json() and card.per_sample.equals(alone.per_sample)
+        assert list(card.by_source) == ["ours", "theirs"] and len(card.near_pairs) == 9
 
 
 def test_a_control_changes_the_real_images_and_is_scored_as_a_method_is(
