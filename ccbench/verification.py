@@ -66,14 +66,14 @@ def verify_run(
     """Compare a complete, scored run with its own record, with a board's, and with scores computed anew.
 
     Args:
-        boards: folder of boards; where one holds the run, its record must be the run's.
+        boards: folder of boards; where one holds this very run, its record must be the run's.
 
     Raises:
         UsageError: there is no run, or it is not complete and scored. DataError: the test data is missing or changed.
     """
     try:
         run = RunFolder.read(path)
-        checks = [*_check_files(run), *(_check_board(run, boards) if boards else ())]
+        checks = [*_check_files(run), *(_check_board(run, boards, note) if boards else ())]
         stored, columns = run.scorecard(), run.per_sample()
     except DataError as error:  # a record that cannot be read, or not as what it was
         return Verification(run_id=path.name, checks=[Check(what="records", state="drift", detail=str(error))])
@@ -120,7 +120,7 @@ def _check_images(run: RunFolder, samples: list[Sample], wanted: int, what: str)
     return Check(what=f"{what} ({len(samples)})", state="match")
 
 
-def _check_board(run: RunFolder, boards: Path) -> Iterator[Check]:
+def _check_board(run: RunFolder, boards: Path, note: Callable[[str], None]) -> Iterator[Check]:
     from ccbench.boards.store import BoardResult
 
     record = run.record
@@ -131,6 +131,9 @@ def _check_board(run: RunFolder, boards: Path) -> Iterator[Check]:
         held = BoardResult.model_validate_json(file.read_bytes())
     except ValueError as error:
         yield Check(what="board", state="drift", detail=f"{file}: {' '.join(str(error).split())[:120]}")
+        return
+    if held.record.started != record.started:  # made again: another training, of this configuration and seed
+        note(f"board: {file} is of another run of this configuration, started {held.record.started}; not compared")
         return
     yield _equal("board's record", _same(held.record == record), _same(True))
     try:

@@ -12,6 +12,7 @@ from calling import Call
 from ccbench.protocols import PROTOCOLS, Protocol
 from ccbench.scorecard import NearPair, Scorecard, SourceScores
 from ccbench.scoring.runs import RunScorer
+from ccbench.store import RunFolder
 from ccbench.types import Score
 
 
@@ -106,6 +107,16 @@ def test_a_changed_checkpoint_or_board_is_drift(call: Call, run: Path, tmp_path:
     (run / "checkpoint").mkdir()
     (run / "checkpoint" / "weights.safetensors").write_bytes(b"other weights")
     assert "checkpoint: found" in call("verify", run).err
+
+
+def test_a_board_with_another_run_of_the_configuration_is_not_compared(call: Call, run: Path, tmp_path: Path) -> None:
+    result = add_unverified(run, tmp_path / "boards")
+    text = result.read_text()
+    started = RunFolder.read(run).record.started
+    result.write_text(text.replace(started, "2020-01-01T00:00:00+00:00").replace('"value": 52.0', '"value": 42.0'))
+    done = call("verify", run, "--boards", tmp_path / "boards")
+    assert done.code == 0 and "of another run of this configuration, started 2020-01-01" in done.err
+    assert "board" not in done.out
 
 
 @pytest.mark.parametrize(
