@@ -198,15 +198,16 @@ def _check_score(held: Score, found: Score, prefix: str) -> Check:
         return Check(what=what, state="match")
     if _nature(held) != _nature(found):
         return _equal(what, _nature(found), _nature(held))
-    ends, numbers = held.interval, (_numbers(held), _numbers(found))
+    ends, found_numbers = held.interval, _numbers(found)
     error = (ends.high - ends.low) / (2 * NORMAL_QUANTILE) if ends else 0.0
     allowed = TOLERANCE[0] * abs(held.value or 0.0) + TOLERANCE[1] * error
-    near = all(abs(old - new) <= allowed for old, new in zip(*numbers, strict=True))
-    moved = f"found {found.value!r}, wanted {held.value!r} (tolerance {allowed:.3g})"
-    if held.p is not None and found.p is not None and held.p != found.p:
-        near &= abs(held.p - found.p) <= P_TOLERANCE
-        moved += f"; p {found.p:.3g}, wanted {held.p:.3g} (tolerance {P_TOLERANCE:g})"
-    return Check(what=what, state="within tolerance" if near else "drift", detail=moved)
+    near, details = True, []
+    for name, old in _numbers(held).items():
+        new, limit = found_numbers[name], P_TOLERANCE if name == "p" else allowed
+        near &= abs(old - new) <= limit
+        if old != new:
+            details.append(f"{name} found {new!r}, wanted {old!r} (tolerance {limit:.3g})".lstrip())
+    return Check(what=what, state="within tolerance" if near else "drift", detail="; ".join(details))
 
 
 def _nature(score: Score) -> str:
@@ -216,10 +217,12 @@ def _nature(score: Score) -> str:
     return f"{score.signature}, n {score.n} x {score.n_real}, {', '.join(parts)}"
 
 
-def _numbers(score: Score) -> list[float]:
-    """Return a score's value and the ends of its interval, those that it has."""
-    ends = (score.interval.low, score.interval.high) if score.interval else ()
-    return [*([] if score.value is None else [score.value]), *ends]
+def _numbers(score: Score) -> dict[str, float]:
+    """Return what was measured, those that the score has: the value, the ends of its interval, and p."""
+    ends = score.interval
+    sides = {"interval's low end": ends.low, "interval's high end": ends.high} if ends else {}
+    numbers = {"": score.value, **sides, "p": score.p}
+    return {name: number for name, number in numbers.items() if number is not None}
 
 
 def _check_column(name: str, held: Any, fresh: Scorecard) -> Check:

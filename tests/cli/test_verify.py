@@ -82,7 +82,16 @@ def flip(path: Path, at: Callable[[bytes], int]) -> None:
             lambda data: data.index(b'"value": 44.0') + 9,
             r"kvasir: fd_lite0: found 44.0, wanted",
         ),
-        ("scores/scorecard.json", lambda data: data.index(b'"p": 0.031') + 7, r"kid_lite0: .*; p 0.031, wanted 0.131"),
+        (
+            "scores/scorecard.json",
+            lambda data: data.index(b'"p": 0.031') + 7,
+            r"kid_lite0: p found 0.031, wanted 0.131",
+        ),
+        (
+            "scores/scorecard.json",
+            lambda data: data.index(b'"low": 51.0') + 7,
+            r"fd_lite0: interval's low end found 51.0, wanted 41.0",
+        ),
         ("scores/scorecard.json", lambda data: data.index(b"jackknife"), r"fd_lite0: found .* 0.95 jackknife"),
         (
             "scores/scorecard.json",
