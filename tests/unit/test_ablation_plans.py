@@ -67,11 +67,14 @@ def test_recorded_plans_resolve(path: Path) -> None:
     assert len(plan.configs()) == len(plan.variants) and plan_name(plan).isascii()
 
 
-def test_recorded_plans_are_the_modules_and_the_whole_grid() -> None:
-    assert [path.stem for path in RECORDED] == ["ccis-diff", "ccis-diff-grid"]
-    assert read_plan(RECORDED[0]) == plan_of_modules("ccis-diff", "phantom-128")
-    grid = read_plan(RECORDED[1]).variants
-    assert set(grid) == {"full", *GRID, "reinject none", "tokens words", "tokens no_sot"}
+def test_recorded_plans_are_the_modules_and_the_rest_of_the_grid() -> None:
+    plans = {path.stem: read_plan(path) for path in RECORDED}
+    assert plans["ccis-diff-modules"] == plan_of_modules("ccis-diff", "phantom-128")
+    names = {plan_name(plan) for plan in plans.values()}
+    assert names == plans.keys() == {"ccis-diff-bmws", "ccis-diff-modules", "ccis-diff-taam"}
+    assert {plan.base for plan in plans.values()} == {"full"}
+    grid = {name for plan in plans.values() for name in plan.variants}
+    assert grid == {"full", *GRID, "reinject none", "tokens words", "tokens no_sot"}
 
 
 HEAD = 'title = "a"\nmethod = "ccis-diff"\nprotocol = "p"\n'
