@@ -12,6 +12,7 @@ from ccbench.metrics.scores import set_scores
 from ccbench.protocols import PROTOCOLS
 from ccbench.records import ConditionsRecord
 from ccbench.scorecard import Scorecard, per_sample_table
+from ccbench.scoring.parts import NETWORK_FAMILIES
 from ccbench.store import RunFolder
 from ccbench.types import Condition, Image, RealPair, Score
 
@@ -63,11 +64,13 @@ def write_run(
     """Write a complete, scored run; rows of its per-sample table are in `order`."""
     encoder, protocol = ColourEncoder(), PROTOCOLS["small"]
     features = encoder.encode_images(list(images)), encoder.encode_images(list(reference or draw_images(99, 20)))
-    scores = set_scores(*features, encoder.id, encoder.signature, REFERENCE_ID, ("fd", "kid", "precision"))
+    scores = set_scores(*features, encoder.id, encoder.signature, REFERENCE_ID, NETWORK_FAMILIES)
     values = np.asarray(clip, dtype=np.float64)
     mean = Score("clip_score", clip_signature, float(values.mean()), N, interval=bootstrap_mean(values, 0))
     ids = [f"c{i}" for i in order]
-    card = Scorecard([*scores, mean], {}, per_sample_table(ids, {"clip_score": values[list(order)].tolist()}), {}, {})
+    near = Score("memorised_near", "memorised_near|enc:lite0|v:1", 0.05, N, 20)
+    table = per_sample_table(ids, {"clip_score": values[list(order)].tolist()})
+    card = Scorecard([*scores, mean, near], {}, table, {}, {})
     with RunFolder.open(path, resolve_config(fake_methods.METHOD, protocol, sets=sets, seed=seed)) as run:
         run.update(conditions=conditions)
         for index, image in enumerate(images):

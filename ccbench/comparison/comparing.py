@@ -13,7 +13,14 @@ from ccbench.errors import UsageError, VerificationError
 from ccbench.features.cache import FeatureCache
 from ccbench.metrics import badness, metric_info
 from ccbench.metrics.intervals import NORMAL_QUANTILE
-from ccbench.metrics.paired import Difference, across_seeds, compare_frechet, compare_kernel, compare_means
+from ccbench.metrics.paired import (
+    Difference,
+    across_seeds,
+    compare_frechet,
+    compare_kernel,
+    compare_means,
+    compare_reached,
+)
 from ccbench.metrics.ranking import ALPHA, SeedSpread, holm, rank_stability, resample_values, seed_spread, tie_groups
 from ccbench.metrics.scores import KERNELS
 from ccbench.seeding import derive_seed
@@ -160,13 +167,15 @@ def _make_test(panel: Panel, metric: str, pairs: Sequence[tuple[ComparedRun, Com
         family, encoder = panel.set_metric(metric)
         a, b = (np.stack([panel.of(run, encoder) for run in runs]) for runs in (first, second))
         reference, exchanges = panel.data.reference[encoder.id], _EXCHANGES_A_TEST * tests
+        # Of several trainings p is Student's: the exchanges then only give the interval.
+        count = _LEAST_EXCHANGES if len(pairs) > 1 else max(_LEAST_EXCHANGES, exchanges)
         if family == "fd":
-            # Of several trainings p is Student's: the exchanges then only give the interval.
-            count = _LEAST_EXCHANGES if len(pairs) > 1 else max(_LEAST_EXCHANGES, exchanges)
             return compare_frechet(a, b, reference, seed, clusters, count)
+        if family == "recall" or family == "coverage":
+            return compare_reached(a, b, reference, family, seed, clusters, count)
         return compare_kernel(a, b, reference, KERNELS[family], seed, clusters, max(10_000, exchanges))
 
-    return means if metric in first[0].columns else sets
+    return means if panel.has_column(first[0], metric) else sets
 
 
 def _tested(compared: Compared, test: _Test, tests: int) -> Compared:
@@ -223,7 +232,7 @@ def _rank_metric(
     panel: Panel, metric: str, entries: Sequence[Entry], pairs: dict[frozenset[str], Compared]
 ) -> list[Rank]:
     kept = np.ones(len(panel.data.ids), dtype=bool)
-    for run in (run for entry in entries for run in entry.runs if metric in run.columns):
+    for run in (run for entry in entries for run in entry.runs if panel.has_column(run, metric)):
         kept &= np.isfinite(panel.column(run, metric))
     shares = [[panel.shares(metric, run, kept) for run in entry.runs] for entry in entries]
     means = [float(np.mean([_value(run, metric) for run in entry.runs])) for entry in entries]

@@ -14,10 +14,11 @@ from ccbench.errors import VerificationError
 from ccbench.features import Encoder, open_encoder
 from ccbench.features.cache import FeatureCache
 from ccbench.features.pipeline import encode_files, encode_set
-from ccbench.metrics import SetFamily, set_metric_name, sign
+from ccbench.metrics import SetFamily, set_metric_name
 from ccbench.metrics.intervals import cluster_index
-from ccbench.metrics.scores import KERNELS
-from ccbench.metrics.shares import Shares, frechet_shares, kernel_shares, mean_shares
+from ccbench.metrics.manifold import ImageFamily, RealFamily, manifold_scores
+from ccbench.metrics.scores import KERNELS, sign_set
+from ccbench.metrics.shares import Shares, frechet_shares, kernel_shares, mean_shares, reached_shares
 from ccbench.protocols import Protocol
 from ccbench.types import PairSequence, Progress, SilentProgress
 
@@ -86,6 +87,9 @@ def read_scoring_data(
     return ScoringData(ids, clusters, encoders, encoded.features, reference_id)
 
 
+_TESTED: tuple[SetFamily, ...] = ("fd", *KERNELS, *get_args(ImageFamily), *get_args(RealFamily))
+
+
 @dataclass(frozen=True, eq=False)
 class Panel:
     """The data, and the features of each run's images by encoder, in the order of the conditions."""
@@ -109,9 +113,18 @@ class Panel:
             raise ValueError(f"{metric} is no set metric of these encoders")
         return found
 
+    def has_column(self, run: ComparedRun, metric: str) -> bool:
+        """Return whether a metric is the mean of one value for each condition."""
+        found = self.set_family(metric)
+        return metric in run.columns or (found is not None and found[0] in get_args(ImageFamily))
+
     def column(self, run: ComparedRun, metric: str) -> NDArray[np.float64]:
-        """Return the values (n,) of a pair metric in the order of the conditions; NaN where there is none."""
-        return np.asarray(run.columns[metric].reindex(self.data.ids), dtype=np.float64)
+        """Return the values (n,) of such a metric in the order of the conditions; NaN where there is none."""
+        if metric in run.columns:
+            return np.asarray(run.columns[metric].reindex(self.data.ids), dtype=np.float64)
+        family, encoder = self.set_metric(metric)
+        parts = manifold_scores(self.of(run, encoder), self.data.reference[encoder.id])
+        return np.asarray(getattr(parts, family))
 
     def of(self, run: ComparedRun, encoder: Encoder) -> NDArray[np.float32]:
         """Return the features (n, D) of a run's images."""
@@ -125,23 +138,25 @@ class Panel:
             same = np.allclose(means, [score.value or 0.0 for score in scores], rtol=1e-6, atol=1e-9)
             return None if same else "the score is not the mean of its values per image"
         found = self.set_family(metric)
-        if found is None or found[0] not in ("fd", *KERNELS):
+        if found is None or found[0] not in _TESTED:
             return "no paired test of this metric"
-        encoder = found[1]
+        family, encoder = found
         n = f"{len(self.data.ids)}x{len(self.data.reference[encoder.id])}"
-        wanted = sign(metric, encoder.signature, n, ref=self.data.reference_id)
+        wanted = sign_set(family, encoder.id, encoder.signature, n, self.data.reference_id)
         differs = signature_difference(scores[0].signature, wanted)
         return differs and f"scored otherwise than here, {differs}"
 
     def shares(self, metric: str, run: ComparedRun, kept: NDArray[np.bool_]) -> Shares:
-        """Return the shares of one run's metric; of a pair metric those of the conditions `kept`."""
-        if metric in run.columns:
+        """Return the shares of one run's metric; of a mean over the conditions those of the conditions `kept`."""
+        if self.has_column(run, metric):
             clusters = [label for label, keep in zip(self.data.clusters, kept, strict=True) if keep]
             return mean_shares(self.column(run, metric)[kept], clusters)
         family, encoder = self.set_metric(metric)
         images, reference = self.of(run, encoder), self.data.reference[encoder.id]
         if family == "fd":
             return frechet_shares(images, reference, self.data.group)
+        if family == "recall" or family == "coverage":
+            return reached_shares(images, reference, family, self.data.group)
         return kernel_shares(images, reference, KERNELS[family], self.data.group)
 
 

@@ -13,6 +13,8 @@ from scipy.special import stdtrit
 from ccbench.metrics.frechet_grams import FrechetGrams
 from ccbench.metrics.intervals import LEVEL, bootstrap_mean, cluster_index
 from ccbench.metrics.kernel import Kernel, prepare_both
+from ccbench.metrics.manifold import RealFamily
+from ccbench.metrics.reached import Reached
 from ccbench.metrics.shares import (
     Array,
     Clusters,
@@ -24,6 +26,7 @@ from ccbench.metrics.shares import (
     frechet_shares,
     kernel_shares,
     mean_shares,
+    reached_shares,
 )
 from ccbench.types import Interval
 
@@ -153,6 +156,32 @@ def compare_frechet(
     return _difference(value, error, _exchange_p(value, exchanged[:permutations]), group)
 
 
+def compare_reached(
+    first: Features,
+    second: Features,
+    reference: Features,
+    family: RealFamily,
+    seed: int,
+    clusters: Clusters | None = None,
+    permutations: int = 1000,
+) -> Difference:
+    """Compare recall or coverage of two methods by the same reference (m, D); see `compare_frechet` for the rest.
+
+    Raises:
+        ValueError: as `compare_frechet`, or no more images than neighbours.
+    """
+    sets, group = _pair_up(first, second, clusters)
+    stays, (own, other) = _draw_stays(seed, max(permutations, _MIXED), group), np.arange(2 * len(group)).reshape(2, -1)
+    exchanged = []
+    for pair in zip(*sets, strict=True):
+        reached = Reached(np.vstack(pair), reference, family)
+        picked = ((np.where(row, own, other), np.where(row, other, own)) for row in stays)
+        exchanged.append([reached.parts(one).mean() - reached.parts(two).mean() for one, two in picked])
+    mean, share = np.mean(exchanged, axis=0), partial(_reached_shares, family=family)
+    value, error = _value_and_error(sets, reference, group, share, stays, float(np.mean(mean**2)))
+    return _difference(value, error, _exchange_p(value, mean[:permutations]), group)
+
+
 def across_seeds(difference: Difference, by_seed: Sequence[float]) -> Difference:
     """Return the difference of two methods from that of the mean of S >= 2 trainings, and each training's (S,).
 
@@ -218,6 +247,10 @@ def _value_and_error(
 
 def _kernel_shares(features: Features, reference: Features, group: Groups, kernel: Kernel) -> Shares:
     return kernel_shares(features, reference, kernel, group)
+
+
+def _reached_shares(features: Features, reference: Features, group: Groups, family: RealFamily) -> Shares:
+    return reached_shares(features, reference, family, group)
 
 
 def _exchange_parts(first: Features, second: Features, reference: Features, kernel: Kernel) -> Array:

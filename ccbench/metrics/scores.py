@@ -14,13 +14,12 @@ from ccbench.metrics.frechet import FrechetDistance, frechet_distance
 from ccbench.metrics.infinity import frechet_infinity
 from ccbench.metrics.intervals import bootstrap_mean
 from ccbench.metrics.kernel import CUBIC, GAUSSIAN, Kernel, KernelDistance, cmmd_distance, kernel_distance
-from ccbench.metrics.manifold import ManifoldScores, manifold_scores
+from ccbench.metrics.manifold import NEIGHBOURS, ManifoldScores, manifold_scores
 from ccbench.metrics.permutation import permutation_test
 from ccbench.seeding import derive_seed
 from ccbench.types import Interval, Score
 
 Features = NDArray[np.floating]
-NEIGHBOURS = 5  # k of precision, recall, density and coverage
 _DISTANCES: dict[SetFamily, Callable[[Features, Features], FrechetDistance | KernelDistance]] = {
     "fd": frechet_distance,
     "kid": kernel_distance,
@@ -53,12 +52,11 @@ def set_scores(
         encoder, signature: of the network that made the features. ref: what the reference is, for the signature.
     """
     n, n_real = len(images), len(reference)
-    manifold = cache(lambda: manifold_scores(images, reference, NEIGHBOURS))
+    manifold = cache(lambda: manifold_scores(images, reference))
     scores = []
     for family in families:
         metric = set_metric_name(family, encoder)
-        settings = {"k": str(NEIGHBOURS)} if family in ManifoldScores._fields else {}
-        signed = sign(metric, signature, f"{n}x{n_real}", ref=ref, **settings)
+        signed = sign_set(family, encoder, signature, f"{n}x{n_real}", ref)
         try:
             value, interval, reason = _set_score(family, images, reference, manifold)
         except ValueError as error:
@@ -68,6 +66,12 @@ def set_scores(
             p = permutation_test(images, reference, KERNELS[family], derive_seed("permutation", family)).p
         scores.append(Score(metric, signed, value, n, n_real, interval, reason, p))
     return scores
+
+
+def sign_set(family: SetFamily, encoder: str, signature: str, counts: str, ref: str) -> str:
+    """Return the signature of a set metric; see `set_scores`."""
+    settings = {"k": str(NEIGHBOURS)} if family in ManifoldScores._fields else {}
+    return sign(set_metric_name(family, encoder), signature, counts, ref=ref, **settings)
 
 
 def _set_score(

@@ -11,6 +11,8 @@ from ccbench.metrics.frechet import delete_one_distances, frechet_value
 from ccbench.metrics.frechet_grams import FrechetGrams
 from ccbench.metrics.intervals import check_features, cluster_index
 from ccbench.metrics.kernel import Kernel, prepare_both
+from ccbench.metrics.manifold import RealFamily
+from ccbench.metrics.reached import Reached
 
 Array = NDArray[np.float64]
 Features = NDArray[np.floating]
@@ -94,6 +96,14 @@ def kernel_shares(features: Features, reference: Features, kernel: Kernel, group
     of_reference = own - 2 * (columns.sum() - columns) / (n * (m - 1))
     value = kernel.scale * float(own - 2 * columns.sum() / (n * m))
     return Shares(value, kernel.scale * _influence(without), kernel.scale * _influence(of_reference))
+
+
+def reached_shares(features: Features, reference: Features, family: RealFamily, group: Groups) -> Shares:
+    """Return the shares of recall or coverage of features (n, D) and a reference (m, D); as `frechet_shares`."""
+    _check_counts(group, reference)
+    reached = Reached(features, reference, family)
+    value = float(reached.parts(np.arange(len(features))).mean())
+    return Shares(value, _influence(reached.without_groups(group)), _influence(reached.without_reals()))
 
 
 def _check_counts(group: Groups, reference: Features) -> int:

@@ -45,12 +45,12 @@ def test_a_table_and_its_json(call: Call, two_runs: list[Path]) -> None:
     assert "A: fake, B: fake (tint=0.1); seed 0; unit of the test: condition" in done.out
     line = next(line for line in done.out.splitlines() if line.strip().startswith("clip_score"))
     assert "A better" in line and "12 (12)" in line and "33.75" in line  # 55.5 less 21.75
-    assert "precision_lite0: not tested, no paired test of this metric" in done.out
-    assert "corrected over the 3 tests" in done.out
+    assert "memorised_near: not tested, no paired test of this metric" in done.out
+    assert "corrected over the 7 tests" in done.out
     found = call("compare", *two_runs, "--json").json
     clip = next(one for one in found["comparisons"] if one["metric"] == "clip_score")
     assert clip["verdict"] == "fake" and clip["difference"]["value"] == pytest.approx(33.75, rel=1e-12)
-    assert [one["name"] for one in found["methods"]] == ["fake", "fake (tint=0.1)"] and found["tests"] == 3
+    assert [one["name"] for one in found["methods"]] == ["fake", "fake (tint=0.1)"] and found["tests"] == 7
 
 
 def test_errors_are_one_line(call: Call, two_runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,8 @@ import pytest
 from ccbench.comparison import Compared, Comparison, ScoringData, compare_entries, read_entries, read_scoring_data
 from ccbench.comparison.runs import signature_difference
 from ccbench.errors import DataError, UsageError, VerificationError
-from ccbench.metrics.paired import compare_frechet, compare_means
+from ccbench.metrics.manifold import manifold_scores
+from ccbench.metrics.paired import compare_frechet, compare_means, compare_reached
 from ccbench.metrics.ranking import holm
 from ccbench.protocols import PROTOCOLS, Protocol
 from ccbench.seeding import derive_seed
@@ -51,8 +52,14 @@ def test_two_runs_are_told_apart_where_they_differ(tmp_path: Path) -> None:
     sets = [encode(images) for images in (draw_images(2), draw_images(3), draw_images(99, 20))]
     assert fd == compare_frechet(*sets, seed, None, 400)
     assert found["fd_lite0"].verdict is None
-    assert found["precision_lite0"].difference is None
-    assert found["precision_lite0"].reason == "no paired test of this metric"
+    parts = [manifold_scores(images, sets[2]).precision for images in sets[:2]]
+    expected = compare_means(*parts, derive_seed("compare", "precision_lite0"), [None] * N)
+    assert found["precision_lite0"].difference == expected and expected.value != 0
+    for family in ("recall", "coverage"):
+        seed, name = derive_seed("compare", f"{family}_lite0"), f"{family}_lite0"
+        assert found[name].difference == compare_reached(*sets, family, seed, None, 400)
+    assert found["memorised_near"].difference is None
+    assert found["memorised_near"].reason == "no paired test of this metric"
     tested = [one.difference.p for one in found.values() if one.difference]
     assert [one.p_holm for one in found.values() if one.difference] == pytest.approx(holm(tested).tolist())
 
@@ -117,7 +124,7 @@ def test_three_methods_have_ranks_and_ties_and_one_baseline_has_none(tmp_path: P
     b = write_run(tmp_path / "b", draw_images(3), LOW, sets=("tint=0.1",))
     c = write_run(tmp_path / "c", draw_images(4), np.roll(LOW, 5).tolist(), sets=("tint=0.2",))
     comparison = compare(a, b, c)
-    assert comparison.tests == 9
+    assert comparison.tests == 21
     ranks = {rank.name: rank for rank in comparison.ranks if rank.metric == "clip_score"}
     assert (ranks["fake"].low, ranks["fake"].high, ranks["fake"].groups) == (1, 1, "a")
     assert {ranks[f"fake (tint={tint})"][3:] for tint in (0.1, 0.2)} == {(2, 3, "b")}
@@ -126,7 +133,7 @@ def test_three_methods_have_ranks_and_ties_and_one_baseline_has_none(tmp_path: P
         ("fake", "fake (tint=0.2)"),
         ("fake (tint=0.1)", "fake (tint=0.2)"),
     }
-    assert only.tests == 6 and not only.ranks
+    assert only.tests == 14 and not only.ranks
     with pytest.raises(UsageError, match=r"wanted one of fake, fake \(tint=0.1\)"):
         compare(a, b, against="nothing")
 
