@@ -4,16 +4,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from ccbench.assets import BackboneSource
 from ccbench.errors import CcbenchError, DataError, UsageError, VerificationError
-from ccbench.features.cache import FeatureCache
 from ccbench.images import sha256_file
 from ccbench.metrics.intervals import NORMAL_QUANTILE
 from ccbench.records import Record, Sample
 from ccbench.scorecard import Scorecard
 from ccbench.scoring.runs import RunScorer
 from ccbench.store import RunFolder
-from ccbench.types import Progress, Score, SilentProgress
+from ccbench.types import Score
 
 State = Literal["match", "within tolerance", "drift"]
 
@@ -53,15 +51,7 @@ class Verification(Record):
 
 
 def verify_run(
-    path: Path,
-    data_root: Path | None,
-    *,
-    boards: Path | None = None,
-    device: str = "cpu",
-    backbone: BackboneSource = BackboneSource(),
-    cache: FeatureCache | None = None,
-    progress: Progress = SilentProgress(),
-    note: Callable[[str], None] = lambda text: None,
+    path: Path, scorer: RunScorer, boards: Path | None = None, note: Callable[[str], None] = lambda text: None
 ) -> Verification:
     """Compare a complete, scored run with its own record, with a board's, and with scores computed anew.
 
@@ -82,9 +72,7 @@ def verify_run(
         return files
     if stored is None:
         raise UsageError(f"{path}: the run has no scores of its present images; run: ccbench score {path}")
-    scorer = RunScorer(data_root, device=device, backbone=backbone, cache=cache, progress=progress, note=note)
-    fresh = scorer.score(run)
-    return files.model_copy(update={"checks": [*checks, *_check_scores(stored, columns, fresh)]})
+    return files.model_copy(update={"checks": [*checks, *_check_scores(stored, columns, scorer.score(run))]})
 
 
 def _check_files(run: RunFolder) -> Iterator[Check]:

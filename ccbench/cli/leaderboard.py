@@ -1,5 +1,6 @@
 """`ccbench leaderboard`: publish complete runs and render the tables."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,6 @@ from ccbench.errors import UsageError
 
 if TYPE_CHECKING:
     from ccbench.boards.store import Board
-    from ccbench.verification import Verification
 
 app = typer.Typer(help="Publish complete runs and render the tables.")
 
@@ -27,7 +27,7 @@ def leaderboard() -> None:
 
 @app.command("add")
 def add(
-    run: Annotated[Path, typer.Argument(help="Folder of a complete, scored run.", metavar="RUN")],
+    runs: Annotated[list[Path], typer.Argument(help="Folders of complete, scored runs.", metavar="RUN...")],
     data_root: options.DataRoot = None,
     boards: Boards = DEFAULT_BOARDS,
     device: options.Device = "auto",
@@ -37,28 +37,21 @@ def add(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Verify a complete run, put it on its protocol's board, and render the board."""
+    """Verify complete runs, put them on their protocol's board, and render the board."""
     from ccbench.boards.adding import add_run
     from ccbench.boards.rendering import render_boards
     from ccbench.verification import verify_run
 
     out = Output(as_json, quiet)
-
-    def verify() -> "Verification":
-        return verify_run(
-            run,
-            data_root,
-            device=options.pick_device(device),
-            backbone=BackboneSource(backbone, allow_pickle),
-            cache=options.open_cache(no_cache, out),
-            progress=out.progress(),
-            note=out.note,
-        )
-
-    result = add_run(run, boards, verify)
-    pages = render_boards(boards)
-    out.json({"result": str(result), "pages": [str(page) for page in pages]})
-    out.line(f"added {result}")
+    scorer = options.open_scorer(data_root, device, BackboneSource(backbone, allow_pickle), no_cache, out)
+    results, pages = list[Path](), list[Path]()
+    try:
+        for run in runs:
+            results.append(add_run(run, boards, partial(verify_run, run, scorer)))
+            out.line(f"added {results[-1]}")
+    finally:  # of several runs one may be refused: those before it are on the board
+        pages += render_boards(boards) if results else []
+    out.json({"results": [str(result) for result in results], "pages": [str(page) for page in pages]})
     for page in pages:
         out.line(f"rendered {page}")
 

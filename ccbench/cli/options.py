@@ -10,9 +10,11 @@ import typer
 from ccbench.errors import UsageError
 
 if TYPE_CHECKING:
+    from ccbench.assets import BackboneSource
     from ccbench.cli.output import Output
     from ccbench.config import RunConfig
     from ccbench.features.cache import FeatureCache
+    from ccbench.scoring.runs import RunScorer
     from ccbench.store import RunFolder
 
 
@@ -123,6 +125,22 @@ def open_cache(no_cache: bool, out: "Output") -> "FeatureCache | None":
     from ccbench.features.cache import FeatureCache, default_folder
 
     return None if no_cache else FeatureCache(default_folder(), out.note)
+
+
+def open_scorer(
+    data_root: Path | None, device: str, backbone: "BackboneSource", no_cache: bool, out: "Output"
+) -> "RunScorer":
+    """Return what scores runs as a command's options say."""
+    from ccbench.scoring.runs import RunScorer
+
+    return RunScorer(
+        data_root,
+        device=pick_device(device),
+        backbone=backbone,
+        cache=open_cache(no_cache, out),
+        progress=out.progress(),
+        note=out.note,
+    )
 
 
 def read_seeds(text: str) -> tuple[int, ...]:

@@ -108,17 +108,9 @@ def score_step(
     if card is not None:
         out.note("score: skipped, the scorecard of these images is there")
         return card
-    from ccbench.scoring.runs import RunScorer, keep_scorecard
+    from ccbench.scoring.runs import keep_scorecard
 
-    scorer = RunScorer(
-        data_root,
-        device=options.pick_device(device),
-        backbone=backbone,
-        cache=options.open_cache(no_cache, out),
-        progress=out.progress(),
-        note=out.note,
-    )
-    fresh = scorer.score(run)
+    fresh = options.open_scorer(data_root, device, backbone, no_cache, out).score(run)
     keep_scorecard(run, fresh, data_root)
     out.note(f"score: done, {len(fresh.scores)} metrics")
     return fresh.to_json()

@@ -30,16 +30,8 @@ def verify(
     from ccbench.verification import verify_run
 
     out = Output(as_json, quiet)
-    found = verify_run(
-        run,
-        data_root,
-        boards=boards,
-        device=options.pick_device(device),
-        backbone=BackboneSource(backbone, allow_pickle),
-        cache=options.open_cache(not use_cache, out),
-        progress=out.progress(),
-        note=out.note,
-    )
+    scorer = options.open_scorer(data_root, device, BackboneSource(backbone, allow_pickle), not use_cache, out)
+    found = verify_run(run, scorer, boards, out.note)
     out.json({**found.model_dump(mode="json"), "state": found.state})
     out.table(("checked", "state", "detail"), [(one.what, one.state, one.detail) for one in found.checks], wrap=(2,))
     out.line(f"{found.run_id}: {found.state}")

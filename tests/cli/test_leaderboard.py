@@ -77,3 +77,11 @@ def test_add_scores_again_and_takes_no_edited_number(call: Call, board: Path) ->
         assert (board / "README.md").read_bytes() == page and len(list(board.glob("results/fake/*.json"))) == 2
         card.write_text(honest)
         assert call("leaderboard", "add", run).code == 0 and len(list(board.glob("results/fake/*.json"))) == 3
+
+
+def test_of_several_runs_those_before_a_refused_one_are_on_the_board(call: Call, board: Path) -> None:
+    good = make_run(Path("run2"), "small", make_card(52.0, 25.0), seed=2)
+    bad = make_run(Path("run3"), "small", make_card(53.0, 25.0), seed=3)
+    done = call("leaderboard", "add", good, bad)
+    assert done.code == 2 and "seed 3" in done.err and "added leaderboards/small/results/fake/fake-seed2-" in done.out
+    assert call("leaderboard", "check").code == 0 and "51.00 ± 1.00" in (board / "README.md").read_text()
