@@ -33,7 +33,7 @@ def report(
 
     out = Output(as_json, quiet)
     found = collect_report([RunFolder.read(path) for path in runs], data_root, public)
-    text = render_report(found, title or f"{found.protocol.name}: {', '.join(entry.name for entry in found.entries)}")
+    text = render_report(found, title)
     output.parent.mkdir(parents=True, exist_ok=True)
     data = text.encode()
     write_atomic(output, data)

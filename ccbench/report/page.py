@@ -21,11 +21,12 @@ from ccbench.types import Image, Mask, Score
 
 _SIDE = 256  # pixels; larger images are made smaller for the page
 _COLOURS = 8
+_NAMED = 3  # methods of a title; of many a phone would show nothing else
 _OUTLINE = (0, 255, 140, 255)
 
 
-def render_report(report: Report, title: str) -> str:
-    """Return the page."""
+def render_report(report: Report, title: str | None = None) -> str:
+    """Return the page; its title names the protocol and the methods unless one is given."""
     loader = Environment(
         loader=PackageLoader("ccbench.report"),
         autoescape=True,
@@ -35,7 +36,7 @@ def render_report(report: Report, title: str) -> str:
     )
     here = files("ccbench.report").joinpath("templates")
     return loader.get_template("report.html").render(
-        title=title,
+        title=title or _title(report),
         protocol=report.protocol,
         n=report.n,
         public=report.public,
@@ -63,6 +64,12 @@ def render_report(report: Report, title: str) -> str:
         failures=_failures(report),
         provenance=[_provenance(name, run.folder.record) for name, run in report.runs()],
     )
+
+
+def _title(report: Report) -> str:
+    names = [entry.name for entry in report.entries]
+    others = f" and {len(names) - _NAMED} others" if len(names) > _NAMED + 1 else ""
+    return f"{report.protocol.name}: {', '.join(names[:_NAMED] if others else names)}{others}"
 
 
 def _metric(name: str) -> dict[str, Any]:

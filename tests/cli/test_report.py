@@ -35,6 +35,19 @@ def test_one_page_that_needs_nothing_else(call: Call, runs: list[Path]) -> None:
     assert "distance 0.125" in page and "e" * 64 in page and page.count("<polyline") == 3
 
 
+def test_a_title_names_three_methods_and_counts_the_others(
+    call: Call, runs: list[Path], small_protocol: Protocol, tmp_path: Path
+) -> None:
+    def title(*paths: Path) -> str:
+        assert call("report", *paths).code == 0
+        return re.findall(r"<title>(.*)</title>", Path("report.html").read_text())[0]
+
+    more = [write_scored_run(tmp_path / f"c{tint}", small_protocol, tint=tint) for tint in (0.2, 0.3, 0.4)]
+    first = ", ".join(f"fake (tint={tint})" for tint in (0.5, 0.1, 0.2))
+    assert title(*runs, *more[:2]) == f"small: {first}, fake (tint=0.3)"
+    assert title(*runs, *more) == f"small: {first} and 2 others"
+
+
 def test_worst_cases_are_the_worst_in_their_order(call: Call, runs: list[Path]) -> None:
     assert call("report", runs[0]).code == 0
     page = Path("report.html").read_text()
