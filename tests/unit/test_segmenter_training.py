@@ -138,9 +138,12 @@ def test_other_seeds_and_augmentation_differ_and_random_states_stay(
 
 
 def test_it_learns_and_the_dice_is_that_of_its_maps(tmp_path: Path) -> None:
-    """Two images by heart in 20 steps; the weights that are taken find the highest Dice again."""
-    pairs, settings = draw_discs(2, 0, 64), tiny(size=64, batch_size=2, schedule="constant", learning_rate=1e-3)
-    budget = Budget(20, "validation")
+    """Two images by heart in 30 steps, Dice 0.74 to 0.83 with four seeds; the weights taken find the highest again.
+
+    At a rate of 1e-3 the same code gave 0.52 to 0.79: processors round differently, and 0.6 was not safe.
+    """
+    pairs, settings = draw_discs(2, 0, 64), tiny(size=64, batch_size=2, schedule="constant", learning_rate=3e-4)
+    budget = Budget(30, "validation")
     network, trained = train_segmenter(SEGMENTERS["polyp-pvt"], settings, label(pairs, 64), pairs, budget, 0, tmp_path)
     assert max(trained.dice) > 0.6 and trained.taken == trained.dice.index(max(trained.dice)) + 1
     assert mean_dice(network, pairs, 64) == pytest.approx(max(trained.dice), abs=1e-12)
