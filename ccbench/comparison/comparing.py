@@ -6,6 +6,7 @@ from itertools import combinations
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ccbench.comparison.data import Panel, ScoringData, encode_run
 from ccbench.comparison.runs import ComparedRun, Entry, pair_runs, signature_difference
@@ -27,6 +28,7 @@ from ccbench.seeding import derive_seed
 from ccbench.types import Progress, Score, SilentProgress
 
 _LEAST_EXCHANGES, _EXCHANGES_A_TEST = 400, 40  # so that Holm's correction over all tests can still reach ALPHA
+_FEW = 512  # images, below which more threads of BLAS gain nothing and on busy cores cost ten times as much
 _TOLERANCE = 1e-3, 0.05  # of a distance and of a difference's error: between features of two machines
 
 Unit = Literal["condition", "condition and training"]
@@ -106,7 +108,8 @@ def compare_entries(
     planned = [one for pair in pairs for one in _plan(panel, *pair)]
     tests = sum(test is not None for _, test in planned)
     done = []
-    with progress.step("testing", len(planned)) as step:
+    threads = 1 if len(data.ids) < _FEW else None
+    with progress.step("testing", len(planned)) as step, threadpool_limits(threads, "blas"):
         for one, test in planned:
             done.append(one if test is None else _tested(one, test, tests))
             step.advance()
