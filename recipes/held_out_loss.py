@@ -10,7 +10,6 @@ markdown table.
 import argparse
 import sys
 from importlib import import_module
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +69,10 @@ def main() -> None:
     args = parser.parse_args()
     runs, encoded = [RunFolder.read(path) for path in args.runs], dict[str, TrainingSet]()
     found: dict[str, dict[int, float]] = {}
-    for name, group in groupby(runs, lambda run: row_name(run.config)):
-        for run in group:
-            loss = held_out_loss(run, args.passes, args.data_root, encoded)
-            found.setdefault(name, {})[run.config.seed] = loss
-            print(f"{name}, seed {run.config.seed}: {loss:.5f}", file=sys.stderr, flush=True)
+    for run in runs:
+        name, loss = row_name(run.config), held_out_loss(run, args.passes, args.data_root, encoded)
+        found.setdefault(name, {})[run.config.seed] = loss
+        print(f"{name}, seed {run.config.seed}: {loss:.5f}", file=sys.stderr, flush=True)
     first, rows = next(iter(found.values())), []
     for name, losses in found.items():
         values = np.array(list(losses.values()))

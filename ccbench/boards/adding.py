@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING
 
 from ccbench.audit_record import Audit
 from ccbench.boards.comparison import comparison_file
@@ -24,10 +25,12 @@ from ccbench.folders import write_atomic
 from ccbench.gallery import shrink_picture
 from ccbench.protocols import find_protocol
 from ccbench.store import RunFolder
-from ccbench.verification import Verification
+
+if TYPE_CHECKING:  # what verifies needs torch, and a run is refused without it
+    from ccbench.verification import Verification
 
 
-def add_run(run: Path, boards: Path, verify: Callable[[], Verification]) -> Path:
+def add_run(run: Path, boards: Path, verify: "Callable[[], Verification]") -> Path:
     """Put a complete, verified run on its protocol's board and return the result file; one added before is replaced.
 
     The gallery of the board's first seed, at the method's defaults, comes with it, made smaller, and without real

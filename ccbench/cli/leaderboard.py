@@ -1,6 +1,6 @@
 """`ccbench leaderboard`: publish complete runs and render the tables."""
 
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +13,8 @@ from ccbench.errors import UsageError
 
 if TYPE_CHECKING:
     from ccbench.boards.store import Board
+    from ccbench.scoring.runs import RunScorer
+    from ccbench.verification import Verification
 
 app = typer.Typer(help="Publish complete runs and render the tables.")
 
@@ -40,14 +42,23 @@ def add(
     """Verify complete runs, put them on their protocol's board, and render the board."""
     from ccbench.boards.adding import add_run
     from ccbench.boards.rendering import render_boards
-    from ccbench.verification import verify_run
 
     out = Output(as_json, quiet)
-    scorer = options.open_scorer(data_root, device, BackboneSource(backbone, allow_pickle), no_cache, out)
+    source = BackboneSource(backbone, allow_pickle)
+
+    @cache  # opened when the first run is verified: a refusal before needs no torch
+    def scorer() -> "RunScorer":
+        return options.open_scorer(data_root, device, source, no_cache, out)
+
+    def verify(run: Path) -> "Verification":
+        from ccbench.verification import verify_run
+
+        return verify_run(run, scorer())
+
     results, pages = list[Path](), list[Path]()
     try:
         for run in runs:
-            results.append(add_run(run, boards, partial(verify_run, run, scorer)))
+            results.append(add_run(run, boards, partial(verify, run)))
             out.line(f"added {results[-1]}")
     finally:  # of several runs one may be refused: those before it are on the board
         pages += render_boards(boards) if results else []

@@ -156,8 +156,8 @@ class Panel:
         if family == "fd":
             return frechet_shares(images, reference, self.data.group)
         if family == "recall" or family == "coverage":
-            return reached_shares(images, reference, family, self.data.group)
-        return kernel_shares(images, reference, KERNELS[family], self.data.group)
+            return reached_shares(images, reference, self.data.group, family)
+        return kernel_shares(images, reference, self.data.group, KERNELS[family])
 
 
 def encode_run(

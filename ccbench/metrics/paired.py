@@ -117,7 +117,7 @@ def compare_kernel(
     parts = np.mean([_exchange_parts(a, b, reference, kernel) for a, b in zip(*sets, strict=True)], axis=0)
     sums = np.bincount(group, weights=parts).astype(np.float64)
     stays = _draw_stays(seed, _MIXED, group)
-    share = partial(_kernel_shares, kernel=kernel)
+    share = partial(kernel_shares, kernel=kernel)
     value, error = _value_and_error(sets, reference, group, share, stays, float(sums @ sums))
     return _difference(value, error, _sign_flip_p(sums, seed, permutations), group)
 
@@ -177,7 +177,7 @@ def compare_reached(
         reached = Reached(np.vstack(pair), reference, family)
         picked = ((np.where(row, own, other), np.where(row, other, own)) for row in stays)
         exchanged.append([reached.parts(one).mean() - reached.parts(two).mean() for one, two in picked])
-    mean, share = np.mean(exchanged, axis=0), partial(_reached_shares, family=family)
+    mean, share = np.mean(exchanged, axis=0), partial(reached_shares, family=family)
     value, error = _value_and_error(sets, reference, group, share, stays, float(np.mean(mean**2)))
     return _difference(value, error, _exchange_p(value, mean[:permutations]), group)
 
@@ -243,14 +243,6 @@ def _value_and_error(
     mixed = [jackknife(_exchange(sets, row)).error ** 2 for row in stays[:_MIXED]]
     excess = max(float(np.mean(mixed)) - exchange_variance, 0.0)
     return own.value, math.sqrt(max(own.error**2 - excess, own.error**2 / 3))
-
-
-def _kernel_shares(features: Features, reference: Features, group: Groups, kernel: Kernel) -> Shares:
-    return kernel_shares(features, reference, kernel, group)
-
-
-def _reached_shares(features: Features, reference: Features, group: Groups, family: RealFamily) -> Shares:
-    return reached_shares(features, reference, family, group)
 
 
 def _exchange_parts(first: Features, second: Features, reference: Features, kernel: Kernel) -> Array:

@@ -43,8 +43,8 @@ class Reached:
         if self._of_real:
             inside = self._across < self._reach
             return np.array([inside[group != g].any(axis=0).mean() for g in range(count)])
-        reach = self._kth(self._within, self._k)
-        inside, near = self._across < reach[:, None], self._within <= reach[:, None]  # near: of the k neighbours
+        reach = self._reach[:, None]
+        inside, near = self._across < reach, self._within <= reach  # near: of the k neighbours
         held, values = inside.sum(axis=0), []
         for g in range(count):
             out = group == g

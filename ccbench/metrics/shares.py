@@ -78,7 +78,7 @@ def frechet_shares(features: Features, reference: Features, group: Groups) -> Sh
     return Shares(frechet_value(features, reference), _influence(without), _influence(of_reference))
 
 
-def kernel_shares(features: Features, reference: Features, kernel: Kernel, group: Groups) -> Shares:
+def kernel_shares(features: Features, reference: Features, group: Groups, kernel: Kernel) -> Shares:
     """Return the shares of the unbiased kernel distance of features (n, D) to a reference (m, D); as `frechet_shares`.
 
     The reference's part with itself is left out of all values: it cancels in differences.
@@ -98,7 +98,7 @@ def kernel_shares(features: Features, reference: Features, kernel: Kernel, group
     return Shares(value, kernel.scale * _influence(without), kernel.scale * _influence(of_reference))
 
 
-def reached_shares(features: Features, reference: Features, family: RealFamily, group: Groups) -> Shares:
+def reached_shares(features: Features, reference: Features, group: Groups, family: RealFamily) -> Shares:
     """Return the shares of recall or coverage of features (n, D) and a reference (m, D); as `frechet_shares`."""
     _check_counts(group, reference)
     reached = Reached(features, reference, family)

@@ -66,13 +66,13 @@ class SynthesisScorer:
         target = reader.stream(self._known, "reference")
         of_polyps = [split_clauses(prompt).foreground for prompt in pairs.prompts]
         texts, polyp_texts = (encode_texts(clip, lines, cache=cache) for lines in (pairs.prompts, of_polyps))
-        panel = Panel(network, clip, target, target, reference_id, real, texts, polyp_texts, pairs, judge)
+        self._panel = Panel(network, clip, target, target, reference_id, real, texts, polyp_texts, pairs, judge)
         others = {name: reader.changed(name, change) for name, change in controls.items()}
-        self._whole = _Part(list(range(len(test))), panel, panel.score_controls(others))
+        self._controls = self._panel.score_controls(others)
         self._parts = {source: self._part(source, rows, others) for source, rows in pairs.rows_by_source().items()}
 
     def _part(self, source: str, rows: list[int], others: Mapping[str, ImageSet]) -> "_Part":
-        panel = self._whole.panel.part(source, rows, self._known.rows_by_source().get(source, []))
+        panel = self._panel.part(source, rows, self._known.rows_by_source().get(source, []))
         return _Part(rows, panel, panel.score_controls({name: control.rows(rows) for name, control in others.items()}))
 
     def score(self, images: Sequence[Path], copies: Mapping[int, Sequence[Path]] = MappingProxyType({})) -> Scorecard:
@@ -85,7 +85,7 @@ class SynthesisScorer:
         Raises:
             DataError: counts differ, or images cannot be decoded.
         """
-        panel, pairs = self._whole.panel, self._reader.pairs
+        panel, pairs = self._panel, self._reader.pairs
         if not images or len(images) != len(pairs):
             raise DataError(f"scoring: {len(images)} images for {len(pairs)} test conditions; wanted one for each")
         made = self._reader.made(images, copies)
@@ -93,7 +93,7 @@ class SynthesisScorer:
         near, judge, clip = found.memorised, panel.judge, panel.clip
         return Scorecard(
             scores=found.scores,
-            controls=self._whole.controls,
+            controls=self._controls,
             per_sample=per_sample_table(pairs.ids, found.values),
             failures=count_failures(made.encoded, panel.real.encoded.sizes),
             notes={
@@ -111,7 +111,7 @@ class SynthesisScorer:
 
 
 class _Part(NamedTuple):
-    """All test conditions, or those of one data set: their numbers, what they are scored against, their controls."""
+    """The test conditions of one data set: their numbers, what they are scored against, their controls."""
 
     rows: list[int]
     panel: Panel

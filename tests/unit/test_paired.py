@@ -83,7 +83,7 @@ def test_shares_are_the_jackknife_of_both_samples(family: str, clusters: list[in
         return a - b
 
     def share(z: np.ndarray) -> Shares:
-        return frechet_shares(z, ref, group) if family == "frechet" else kernel_shares(z, ref, CUBIC, group)
+        return frechet_shares(z, ref, group) if family == "frechet" else kernel_shares(z, ref, group, CUBIC)
 
     found, rows, columns = share(first).less(share(second)), np.arange(8), np.arange(6)
     left_out = [

@@ -46,7 +46,7 @@ def test_a_choice_scores_as_recomputed_from_features(family: RealFamily) -> None
 def test_shares_are_the_jackknife_of_both_samples(family: RealFamily, clusters: list[int] | None) -> None:
     rng = np.random.default_rng(1)
     features, reference, group = draw(rng, 14), draw(rng, 30), cluster_index(14, clusters)
-    found = reached_shares(features, reference, family, group)
+    found = reached_shares(features, reference, group, family)
     assert found.value == pytest.approx(score(features, reference, family))
     left_out = [
         np.array([score(features[group != k], reference, family) for k in range(group.max() + 1)]),
