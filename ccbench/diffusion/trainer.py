@@ -171,4 +171,6 @@ def _encode_set(context: TrainContext[Any], backbone: Backbone) -> TrainingSet:
             progress.advance(len(pairs))
     joined = EncodedPrompts(*(torch.cat([getattr(part, name) for part in prompts]) for name in _PROMPT))
     masks_on_device = torch.cat(masks).to(backbone.device)
-    return TrainingSet(torch.cat(means), torch.cat(stds), masks_on_device, joined, encode_prompts(backbone, [""]))
+    # As they are read from a file: a VAE may leave them channels-last, and convolutions round by the layout.
+    mean, std = torch.cat(means).contiguous(), torch.cat(stds).contiguous()
+    return TrainingSet(mean, std, masks_on_device, joined, encode_prompts(backbone, [""]))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ccbench.diffusion import loop
+from ccbench.diffusion import loop, trainer
 from ccbench.diffusion.backbone import decode_latents, encode_images, load_backbone, open_reconstruction
 from ccbench.diffusion.loop import batch_order
 from ccbench.diffusion.trainer import NoiseObjective
@@ -27,10 +27,14 @@ Train = Callable[..., TrainReport]
 
 @pytest.fixture
 def train(backbone_folder: Path, pairs: list[RealPair]) -> Train:
-    def run(method: Method[Any], checkpoint: Path, steps: int = 6, **settings: Any) -> TrainReport:
+    def run(
+        method: Method[Any], checkpoint: Path, steps: int = 6, shared: Path | None = None, **settings: Any
+    ) -> TrainReport:
         budget = TrainingSettings(max_steps=steps, batch_size=2, learning_rate=1e-3, checkpoint_every=2)
         config = method.config.model_validate({"num_inference_steps": 3, **settings})
-        return method.train(TrainContext(pairs, config, budget, str(backbone_folder), SIDE, checkpoint, seed=5))
+        return method.train(
+            TrainContext(pairs, config, budget, str(backbone_folder), SIDE, checkpoint, seed=5, shared=shared)
+        )
 
     return run
 
@@ -59,6 +63,18 @@ def test_interrupted_training_ends_equal(
     assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
     assert resumed.loss[-1][0] == whole.loss[-1][0] == 6
     assert not (tmp_path / "cut" / loop.STATE).exists()
+
+
+@METHODS
+def test_what_another_training_has_encoded_gives_the_same_weights(
+    method: Method[Any], train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("alone", "first", "second"):
+        train(method, tmp_path / name, shared=None if name == "alone" else tmp_path / "shared")
+        if name == "first":
+            monkeypatch.setattr(trainer, "_encode_set", lambda *_: pytest.fail("encoded again"))
+    alone, first, second = (load_file(tmp_path / name / loop.WEIGHTS) for name in ("alone", "first", "second"))
+    assert all(torch.equal(alone[key], first[key]) and torch.equal(alone[key], second[key]) for key in alone)
 
 
 @METHODS
