@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 from ccbench.errors import CcbenchError, DataError, UsageError, VerificationError
 from ccbench.images import sha256_file
+from ccbench.metrics import metric_info
 from ccbench.metrics.intervals import NORMAL_QUANTILE
+from ccbench.metrics.memorisation import SAME
 from ccbench.records import Record, Sample
 from ccbench.scorecard import Scorecard
 from ccbench.scoring.runs import RunScorer
@@ -161,12 +163,17 @@ def _score_groups(card: Scorecard) -> dict[str, list[Score]]:
 
 
 def _check_pairs(held: Scorecard, fresh: Scorecard) -> Check:
-    """Compare the pairs nearest to training images; of near ties another machine may list others."""
+    """Compare the pairs nearest to training images; of near ties another machine may list others.
+
+    Distances of equal images, below `SAME`, are rounding.
+    """
     what = "nearest training images"
     if held.near_pairs == fresh.near_pairs:
         return Check(what=what, state="match")
     old, new = ([pair.distance for pair in card.near_pairs] for card in (held, fresh))
-    close = len(old) == len(new) and all(abs(a - b) <= TOLERANCE[0] * a for a, b in zip(old, new, strict=True))
+    close = len(old) == len(new) and all(
+        abs(a - b) <= max(TOLERANCE[0] * a, SAME) for a, b in zip(old, new, strict=True)
+    )
     moved = sum(a != b for a, b in zip(held.near_pairs, fresh.near_pairs, strict=False))
     return Check(
         what=what,
@@ -188,7 +195,7 @@ def _check_score(held: Score, found: Score, prefix: str) -> Check:
         return _equal(what, _nature(found), _nature(held))
     ends, found_numbers = held.interval, _numbers(found)
     error = (ends.high - ends.low) / (2 * NORMAL_QUANTILE) if ends else 0.0
-    allowed = TOLERANCE[0] * abs(held.value or 0.0) + TOLERANCE[1] * error
+    allowed = TOLERANCE[0] * abs(held.value or 0.0) + TOLERANCE[1] * error + _one_image(held)
     near, details = True, []
     for name, old in _numbers(held).items():
         new, limit = found_numbers[name], P_TOLERANCE if name == "p" else allowed
@@ -196,6 +203,15 @@ def _check_score(held: Score, found: Score, prefix: str) -> Check:
         if old != new:
             details.append(f"{name} found {new!r}, wanted {old!r} (tolerance {limit:.3g})".lstrip())
     return Check(what=what, state="within tolerance" if near else "drift", detail="; ".join(details))
+
+
+def _one_image(score: Score) -> float:
+    """Return by how much one image moves a metric that counts them, else 0.
+
+    The rounding of another machine, or of another number of threads, is enough for an image on a threshold.
+    """
+    counted = {"images": score.n, "reference": score.n_real, None: None}[metric_info(score.metric).counts]
+    return 1 / counted if counted else 0.0
 
 
 def _nature(score: Score) -> str:
@@ -222,7 +238,8 @@ def _check_column(name: str, held: Any, fresh: Scorecard) -> Check:
     if old.equals(new):
         return Check(what=what, state="match")
     moved = (old - new).abs()
-    close = bool((old.isna() == new.isna()).all() and moved.mean() <= TOLERANCE[0] * old.abs().mean())
+    allowed = TOLERANCE[0] * old.abs().mean() + (1 / len(old) if metric_info(name).counts else 0)
+    close = bool((old.isna() == new.isna()).all() and moved.mean() <= allowed)
     return Check(
         what=what,
         state="within tolerance" if close else "drift",

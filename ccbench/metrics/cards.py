@@ -22,6 +22,7 @@ class MetricInfo:
         needs: what it is computed from. paper: where it is defined.
         group: the table of a board that it stands in; "segmentation" is of segmenters, and on no board.
         ranked: False = a value past a mark is no better than the mark.
+        counts: what it counts, so that its value moves in steps of one of them; None = it moves smoothly.
     """
 
     name: str
@@ -34,6 +35,7 @@ class MetricInfo:
     paper: str
     group: Group = "main"
     ranked: bool = True
+    counts: Literal["images", "reference"] | None = None
 
 
 _FRECHET = MetricInfo(
@@ -76,6 +78,7 @@ _PRECISION = dataclasses.replace(
     unit="share",
     paper="Kynkaanniemi et al., Improved Precision and Recall Metric for Assessing Generative Models, NeurIPS 2019",
     group="realism",
+    counts="images",
 )
 _DENSITY = dataclasses.replace(
     _PRECISION,
@@ -89,10 +92,15 @@ _FAMILIES: dict[SetFamily, MetricInfo] = {
     "kid": _KERNEL,
     "cmmd": _CMMD,
     "precision": _PRECISION,
-    "recall": dataclasses.replace(_PRECISION, title="Recall: share of real images within reach of a synthetic one"),
+    "recall": dataclasses.replace(
+        _PRECISION, title="Recall: share of real images within reach of a synthetic one", counts="reference"
+    ),
     "density": _DENSITY,
     "coverage": dataclasses.replace(
-        _DENSITY, title="Coverage: share of real images with a synthetic one within their reach", unit="share"
+        _DENSITY,
+        title="Coverage: share of real images with a synthetic one within their reach",
+        unit="share",
+        counts="reference",
     ),
     "diversity": dataclasses.replace(
         _PRECISION,
@@ -100,6 +108,7 @@ _FAMILIES: dict[SetFamily, MetricInfo] = {
         unit="cosine distance",
         scope="image",
         needs=("images", "copies"),
+        counts=None,
         paper="after Zhu et al., Toward Multimodal Image-to-Image Translation, NeurIPS 2017, on pooled features",
     ),
 }
@@ -186,11 +195,34 @@ METRICS: dict[str, MetricInfo] = {
             paper="CCIS-DIFF, Table 1",
         ),
         *(
-            MetricInfo(name, title, 2, direction, unit, "image", ("images", "masks", "judge"), _MASK_PAPER, group)
+            MetricInfo(
+                name,
+                title,
+                2,
+                direction,
+                unit,
+                "image",
+                ("images", "masks", "judge"),
+                _MASK_PAPER,
+                group,
+                counts="images" if name.startswith("polyp_") else None,
+            )
             for name, title, direction, unit, group in _MASK_METRICS
         ),
         *(
-            MetricInfo(name, title, 1, "down", "share", "set", _COPY_NEEDS, _COPY_PAPER, "realism", ranked=False)
+            MetricInfo(
+                name,
+                title,
+                1,
+                "down",
+                "share",
+                "set",
+                _COPY_NEEDS,
+                _COPY_PAPER,
+                "realism",
+                ranked=False,
+                counts="images",
+            )
             for name, title in _COPY_METRICS
         ),
         *(
