@@ -191,12 +191,24 @@ def _tests(table: AblationTable) -> str:
         cells = (_value(one), difference, interval, p, _p_holm(one), format_effect(one.effect), counts, one.outcome)
         rows.append((metric_heading(one.metric), one.variant, *cells))
     header = ("metric", "variant", "value", "difference", "95% interval", "p", "p Holm", "effect", "n (clusters)", "")
-    reasons: dict[str, list[str]] = {}
+    return f"## Every test\n\n{markdown_table(header, rows, right=range(2, len(header) - 1))}{_untested(table)}"
+
+
+def _untested(table: AblationTable) -> str:
+    """Say which metrics have no test, once for each reason; of which variants, where it is not all."""
+    runs, reasons = {run.run_id for run in table.runs}, dict[str, dict[str, list[str]]]()
     for one in table.scores:
-        if one.reason is not None and one.metric not in (names := reasons.setdefault(one.reason, [])):
-            names.append(one.metric)
-    untested = "".join(f"\nNot tested: {', '.join(names)}; {reason}.\n" for reason, names in reasons.items())
-    return f"## Every test\n\n{markdown_table(header, rows, right=range(2, len(header) - 1))}{untested}"
+        if one.reason is None:
+            continue
+        run, _, reason = one.reason.partition(": ")
+        metrics = reasons.setdefault(reason if run in runs else one.reason, {})
+        metrics.setdefault(one.metric, []).append(one.variant)
+    lines = []
+    for reason, metrics in reasons.items():
+        some = {v for variants in metrics.values() if len(variants) < len(table.variants) - 1 for v in variants}
+        of = f" of {', '.join(variant for variant in table.variants if variant in some)}" if some else ""
+        lines.append(f"\nNot tested: {', '.join(metrics)}{of}; {reason}.\n")
+    return "".join(lines)
 
 
 def _runs(table: AblationTable) -> str:

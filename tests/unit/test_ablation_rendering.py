@@ -2,7 +2,7 @@
 
 from ccbench.ablation.plans import Claim
 from ccbench.ablation.rendering import render_markdown
-from ccbench.ablation.results import AblationTable, VariantScore
+from ccbench.ablation.results import AblationTable, RunLine, VariantScore
 
 TESTED = {
     "difference": -4.3,
@@ -47,6 +47,8 @@ TABLE = AblationTable(
     notes=[],
 )
 
+RUN = {"variant": "full", "seed": 0, "config_hash": "0123"}
+
 
 def test_a_difference_without_a_test_is_of_the_means_and_says_so() -> None:
     lines = render_markdown(TABLE).splitlines()
@@ -64,3 +66,21 @@ def test_only_tests_have_rows_and_reasons_stand_below() -> None:
     )
     assert "Not tested: precision_lite0; no paired test of this metric." in tests
     assert "| bmws | no seam | precision_lite0 ↑ | 0.14 ± 0.02 | 0.09 ± 0.02 | - | - | - | not tested |" in page
+
+
+def test_a_reason_stands_once_and_names_variants_where_it_is_not_all() -> None:
+    variants = ("-bmws", "-taam")
+    runs = [RunLine.model_validate({**dict.fromkeys(RunLine.model_fields), **RUN, "run_id": run}) for run in variants]
+    scores = [
+        *(score(one, "clip_score_polyp", None, reason=f"{one}: whole frames: not crops") for one in variants),
+        score("full", "precision_lite0", 0.1),
+        score("-bmws", "precision_lite0", 0.1, **TESTED, outcome="not told apart"),
+        score("-taam", "precision_lite0", 0.1, reason="-taam: too few images"),
+    ]
+    every = {"full": {}, **dict.fromkeys(variants, {})}
+    table = TABLE.model_copy(update={"variants": every, "runs": runs, "scores": scores, "claims": ()})
+    said = [line for line in render_markdown(table).splitlines() if line.startswith("Not tested")]
+    assert said == [
+        "Not tested: clip_score_polyp; whole frames: not crops.",
+        "Not tested: precision_lite0 of -taam; too few images.",
+    ]
