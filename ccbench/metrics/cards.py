@@ -112,20 +112,29 @@ _FAMILIES: dict[SetFamily, MetricInfo] = {
         paper="after Zhu et al., Toward Multimodal Image-to-Image Translation, NeurIPS 2017, on pooled features",
     ),
 }
-_MASK_PAPER = "ccbench: a segmenter trained on real images only, asked where it sees the polyp"
-_MASK_METRICS: tuple[tuple[str, str, Direction, str, Group], ...] = (
-    ("mask_dice", "Dice between the mask and where a judge sees the polyp", "up", "share", "main"),
-    ("mask_iou", "Intersection over union of the same two masks", "up", "share", "mask"),
-    ("mask_hd95", "95th percentile of the distance between their outlines", "down", "pixels", "mask"),
-    ("mask_area_error", "Difference of their areas over the sum", "down", "share", "mask"),
-    ("polyp_missing", "Share of an image's polyps that the judge does not see", "down", "share", "mask"),
-    ("polyp_hallucinated", "Polyps an image that the judge sees outside the mask", "down", "polyps", "mask"),
+_MASK = MetricInfo(
+    name="mask_dice",
+    title="Dice between the mask and where a judge sees the polyp",
+    version=2,
+    direction="up",
+    unit="share",
+    scope="image",
+    needs=("images", "masks", "judge"),
+    paper="ccbench: a segmenter trained on real images only, asked where it sees the polyp",
 )
-_COPY_PAPER = "ccbench: 0.05 for fresh real images, more where training images were memorised"
-_COPY_NEEDS = ("images", "training images", "real test images")
-_COPY_METRICS = (
-    ("memorised_near", "Share of images nearer to a training image than 95 % of the real test images are"),
-    ("memorised_alone", "Share of images with one training image nearer than all others, as few real images have"),
+_MASK_MORE = dataclasses.replace(_MASK, direction="down", group="mask")
+_COPIES = MetricInfo(
+    name="memorised_near",
+    title="Share of images nearer to a training image than 95 % of the real test images are",
+    version=1,
+    direction="down",
+    unit="share",
+    scope="set",
+    needs=("images", "training images", "real test images"),
+    paper="ccbench: 0.05 for fresh real images, more where training images were memorised",
+    group="realism",
+    ranked=False,
+    counts="images",
 )
 _SEAM_PAPER = "ccbench: change at the mask's edge over that beside it, less the same of the real image"
 _SEAM_METRICS = (
@@ -194,36 +203,35 @@ METRICS: dict[str, MetricInfo] = {
             needs=("images", "real partners"),
             paper="CCIS-DIFF, Table 1",
         ),
-        *(
-            MetricInfo(
-                name,
-                title,
-                2,
-                direction,
-                unit,
-                "image",
-                ("images", "masks", "judge"),
-                _MASK_PAPER,
-                group,
-                counts="images" if name.startswith("polyp_") else None,
-            )
-            for name, title, direction, unit, group in _MASK_METRICS
+        _MASK,
+        dataclasses.replace(
+            _MASK_MORE, name="mask_iou", title="Intersection over union of the same two masks", direction="up"
         ),
-        *(
-            MetricInfo(
-                name,
-                title,
-                1,
-                "down",
-                "share",
-                "set",
-                _COPY_NEEDS,
-                _COPY_PAPER,
-                "realism",
-                ranked=False,
-                counts="images",
-            )
-            for name, title in _COPY_METRICS
+        dataclasses.replace(
+            _MASK_MORE,
+            name="mask_hd95",
+            title="95th percentile of the distance between their outlines",
+            unit="pixels",
+        ),
+        dataclasses.replace(_MASK_MORE, name="mask_area_error", title="Difference of their areas over the sum"),
+        dataclasses.replace(
+            _MASK_MORE,
+            name="polyp_missing",
+            title="Share of an image's polyps that the judge does not see",
+            counts="images",
+        ),
+        dataclasses.replace(
+            _MASK_MORE,
+            name="polyp_hallucinated",
+            title="Polyps an image that the judge sees outside the mask",
+            unit="polyps",
+            counts="images",
+        ),
+        _COPIES,
+        dataclasses.replace(
+            _COPIES,
+            name="memorised_alone",
+            title="Share of images with one training image nearer than all others, as few real images have",
         ),
         *(
             MetricInfo(
