@@ -195,7 +195,9 @@ def _check_score(held: Score, found: Score, prefix: str) -> Check:
         return _equal(what, _nature(found), _nature(held))
     ends, found_numbers = held.interval, _numbers(found)
     error = (ends.high - ends.low) / (2 * NORMAL_QUANTILE) if ends else 0.0
-    allowed = TOLERANCE[0] * abs(held.value or 0.0) + TOLERANCE[1] * error + _one_image(held)
+    allowed = (
+        TOLERANCE[0] * abs(held.value or 0.0) + TOLERANCE[1] * error + _one_image(held.metric, held.n, held.n_real)
+    )
     near, details = True, []
     for name, old in _numbers(held).items():
         new, limit = found_numbers[name], P_TOLERANCE if name == "p" else allowed
@@ -205,12 +207,12 @@ def _check_score(held: Score, found: Score, prefix: str) -> Check:
     return Check(what=what, state="within tolerance" if near else "drift", detail="; ".join(details))
 
 
-def _one_image(score: Score) -> float:
-    """Return by how much one image moves a metric that counts them, else 0.
+def _one_image(metric: str, n: int, n_real: int | None = None) -> float:
+    """Return by how much one image, of n or of n_real, moves a metric that counts them, else 0.
 
     The rounding of another machine, or of another number of threads, is enough for an image on a threshold.
     """
-    counted = {"images": score.n, "reference": score.n_real, None: None}[metric_info(score.metric).counts]
+    counted = {"images": n, "reference": n_real, None: None}[metric_info(metric).counts]
     return 1 / counted if counted else 0.0
 
 
@@ -238,7 +240,7 @@ def _check_column(name: str, held: Any, fresh: Scorecard) -> Check:
     if old.equals(new):
         return Check(what=what, state="match")
     moved = (old - new).abs()
-    allowed = TOLERANCE[0] * old.abs().mean() + (1 / len(old) if metric_info(name).counts else 0)
+    allowed = TOLERANCE[0] * old.abs().mean() + _one_image(name, len(old))
     close = bool((old.isna() == new.isna()).all() and moved.mean() <= allowed)
     return Check(
         what=what,

@@ -196,19 +196,16 @@ def _tests(table: AblationTable) -> str:
 
 def _untested(table: AblationTable) -> str:
     """Say which metrics have no test, once for each reason; of which variants, where it is not all."""
-    runs, reasons = {run.run_id for run in table.runs}, dict[str, dict[str, list[str]]]()
+    runs, untested = {run.run_id for run in table.runs}, dict[tuple[str, str], list[str]]()
     for one in table.scores:
-        if one.reason is None:
-            continue
-        run, _, reason = one.reason.partition(": ")
-        metrics = reasons.setdefault(reason if run in runs else one.reason, {})
-        metrics.setdefault(one.metric, []).append(one.variant)
-    lines = []
-    for reason, metrics in reasons.items():
-        some = {v for variants in metrics.values() if len(variants) < len(table.variants) - 1 for v in variants}
-        of = f" of {', '.join(variant for variant in table.variants if variant in some)}" if some else ""
-        lines.append(f"\nNot tested: {', '.join(metrics)}{of}; {reason}.\n")
-    return "".join(lines)
+        if one.reason is not None:
+            run, _, reason = one.reason.partition(": ")
+            untested.setdefault((reason if run in runs else one.reason, one.metric), []).append(one.variant)
+    lines: dict[tuple[str, str], list[str]] = {}
+    for (reason, metric), variants in untested.items():
+        of = f" of {', '.join(variants)}" if len(variants) < len(table.variants) - 1 else ""
+        lines.setdefault((of, reason), []).append(metric)
+    return "".join(f"\nNot tested: {', '.join(metrics)}{of}; {reason}.\n" for (of, reason), metrics in lines.items())
 
 
 def _runs(table: AblationTable) -> str:

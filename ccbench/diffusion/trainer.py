@@ -128,15 +128,19 @@ def _drop(prompts: EncodedPrompts, empty: EncodedPrompts, dropped: torch.Tensor)
 
 
 def encode_set(context: TrainContext[Any], backbone: Backbone) -> TrainingSet:
-    """Encode every training image and prompt once, or read what another training on them has encoded."""
+    """Encode every training image and prompt once, or read what another training on them has encoded.
+
+    What was encoded is as if it had been read: a VAE may leave latents channels-last, and convolutions round by layout.
+    """
     file = None if context.shared is None else context.shared / f"{_encoding_key(context, backbone)}.safetensors"
-    if file is None or not file.is_file():
-        encoded = _encode_set(context, backbone)
+    if file is not None and file.is_file():
+        held = load_safetensors(file)
+    else:
+        held = _to_tensors(_encode_set(context, backbone))
         if file is not None:
             file.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(file, save(_to_tensors(encoded)))
-        return encoded
-    held = {name: tensor.to(backbone.device) for name, tensor in load_safetensors(file).items()}
+            write_atomic(file, save(held))
+    held = {name: tensor.to(backbone.device) for name, tensor in held.items()}
     prompts, empty = (EncodedPrompts(*(held[f"{part}.{name}"] for name in _PROMPT)) for part in ("prompts", "empty"))
     return TrainingSet(held["mean"], held["std"], held["masks"], prompts, empty)
 
@@ -171,6 +175,4 @@ def _encode_set(context: TrainContext[Any], backbone: Backbone) -> TrainingSet:
             progress.advance(len(pairs))
     joined = EncodedPrompts(*(torch.cat([getattr(part, name) for part in prompts]) for name in _PROMPT))
     masks_on_device = torch.cat(masks).to(backbone.device)
-    # As they are read from a file: a VAE may leave them channels-last, and convolutions round by the layout.
-    mean, std = torch.cat(means).contiguous(), torch.cat(stds).contiguous()
-    return TrainingSet(mean, std, masks_on_device, joined, encode_prompts(backbone, [""]))
+    return TrainingSet(torch.cat(means), torch.cat(stds), masks_on_device, joined, encode_prompts(backbone, [""]))

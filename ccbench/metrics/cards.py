@@ -103,12 +103,13 @@ _FAMILIES: dict[SetFamily, MetricInfo] = {
         counts="reference",
     ),
     "diversity": dataclasses.replace(
-        _PRECISION,
+        _KERNEL,
         title="Mean distance between images of one condition",
+        direction="up",
         unit="cosine distance",
         scope="image",
         needs=("images", "copies"),
-        counts=None,
+        group="realism",
         paper="after Zhu et al., Toward Multimodal Image-to-Image Translation, NeurIPS 2017, on pooled features",
     ),
 }
