@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from ccbench.assets import find_backbone
 from ccbench.data.sources import open_split
 from ccbench.errors import DataError
+from ccbench.files import make_folder
 from ccbench.plugin import (
     Generator,
     LoadContext,
@@ -135,7 +136,7 @@ class _Trial:
         self.images: list[Image]
 
     def train(self) -> str:
-        self.workdir.mkdir(parents=True, exist_ok=True)
+        make_folder(self.workdir)
         report = self.method.train(
             TrainContext(
                 pairs=self.pairs,

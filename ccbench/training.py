@@ -10,6 +10,7 @@ from ccbench.assets import BackboneSource, backbone_kind, find_backbone
 from ccbench.config import config_of
 from ccbench.data.sources import DataSplit, open_split
 from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.files import make_folder
 from ccbench.plugin import TrainContext
 from ccbench.provenance import collect_environment, process_count, source_state
 from ccbench.records import BackboneRecord, ConditionsRecord, MethodRecord, OriginRecord, TrainingRecord
@@ -43,7 +44,7 @@ def train(
     method, reference = find_method(config.method), backbone.reference or config.protocol.backbone
     with run.recording_failure():
         split = open_split(config.protocol, "train", data_root, config.limit)
-        run.checkpoint.mkdir(exist_ok=True)
+        make_folder(run.checkpoint)
         run.update(
             status="started",
             error=None,

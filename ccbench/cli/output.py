@@ -38,6 +38,11 @@ class Output:
         if not self.quiet:
             typer.echo(text, err=True)
 
+    def warn(self, text: str) -> None:
+        """Say one line on stderr that `quiet` does not turn off."""
+        if not self.silent:
+            typer.echo(text, err=True)
+
     def line(self, text: str = "") -> None:
         """Say one line of the result on stdout, unless the result is JSON."""
         if not self.as_json and not self.silent:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from ccbench.errors import DataError
+from ccbench.files import make_folder, new_file
 
 MAX_BYTES = 32 * 2**30  # several times the largest release
 MAX_MEMBERS = 200_000
@@ -95,8 +96,8 @@ def _write(archive: Path, members: Iterable[Member], folder: Path, max_bytes: in
     for member in members:
         target = folder.joinpath(*member.path.parts)
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("xb") as file:
+            make_folder(target.parent)
+            with new_file(target) as file:
                 source = member.open()
                 if source is None:
                     raise DataError(f"{archive}: {member.path} holds no data; copy the archive again")
