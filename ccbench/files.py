@@ -166,13 +166,11 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
     """Give a file to be written that was not there before.
 
     Raises:
-        FileExistsError, NotADirectoryError: something is at `path` or above it. UsageError: it cannot be written.
+        UsageError: something is at `path`, or it cannot be written.
     """
     try:
         with os.fdopen(os.open(path, _NEW, 0o666), "wb") as stream:
             yield stream
-    except (FileExistsError, NotADirectoryError):
-        raise
     except OSError as error:
         _refuse(path, "cannot be written", error)
 

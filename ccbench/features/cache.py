@@ -22,8 +22,8 @@ import PIL
 from numpy.typing import NDArray
 
 from ccbench.assets import home
-from ccbench.features.base import Encoder
 from ccbench.errors import UsageError
+from ccbench.features.base import Encoder
 from ccbench.files import make_folder, remove_file
 from ccbench.provenance import package_version
 

@@ -11,6 +11,7 @@ the plain network is used. The verdict is kept under `CCBENCH_HOME`, for measuri
 import contextlib
 import functools
 import hashlib
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -193,7 +194,7 @@ def _key(signature: str, path: str) -> str:
 def _kept_verdict(key: str) -> float | None:
     with contextlib.suppress(CcbenchError, ValueError, KeyError, TypeError):
         kept = read_json(_verdict_file(key))
-        return float(kept["error"]) if kept["of"] == key else None
+        return (math.nan if kept["error"] is None else float(kept["error"])) if kept["of"] == key else None
     return None
 
 
@@ -201,7 +202,7 @@ def _keep_verdict(key: str, error: float) -> None:
     file = _verdict_file(key)
     with contextlib.suppress(CcbenchError):  # then it is measured again next time
         make_folder(file.parent)
-        write_json(file, {"of": key, "error": error})
+        write_json(file, {"of": key, "error": error if math.isfinite(error) else None})
 
 
 def _verdict_file(key: str) -> Path:
