@@ -29,37 +29,33 @@ from ccbench.seeding import derive_seed
 from ccbench.tables import markdown_table
 
 LABELS = Path(__file__).with_name("polypgen_labels.csv")
-PARTS = {"held out": ("held-out",), "all": ("held-out", "set")}
+CAPTIONERS = {"measured-1": measure_words, "measured-2": measure_sure_words}
+PARTS = {"all": ("set", "held-out"), "held out": ("held-out",)}
 
 
-def cell(found: StatedAccuracy) -> str:
+def cell(right: int, stated: int) -> str:
     """Right of stated, and the share."""
-    share = "-" if found.accuracy is None else f"{found.accuracy:.0%}"
-    return f"{found.right.total()} of {found.stated.total()}, {share}"
-
-
-def by_value(found: StatedAccuracy) -> str:
-    """Right of stated, value by value."""
-    return ", ".join(f"{value} {found.right[value]} of {n}" for value, n in found.stated.most_common())
+    return f"{right} of {stated}, {right / stated:.0%}" if stated else "-"
 
 
 def measure_labelled(polypgen: Path) -> None:
-    """Print a table an attribute: both versions of the captioner, on the frames held out and on all."""
+    """Print right of stated for each attribute and each of its words, by captioner and part of the frames."""
     frames = read_labels(LABELS)
     files = {pair.id: pair for pair in POLYPGEN.list_pairs(polypgen)}
     pairs = [(read_image(files[frame.id].image), read_mask(files[frame.id].mask)) for frame in frames]
-    stated = {
-        "measured-1": [measure_words(*pair) for pair in pairs],
-        "measured-2": [measure_sure_words(*pair) for pair in pairs],
-    }
-    for title, parts in PARTS.items():
-        kept = [index for index, frame in enumerate(frames) if frame.part in parts]
-        old, new = (
-            compare_with_labels([frames[i] for i in kept], [words[i] for i in kept]) for words in stated.values()
-        )
-        rows = [(a.name, str(a.labelled), cell(a), cell(b), by_value(b)) for a, b in zip(old, new, strict=True)]
-        print(f"{title}, {len(kept)} frames\n")
-        print(markdown_table(("attribute", "labelled", *stated, "of each word, measured-2"), rows, right=(1,)))
+    columns: dict[str, list[StatedAccuracy]] = {}
+    for captioner, measure in CAPTIONERS.items():
+        stated = [measure(*pair) for pair in pairs]
+        for part, kept in PARTS.items():
+            chosen = [(frame, words) for frame, words in zip(frames, stated, strict=True) if frame.part in kept]
+            columns[f"{captioner}, {part}"] = compare_with_labels(*zip(*chosen, strict=True))
+    rows = []
+    for found in zip(*columns.values(), strict=True):
+        totals = [cell(one.right.total(), one.stated.total()) for one in found]
+        rows.append((f"**{found[0].name}**", f"{found[0].labelled} labelled", *totals))
+        for word in sorted({word for one in found for word in one.stated}):
+            rows.append(("", word, *(cell(one.right[word], one.stated[word]) for one in found)))
+    print(markdown_table(("attribute", "word", *columns), rows))
 
 
 def measure_phantoms(n: int) -> None:

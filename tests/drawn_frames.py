@@ -65,7 +65,9 @@ def add_glints(image: NDArray[np.float64], lens: Mask, n: int, size: int = 3, se
         image[row : row + size, column : column + size] = 250
 
 
-def add_text(image: NDArray[np.float64], column: int, rows: tuple[int, ...], text: str = "23/05/2013 D.O.B.", size: int = 16) -> None:
+def add_text(
+    image: NDArray[np.float64], column: int, rows: tuple[int, ...], text: str = "23/05/2013 D.O.B.", size: int = 16
+) -> None:
     """Lines of burnt-in text that start in one column."""
     page = PIL.Image.new("L", (image.shape[1], image.shape[0]))
     for row in rows:
