@@ -1,12 +1,13 @@
 """ArSDM's settings. Defaults are the paper's, except where a description says otherwise."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from ccbench.plugin import MethodConfig, Settings
 
 TRAIN_TIMESTEPS = 1000
+Bce = Literal["legacy_mean", "weighted"]
 
 
 class UNetSettings(Settings):
@@ -30,6 +31,12 @@ class RefineSettings(Settings):
     steps: int = Field(362, ge=1, description="last training steps that are refined; 2 epochs of 1,450 images by 8")
     scale: float = Field(0.5, ge=0, description="factor on the segmenter's loss in x0_onestep")
     max_timestep: int = Field(200, ge=0, lt=TRAIN_TIMESTEPS, description="x0_onestep judges samples up to it")
+    bce: Bce = Field(
+        "legacy_mean",
+        description="cross-entropy of the segmenter's loss: legacy_mean, as released, is a plain mean; weighted, as "
+        "written, is heavier near the mask's edge",
+        json_schema_extra={"added_later": True},
+    )
     segmenter_steps: int = Field(500, ge=1, description="training steps of the segmenter")
     segmenter_channels: int = Field(16, ge=8, multiple_of=8, description="width of the segmenter's first level")
 
@@ -49,6 +56,17 @@ class ArsdmConfig(MethodConfig):
     ema_decay: float = Field(0.9999, ge=0, lt=1, description="of the moving average of the weights, which is sampled")
     adaptive_loss: bool = Field(True, description="weigh polyp and background by the other's area")
     refine: RefineSettings = RefineSettings()
+
+    @model_validator(mode="after")
+    def _fit_levels(self) -> Self:
+        levels = len(self.unet.channel_mult)
+        if self.native_size % (shrink := 2 ** (levels - 1)):
+            near = max(1, round(self.native_size / shrink)) * shrink
+            raise ValueError(
+                f"native_size {self.native_size} is halved between the {levels} levels of unet.channel_mult; wanted a "
+                f"multiple of {shrink}, such as {near}"
+            )
+        return self
 
     @field_validator("num_inference_steps")
     @classmethod
