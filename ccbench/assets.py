@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ccbench.errors import DataError, MissingError, VerificationError
-from ccbench.folders import write_atomic
+from ccbench.files import write_atomic
 from ccbench.images import sha256_file
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ import PIL.ImageOps
 from numpy.typing import NDArray
 
 from ccbench.errors import DataError
-from ccbench.folders import write_atomic
+from ccbench.files import write_atomic
 from ccbench.types import Image, Mask, check_image, check_mask
 
 if TYPE_CHECKING:

@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from ccbench.errors import UsageError
-from ccbench.folders import whole_folder
+from ccbench.files import check_new_folder, make_folder, whole_folder, write_atomic
 from ccbench.registry import check_new_name
 
 TEMPLATE = Path(__file__).parent / "templates" / "method"
@@ -17,8 +16,7 @@ def new_method(name: str, output: Path) -> list[Path]:
         UsageError: the name is taken or not kebab-case, or there is something at `output`.
     """
     check_new_name(name, "NAME")
-    if output.exists():
-        raise UsageError(f"{output}: exists already; give a folder that does not, as --output DIR")
+    check_new_folder(output)
     words = name.split("-")
     names = {
         "my-method": name,
@@ -32,8 +30,8 @@ def new_method(name: str, output: Path) -> list[Path]:
             if source.suffix not in SUFFIXES:  # caches that tools leave beside the files
                 continue
             file = Path(_renamed(source.relative_to(TEMPLATE).as_posix(), names))
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            (folder / file).write_text(_renamed(source.read_text(encoding="utf-8"), names), encoding="utf-8")
+            make_folder((folder / file).parent)
+            write_atomic(folder / file, _renamed(source.read_text(encoding="utf-8"), names).encode())
             written.append(file)
     return written
 

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from ccbench.boards.page import COMMAND
 from ccbench.errors import DataError, VerificationError
-from ccbench.folders import write_atomic
+from ccbench.files import make_folder, write_atomic
 from ccbench.records import Record
 
 T = TypeVar("T", bound=Record)
@@ -44,7 +44,7 @@ class TableKind(Generic[T]):
 
     def write(self, table: T, folder: Path) -> Path:
         """Write the files of a table into a folder, which is made, and return its page; what was there is replaced."""
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         for name, text in self.files(table).items():
             write_atomic(folder / name, text.encode())
         return folder / PAGE

@@ -10,6 +10,7 @@ from ccbench.assets import BackboneSource, backbone_kind, find_backbone
 from ccbench.config import config_of, require_current
 from ccbench.data.sources import DataSplit, open_split
 from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.files import make_folder
 from ccbench.plugin import TrainContext
 from ccbench.provenance import collect_environment, process_count, source_state
 from ccbench.records import BackboneRecord, ConditionsRecord, MethodRecord, OriginRecord, TrainingRecord
@@ -45,7 +46,7 @@ def train(
     method, reference = find_method(config.method), backbone.reference or config.protocol.backbone
     with run.recording_failure():
         split = open_split(config.protocol, "train", data_root, config.limit)
-        run.checkpoint.mkdir(exist_ok=True)
+        make_folder(run.checkpoint)
         run.update(
             status="started",
             error=None,
@@ -147,7 +148,7 @@ def describe_method(name: str) -> MethodRecord:
     """Return the record of an installed method, its source commit included."""
     entry = find_entry(name)
     if entry.method is None:
-        raise UsageError(f"--method: {name!r} cannot be loaded: {entry.error}")
+        raise UsageError(f"--method: {name!r} cannot be used: {entry.error}")
     package = sys.modules[entry.method.config.__module__.partition(".")[0]]
     source = source_state(Path(package.__file__).parent) if package.__file__ else {}
     return MethodRecord(

@@ -21,7 +21,7 @@ from ccbench.boards.store import (
     rules_toml,
 )
 from ccbench.errors import DataError, UsageError
-from ccbench.folders import write_atomic
+from ccbench.files import make_folder, remove_file, write_atomic
 from ccbench.gallery import shrink_picture
 from ccbench.protocols import find_protocol
 from ccbench.store import RunFolder
@@ -59,12 +59,12 @@ def add_run(run: Path, boards: Path, verify: "Callable[[], Verification]") -> Pa
     check_fits(board, result, run)
     verify().require_no_drift(run)
     file = path / "results" / str(record.config["method"]) / f"{record.run_id}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
     if not (path / "board.toml").is_file():
         write_atomic(path / "board.toml", rules_toml(board.rules).encode())
     text = json.dumps(result.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     if not file.is_file() or file.read_text(encoding="utf-8") != text:
-        comparison_file(path).unlink(missing_ok=True)
+        remove_file(comparison_file(path))
         write_atomic(file, text.encode())
     picture = folder.public_gallery if find_protocol(record.protocol).needs_data_root else folder.gallery
     shown = record.seed == board.rules.seeds[0] and not result.variant and not result.is_control
@@ -85,7 +85,7 @@ def store_audit(audit: Audit, boards: Path) -> Path:
     file = audit_file(path)
     if (path / "board.toml").is_file():
         check_audit(audit, read_rules(path), file)
-    path.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
     write_atomic(file, audit.to_text().encode())
     return file
 

@@ -6,7 +6,7 @@ from ccbench.boards.page import COMMAND, render_index, render_page
 from ccbench.boards.scores import render_csv, render_json, render_latex, score_frame
 from ccbench.boards.store import Board, list_boards, read_board
 from ccbench.errors import VerificationError
-from ccbench.folders import write_atomic
+from ccbench.files import write_atomic
 
 
 def render_boards(boards: Path, check: bool = False) -> list[Path]:

@@ -1,9 +1,8 @@
 """`ccbench data`: look at data, such as the embedded phantoms."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -33,15 +32,15 @@ def phantom(
 ) -> None:
     """Render colonoscopy phantoms: images/, masks/, captions.jsonl and contact_sheet.png."""
     from ccbench.data.phantom import render_phantom
-    from ccbench.folders import write_atomic
+    from ccbench.files import json_lines, make_folder, write_atomic
     from ccbench.gallery import SheetCell, draw_contact_sheet, draw_mask
     from ccbench.images import write_png
     from ccbench.seeding import derive_seed
 
     out = Output(as_json, quiet)
     for folder in ("images", "masks"):
-        (output / folder).mkdir(parents=True, exist_ok=True)
-    lines: list[str] = []
+        make_folder(output / folder)
+    lines: list[dict[str, Any]] = []
     cells: list[SheetCell] = []
     with out.progress().step("render phantoms", n) as step:
         for index in range(n):
@@ -49,11 +48,11 @@ def phantom(
             name = f"phantom-{index:05d}"
             write_png(output / "images" / f"{name}.png", item.image)
             write_png(output / "masks" / f"{name}.png", draw_mask(item.mask))
-            lines.append(json.dumps({"id": name, "caption": item.caption, "attributes": asdict(item.attributes)}))
+            lines.append({"id": name, "caption": item.caption, "attributes": asdict(item.attributes)})
             if len(cells) < SHEET_CELLS:
                 cells.append(SheetCell(item.image, item.mask, item.caption))
             step.advance()
-    write_atomic(output / "captions.jsonl", "".join(f"{line}\n" for line in lines).encode())
+    write_atomic(output / "captions.jsonl", json_lines(lines))
     sheet = output / "contact_sheet.png"
     shown = f": the first {len(cells)}" if n > len(cells) else ""
     draw_contact_sheet(cells, sheet, f"{n} phantoms, seed {seed}{shown}")

@@ -112,14 +112,14 @@ def _open_folders(named: Sequence[str]) -> "list[AuditSet]":
 def _write_report(found: "Audit", sets: "Sequence[AuditSet]", folder: Path) -> list[Path]:
     """Write `audit.json`, and `pairs.png` if there is a pair; return what was written."""
     from ccbench.audit_tables import pair_caption
-    from ccbench.folders import write_atomic
+    from ccbench.files import make_folder, remove_file, write_atomic
     from ccbench.gallery import PairCell, draw_pairs
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     record, picture = folder / "audit.json", folder / "pairs.png"
     write_atomic(record, found.to_text().encode())
     if not found.pairs:
-        picture.unlink(missing_ok=True)  # of an earlier audit
+        remove_file(picture)  # of an earlier audit
         return [record]
     load = {part.name: part.load for part in sets}
 

@@ -1,6 +1,5 @@
 """`ccbench data caption | attributes`: captions for a folder of images, and how right what they say is."""
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,7 +54,7 @@ def caption(
     out.json({"captioner": chosen.id, "output": str(output), "captions": written, "failed": failed})
     out.line(f"wrote {written} captions of {chosen.id} to {output}")
     for reason in failed:
-        typer.echo(f"no caption: {reason}", err=True)
+        out.warn(f"no caption: {reason}")
     if failed:
         raise typer.Exit(FINISHED_WITH_FAILURES)
 
@@ -69,16 +68,14 @@ def _write_captions(
     """
     from ccbench.data.captioners import NoCaption
     from ccbench.data.captioners.folder import Line, caption_pairs, read_lines_of
-    from ccbench.folders import write_atomic
+    from ccbench.files import json_lines, write_output
 
-    output.parent.mkdir(parents=True, exist_ok=True)
     done = read_lines_of(captioner, output)
     waiting = {pair.id: done[pair.id] for pair in pairs if pair.id in done}
     selected, lines, failed = pairs[:limit], list[Line](), list[str]()
 
     def save() -> None:
-        kept = (*lines, *waiting.values())
-        write_atomic(output, "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in kept).encode())
+        write_output(output, json_lines((*lines, *waiting.values())))
 
     saved = time.monotonic()
     with out.progress().step("caption images", len(selected)) as step:

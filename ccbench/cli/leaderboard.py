@@ -138,7 +138,7 @@ def export(
 
     if form != "hf":
         raise UsageError(f"--format: found {form!r}, wanted hf")
-    typer.echo(render_model_index(_open(boards, board), row), nl=False)
+    Output().line(render_model_index(_open(boards, board), row).rstrip("\n"))
 
 
 def _open(boards: Path, name: str) -> "Board":

@@ -27,16 +27,15 @@ def report(
     quiet: options.Quiet = False,
 ) -> None:
     """Write one HTML page, which needs no network: scores, plots, the same conditions, worst cases, provenance."""
-    from ccbench.folders import write_atomic
+    from ccbench.files import write_output
     from ccbench.report import collect_report, render_report
     from ccbench.store import RunFolder
 
     out = Output(as_json, quiet)
     found = collect_report([RunFolder.read(path) for path in runs], data_root, public)
     text = render_report(found, title)
-    output.parent.mkdir(parents=True, exist_ok=True)
     data = text.encode()
-    write_atomic(output, data)
+    write_output(output, data)
     out.json({"output": str(output), "bytes": len(data), "methods": [entry.name for entry in found.entries]})
     out.line(f"report: {output}, {format_bytes(len(data))}; open it in any browser")
     if found.protocol.needs_data_root and not found.public:

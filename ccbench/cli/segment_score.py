@@ -48,14 +48,13 @@ def score(
 
 
 def _write_rows(found: "MapFolderScores", output: Path) -> None:
-    from ccbench.folders import write_atomic
+    from ccbench.files import write_output
     from ccbench.metrics.map_scores import map_columns
     from ccbench.scorecard import per_sample_table
 
-    output.parent.mkdir(parents=True, exist_ok=True)
     columns = {metric: values.tolist() for metric, values in map_columns(list(found.rows.values())).items()}
     table = per_sample_table(list(found.rows), columns).drop(columns="index").rename(columns={"condition_id": "id"})
-    write_atomic(output, table.to_csv(index=False).encode())
+    write_output(output, table.to_csv(index=False).encode())
 
 
 def _show(scores: list[dict[str, Any]], out: Output) -> None:

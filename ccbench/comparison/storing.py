@@ -8,7 +8,7 @@ from ccbench.boards.store import read_board
 from ccbench.comparison.comparing import Comparison
 from ccbench.comparison.runs import Entry
 from ccbench.errors import UsageError
-from ccbench.folders import write_atomic
+from ccbench.files import remove_file, write_atomic
 
 
 def store_comparison(comparison: Comparison, entries: Sequence[Entry], boards: Path) -> Path:
@@ -21,7 +21,7 @@ def store_comparison(comparison: Comparison, entries: Sequence[Entry], boards: P
     path = boards / protocol.name
     if not (path / "board.toml").is_file():
         raise UsageError(f"--store: no board in {path}; put the runs on it first (ccbench leaderboard add)")
-    comparison_file(path).unlink(missing_ok=True)  # it may be of scores that are there no more
+    remove_file(comparison_file(path))  # it may be of scores that are there no more
     held: dict[str, set[str]] = {}
     for filed in read_board(path).results:
         held.setdefault(filed.row, set()).add(filed.result.record.run_id)

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from ccbench.errors import DataError
+from ccbench.files import make_folder, new_file
 
 MAX_BYTES = 32 * 2**30  # several times the largest release
 MAX_MEMBERS = 200_000
@@ -91,23 +92,24 @@ def _safe_path(archive: Path, name: str) -> PurePosixPath | None:
 
 
 def _write(archive: Path, members: Iterable[Member], folder: Path, max_bytes: int) -> None:
-    written = 0
+    written, files, folders = 0, set[PurePosixPath](), set[PurePosixPath]()
     for member in members:
         target = folder.joinpath(*member.path.parts)
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("xb") as file:
-                source = member.open()
-                if source is None:
-                    raise DataError(f"{archive}: {member.path} holds no data; copy the archive again")
-                with source:
-                    while block := source.read(_BLOCK):
-                        written += len(block)
-                        if written > max_bytes:
-                            raise DataError(f"{archive}: holds more than {max_bytes:,} bytes; unpack it by hand")
-                        file.write(block)
-        except (FileExistsError, NotADirectoryError) as error:
-            raise DataError(f"{archive}: holds {str(member.path)!r} twice; make the archive again") from error
+        if member.path in files or member.path in folders or not files.isdisjoint(member.path.parents):
+            raise DataError(f"{archive}: holds {str(member.path)!r} twice; make the archive again")
+        files.add(member.path)
+        folders.update(member.path.parents)
+        make_folder(target.parent)
+        with new_file(target) as file:
+            source = member.open()
+            if source is None:
+                raise DataError(f"{archive}: {member.path} holds no data; copy the archive again")
+            with source:
+                while block := source.read(_BLOCK):
+                    written += len(block)
+                    if written > max_bytes:
+                        raise DataError(f"{archive}: holds more than {max_bytes:,} bytes; unpack it by hand")
+                    file.write(block)
 
 
 def _check_count(archive: Path, number: int, max_members: int) -> None:

@@ -1,6 +1,5 @@
 """Writes the conditions of a protocol as files, for programs that do not import ccbench."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from ccbench.data.pairs import DataSplit
 from ccbench.data.sources import Split, open_split
 from ccbench.errors import DataError
-from ccbench.folders import check_new_folder, whole_folder
+from ccbench.files import check_new_folder, json_lines, make_folder, whole_folder, write_atomic
 from ccbench.images import file_stem, write_mask, write_png
 from ccbench.protocols import Protocol
 from ccbench.seeding import sample_seed
@@ -43,7 +42,7 @@ def export(
     done = Exported(split, len(opened.pairs), opened.manifest_sha256, opened.licence, with_images)
     with whole_folder(output) as folder, progress.step(f"export {protocol.name}", done.n) as step:
         for name in ("masks", "images")[: 1 + with_images]:
-            (folder / name).mkdir()
+            make_folder(folder / name)
         rows: dict[str, dict[str, Any]] = {}
         for pair in opened.pairs:
             file = f"{file_stem(pair.condition.id)}.png"
@@ -56,9 +55,8 @@ def export(
             if with_images:
                 write_png(folder / "images" / file, pair.image)
             step.advance()
-        lines = "".join(f"{json.dumps(row, ensure_ascii=False)}\n" for row in rows.values())
-        (folder / "conditions.jsonl").write_text(lines, encoding="utf-8")
-        (folder / "README.md").write_text(_rules(protocol, opened, done), encoding="utf-8")
+        write_atomic(folder / "conditions.jsonl", json_lines(rows.values()))
+        write_atomic(folder / "README.md", _rules(protocol, opened, done).encode())
     return done
 
 

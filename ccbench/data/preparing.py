@@ -4,8 +4,6 @@ The folder loads as `datasets.load_dataset("imagefolder", data_dir=...)`, with c
 and the rest of a row. Files are numbered, since `imagefolder` makes splits of words such as `train` in file names.
 """
 
-import json
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,7 +19,7 @@ from ccbench.data.joining import PairFiles
 from ccbench.data.sets.base import DataSet, Listing
 from ccbench.data.sets.folder import METADATA
 from ccbench.errors import DataError
-from ccbench.folders import check_new_folder, whole_folder
+from ccbench.files import check_new_folder, json_lines, make_folder, temporary_folder, whole_folder, write_atomic
 from ccbench.images import content_sha256, open_image, threshold_mask, write_mask, write_png
 from ccbench.types import Progress, ProgressStep, SilentProgress
 
@@ -78,7 +76,7 @@ def prepare(
             if left_out:
                 lines = ({"id": pair_id, "fault": KINDS[kind].text} for pair_id, kind in left_out.items())
                 _write_lines(folder / LEFT_OUT, lines)
-            (folder / "README.md").write_text(_card(data_set, kept), encoding="utf-8")
+            write_atomic(folder / "README.md", _card(data_set, kept).encode())
     return Prepared(output, len(kept), captioned, left_out, report)
 
 
@@ -91,7 +89,7 @@ def _write_pairs(
     step: ProgressStep,
 ) -> int:
     for name in ("images", "masks"):
-        (folder / name).mkdir()
+        make_folder(folder / name)
     width = max(5, len(str(len(pairs))))
 
     def write(item: tuple[int, PairFiles]) -> dict[str, Any]:
@@ -133,7 +131,7 @@ def _write_pair(
 
 
 def _write_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    write_atomic(path, json_lines(rows))
 
 
 def _refuse(report: CheckReport, kept: list[PairFiles], skip_faulty: bool) -> None:
@@ -166,7 +164,6 @@ def _unpacked(source: Path, output: Path) -> Iterator[Path]:
     if source.is_dir():
         yield source
         return
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
-        extract(source, Path(folder))
-        yield Path(folder)
+    with temporary_folder(output) as folder:
+        extract(source, folder)
+        yield folder

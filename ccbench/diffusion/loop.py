@@ -1,6 +1,7 @@
 """The training loop of every method: seeded steps, checkpoints to resume from, several processes as one."""
 
 import csv
+import io
 import time
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch import nn
 
 from ccbench.assets import key_misfits, load_safetensors
 from ccbench.errors import DataError, UsageError
+from ccbench.files import make_folder, remove_file, whole_file, write_atomic
 from ccbench.plugin import TrainContext, TrainReport
 from ccbench.seeding import derive_seed
 
@@ -103,7 +105,7 @@ def run_steps(
     """
     started = time.perf_counter()
     folder, settings = folder or context.checkpoint, context.training
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     network = objective.network
     if (folder / WEIGHTS).exists() and not (folder / STATE).exists():
         load_weights(network, folder / WEIGHTS)
@@ -137,7 +139,7 @@ def run_steps(
     if accelerator.is_main_process:
         _write_loss(folder / LOSS, loss)
         _save(folder / WEIGHTS, averaged or network.state_dict())
-        (folder / STATE).unlink(missing_ok=True)
+        remove_file(folder / STATE)
     accelerator.wait_for_everyone()
     return TrainReport(step, time.perf_counter() - started, sum(p.numel() for p in trained), loss)
 
@@ -181,12 +183,10 @@ def _update_average(averaged: dict[str, torch.Tensor], network: nn.Module, decay
 
 
 def _save(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
-    temporary = path.with_suffix(".tmp")
     try:
-        save_file({key: value.detach().contiguous().cpu() for key, value in tensors.items()}, temporary, metadata)
-        temporary.replace(path)
-    except (SafetensorError, OSError) as error:  # not through memory, as write_atomic: a state may be gigabytes
-        temporary.unlink(missing_ok=True)
+        with whole_file(path) as temporary:  # not through memory, as write_atomic: a state may be gigabytes
+            save_file({key: value.detach().contiguous().cpu() for key, value in tensors.items()}, temporary, metadata)
+    except SafetensorError as error:
         raise UsageError(f"{path}: cannot be written ({error}); free the disk, and the same command goes on") from error
 
 
@@ -242,9 +242,8 @@ def _read_loss(path: Path) -> list[tuple[int, float]]:
 
 
 def _write_loss(path: Path, loss: list[tuple[int, float]]) -> None:
-    temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["step", "loss"])
-        writer.writerows(loss)
-    temporary.replace(path)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow(["step", "loss"])
+    writer.writerows(loss)
+    write_atomic(path, text.getvalue().encode())

@@ -23,7 +23,7 @@ from ccbench.diffusion.backbone import (
 )
 from ccbench.diffusion.branch import BranchBuilder, ControlBranch, predict_noise
 from ccbench.diffusion.loop import WEIGHTS, Objective, Share, batch_order, load_weights, prepare_process, run_steps
-from ccbench.folders import write_atomic
+from ccbench.files import make_folder, write_atomic
 from ccbench.plugin import TrainContext, TrainReport
 from ccbench.seeding import derive_seed
 
@@ -149,7 +149,7 @@ def encode_set(context: TrainContext[Any], backbone: Backbone) -> TrainingSet:
     else:
         held = _to_tensors(_encode_set(context, backbone))
         if file is not None:
-            file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(file.parent)
             write_atomic(file, save(held))
     held = {name: tensor.to(backbone.device) for name, tensor in held.items()}
     prompts, empty = (EncodedPrompts(*(held[f"{part}.{name}"] for name in _PROMPT)) for part in ("prompts", "empty"))

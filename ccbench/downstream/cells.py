@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from ccbench.errors import DataError
-from ccbench.folders import lock_folder, read_json, write_atomic, write_json
+from ccbench.files import lock_folder, make_folder, read_json, write_atomic, write_json
 from ccbench.images import file_stem, write_grey
 from ccbench.records import Record
 
@@ -108,7 +108,7 @@ class CellFolder:
         self.training = self.path / "training"
         self._plan = plan
 
-    def lock(self, wait: bool = False) -> IO[str]:
+    def lock(self, wait: bool = False) -> IO[bytes]:
         """Make the folder and hold it until the returned file is closed; see `lock_folder`."""
         return lock_folder(self.path, wait)
 
@@ -141,7 +141,7 @@ class CellFolder:
     def write_map(self, test: str, image_id: str, seen: NDArray[np.uint8]) -> None:
         """Write one map (H, W), 255 = polyp for certain."""
         file = self.map_file(test, image_id)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(file.parent)
         write_grey(file, seen)
 
     def map_file(self, test: str, image_id: str) -> Path:
@@ -151,7 +151,7 @@ class CellFolder:
     def write_scores(self, test: str, table: "pd.DataFrame") -> None:
         """Write the scores of one test set, a row an image."""
         file = self._scores(test)
-        file.parent.mkdir(exist_ok=True)
+        make_folder(file.parent)
         write_atomic(file, table.to_parquet(index=False))
 
     def scores(self, test: str) -> "pd.DataFrame":

@@ -1,7 +1,6 @@
 """Trains the cells of a segmentation table that are missing, and tries each on the test sets it was not tried on."""
 
 import json
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from ccbench.downstream.rows import Row
 from ccbench.downstream.segmenters import Segmenter, SegmenterSettings
 from ccbench.downstream.training import Budget, build_network, train_segmenter
 from ccbench.errors import VerificationError
+from ccbench.files import remove_folder
 from ccbench.images import sha256_file
 from ccbench.metrics.map_scores import map_columns
 from ccbench.metrics.maps import score_map
@@ -139,7 +139,7 @@ def finish_cell(
         network = None
         if record is None:
             network, record = _train(cell, folder, material, device, progress)
-        shutil.rmtree(folder.training, ignore_errors=True)  # also what one that was killed just now has left
+        remove_folder(folder.training)  # also what one that was killed just now has left
         sets = material.sets.tests
         missing = [name for name, one in sets.items() if record.tried(name) != one.manifest_sha256]
         if missing:

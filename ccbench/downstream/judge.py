@@ -4,7 +4,6 @@ It is a cell of the segmentation protocol, of the row `classic`, kept under `CCB
 on. Its network, Semantic FPN, is none of those that a method or a table of segmenters is trained with.
 """
 
-import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from ccbench.downstream.rows import Row
 from ccbench.downstream.segmenters import Segmenter, SegmenterSettings
 from ccbench.errors import DataError, VerificationError
 from ccbench.features.base import exact_arithmetic
+from ccbench.files import remove_folder
 from ccbench.metrics.maps import at_half
 from ccbench.types import Image, Mask, Progress, SilentProgress
 
@@ -104,5 +104,5 @@ def open_judge(
         return finish()
     except (DataError, VerificationError) as error:
         note(f"judge: {' '.join(str(error).split())[:120]}; it is trained anew")
-        shutil.rmtree(folder.path)
+        remove_folder(folder.path)
         return finish()

@@ -34,6 +34,7 @@ from ccbench.downstream.segmenters.backbones import not_loaded
 from ccbench.downstream.segmenters.configs import read_config
 from ccbench.errors import UsageError
 from ccbench.features.base import kept_random_state
+from ccbench.files import make_folder, remove_file
 from ccbench.provenance import process_count
 from ccbench.seeding import derive_seed
 from ccbench.types import PairSequence, Progress, ProgressStep, SilentProgress
@@ -115,7 +116,7 @@ def train_segmenter(
     """
     _check_place(settings, device)
     network = build_network(segmenter, settings, seed)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     dataset = LabelledSet(train, seed, augment)
     steps = settings.steps(len(dataset), budget.passes)
     states = kept_states(derive_seed("segmenter", seed))
@@ -260,7 +261,7 @@ def _last_state(folder: Path) -> str | None:
     """Return the newest state in a folder that can be read: a process may have been killed while it wrote one."""
     for path in sorted(folder.glob(_STATE), key=lambda path: -int(path.stem.rpartition("_")[2])):
         if not zipfile.is_zipfile(path):  # torch writes a zip, whose directory comes last
-            path.unlink(missing_ok=True)  # by another process
+            remove_file(path)
             continue
         return str(path)
     return None

@@ -22,7 +22,9 @@ import PIL
 from numpy.typing import NDArray
 
 from ccbench.assets import home
+from ccbench.errors import UsageError
 from ccbench.features.base import Encoder
+from ccbench.files import make_folder, remove_file
 from ccbench.provenance import package_version
 
 FEATURE_VERSION = 1  # raise it when the same image, weights and signature give other features or facts
@@ -95,7 +97,7 @@ class FeatureCache:
 
     def _open(self) -> None:
         with self._guarded():
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self._path.parent)
             self._db = sqlite3.connect(self._path, timeout=_WAIT, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
@@ -198,13 +200,13 @@ class FeatureCache:
         with self._lock:
             try:
                 yield self._db
-            except (sqlite3.Error, OSError) as error:
+            except (sqlite3.Error, OSError, UsageError) as error:
                 self._drop()
                 damaged = getattr(error, "sqlite_errorcode", None) in _DAMAGED
                 if damaged:
                     for end in ("", "-wal", "-shm"):
-                        with contextlib.suppress(OSError):
-                            self._path.with_name(FILE + end).unlink(missing_ok=True)
+                        with contextlib.suppress(UsageError):
+                            remove_file(self._path.with_name(FILE + end))
                 fate = "it was damaged and is made anew" if damaged else "features are computed and not kept"
                 self._note(f"feature cache: {self._path}: {' '.join(str(error).split())}; {fate}")
 

@@ -11,7 +11,7 @@ the plain network is used. The verdict is kept under `CCBENCH_HOME`, for measuri
 import contextlib
 import functools
 import hashlib
-import json
+import math
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -22,8 +22,9 @@ import numpy as np
 import torch
 
 from ccbench.assets import home
-from ccbench.errors import MissingError, UsageError
+from ccbench.errors import CcbenchError, MissingError, UsageError
 from ccbench.features.fused import fuse
+from ccbench.files import make_folder, read_json, write_json
 from ccbench.provenance import package_version
 from ccbench.types import Image
 
@@ -191,19 +192,17 @@ def _key(signature: str, path: str) -> str:
 
 
 def _kept_verdict(key: str) -> float | None:
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        kept = json.loads(_verdict_file(key).read_text(encoding="utf-8"))
-        return float(kept["error"]) if kept["of"] == key else None
+    with contextlib.suppress(CcbenchError, ValueError, KeyError, TypeError):
+        kept = read_json(_verdict_file(key))
+        return (math.nan if kept["error"] is None else float(kept["error"])) if kept["of"] == key else None
     return None
 
 
 def _keep_verdict(key: str, error: float) -> None:
     file = _verdict_file(key)
-    temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-    with contextlib.suppress(OSError):  # then it is measured again next time
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps({"of": key, "error": error}), encoding="utf-8")
-        temporary.replace(file)
+    with contextlib.suppress(CcbenchError):  # then it is measured again next time
+        make_folder(file.parent)
+        write_json(file, {"of": key, "error": error if math.isfinite(error) else None})
 
 
 def _verdict_file(key: str) -> Path:

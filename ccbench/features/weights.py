@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ccbench.assets import shipped_weights
 from ccbench.errors import MissingError, VerificationError
+from ccbench.files import make_folder
 from ccbench.images import sha256_file
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -89,7 +90,7 @@ def _find_on_hub(encoder: str, repository: str, file: str, offline: bool) -> Pat
 def _fetch_inception(path: Path) -> str:
     import torch
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     torch.hub.download_url_to_file(INCEPTION_URL, str(path), hash_prefix="6726825d", progress=False)
     return str(path)
 

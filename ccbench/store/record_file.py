@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from ccbench.config import RunConfig, flatten
 from ccbench.errors import DataError, UsageError
-from ccbench.folders import read_json
+from ccbench.files import read_json
 from ccbench.provenance import now, process_rank
 from ccbench.records import RunRecord
 

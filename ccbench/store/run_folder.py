@@ -1,7 +1,6 @@
 """The folder of one run: opened and locked, or looked at; what commands ask of it and add to it."""
 
 import hashlib
-import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ccbench.config import RunConfig, resolve_config, restore_config
 from ccbench.errors import UsageError, VerificationError
-from ccbench.folders import lock_folder, write_json
+from ccbench.files import copy_folder, lock_folder, write_json
 from ccbench.images import sha256_file
 from ccbench.provenance import now, process_rank
 from ccbench.records import Failure, RunRecord, Sample
@@ -40,7 +39,7 @@ class RunFolder:
         nearest_training: PNG of the images nearest to a training image, beside it; written with the scores.
     """
 
-    def __init__(self, path: Path, record: RunRecord, lock: IO[str] | None) -> None:
+    def __init__(self, path: Path, record: RunRecord, lock: IO[bytes] | None) -> None:
         self.path = path
         self.checkpoint = path / "checkpoint"
         self.gallery = path / "gallery.png"
@@ -266,14 +265,7 @@ class RunFolder:
         Raises:
             UsageError: it cannot be written.
         """
-        temporary = self.path / ".checkpoint.tmp"
-        try:
-            shutil.rmtree(temporary, ignore_errors=True)
-            shutil.copytree(source.checkpoint, temporary)
-            shutil.rmtree(self.checkpoint, ignore_errors=True)
-            temporary.replace(self.checkpoint)
-        except OSError as error:
-            raise UsageError(f"{self.checkpoint}: cannot be written ({error}); choose another output folder") from error
+        copy_folder(source.checkpoint, self.checkpoint)
 
     def difference(self, config: RunConfig) -> str:
         """Say which settings of the run differ from `config`'s, for the message that refuses the folder."""

@@ -7,9 +7,10 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ccbench.errors import DataError, VerificationError
-from ccbench.folders import write_atomic
+from ccbench.files import append_line, make_folder, write_atomic
 from ccbench.images import file_stem, sha256_file, write_png
 from ccbench.records import Failure, Sample
+from ccbench.text import json_line
 from ccbench.types import Image
 
 
@@ -29,7 +30,7 @@ class SampleList:
     ) -> Sample:
         """Write one image and then its line, so that a line without its image cannot be."""
         path = self.path(index, condition_id, copy)
-        path.parent.mkdir(exist_ok=True)
+        make_folder(path.parent)
         sample = Sample(
             index=index,
             condition_id=condition_id,
@@ -39,9 +40,7 @@ class SampleList:
             sha256=write_png(path, image),
             failure=failure,
         )
-        with self.lines.open("a", encoding="utf-8") as lines:
-            lines.write(sample.model_dump_json(by_alias=True) + "\n")
-            lines.flush()
+        append_line(self.lines, json_line(sample.model_dump(mode="json", by_alias=True)))
         return sample
 
     def read(self) -> list[Sample]:

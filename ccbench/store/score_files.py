@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ccbench.errors import DataError
-from ccbench.folders import read_json, write_atomic, write_json
+from ccbench.files import make_folder, read_json, write_atomic, write_json
 from ccbench.images import sha256_file
 from ccbench.scorecard import SCORECARD_VERSION, Scorecard
 from ccbench.store.record_file import RECORD
@@ -46,7 +46,7 @@ def read_per_sample(run: Path) -> "pd.DataFrame":
 
 def write_scorecard(run: Path, run_id: str, samples_sha256: str, scorecard: Scorecard) -> None:
     """Write the scorecard and its per-sample table."""
-    (run / _CARD).parent.mkdir(exist_ok=True)
+    make_folder((run / _CARD).parent)
     write_atomic(run / _TABLE, scorecard.per_sample.to_parquet(index=False))
     stored = {
         "run_id": run_id,

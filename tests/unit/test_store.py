@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from ccbench.config import RunConfig, resolve_config
 from ccbench.errors import DataError, UsageError, VerificationError
-from ccbench.folders import write_atomic
+from ccbench.files import write_atomic
 from ccbench.protocols import Protocol
 from ccbench.records import ConditionsRecord
 from ccbench.scorecard import Scorecard, per_sample_table
