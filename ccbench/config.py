@@ -54,14 +54,17 @@ class RunConfig(Settings):
     limit: int | None = Field(None, ge=1)
     overrides: dict[str, Any] = Field(default_factory=dict)
 
+    def image_parts(self) -> dict[str, Any]:
+        """Return `settings` and `training` without what changes no image, or came later and has its default."""
+        return {"settings": _image_fields(self.settings), "training": _image_fields(self.training)}
+
     @property
     def config_hash(self) -> str:
         """Sixteen hex digits over all that is meant to change an image: fields marked `affects_image=False` are not."""
         parts = {
             "method": self.method,
             "protocol": self.protocol.hash,
-            "settings": _image_fields(self.settings),
-            "training": _image_fields(self.training),
+            **self.image_parts(),
             "seed": self.seed,
             "limit": self.limit,
         }

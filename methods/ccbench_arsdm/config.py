@@ -1,8 +1,8 @@
 """ArSDM's settings. Defaults are the paper's, except where a description says otherwise."""
 
-from typing import Literal, Self
+from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from ccbench.plugin import MethodConfig, Settings
 
@@ -49,24 +49,24 @@ class ArsdmConfig(MethodConfig):
     )
     guidance_scale: float = Field(1.0, ge=1.0, le=1.0, description="1 = off: the method has no guidance")
     eta: float = Field(1.0, ge=0, le=1, description="share of fresh noise at every step; 0 = DDIM, 1 = DDPM")
-    native_size: int = Field(384, ge=8, description="side in pixels at which the network works")
-    geometry: Literal["squash", "letterbox"] = Field("letterbox", description="how a frame that is no square fits")
     unet: UNetSettings = UNetSettings()
+    native_size: int = Field(384, ge=8, validate_default=True, description="side in pixels at which the network works")
+    geometry: Literal["squash", "letterbox"] = Field("letterbox", description="how a frame that is no square fits")
     learning_rate: float = Field(8e-6, gt=0, description="instead of the protocol's")
     ema_decay: float = Field(0.9999, ge=0, lt=1, description="of the moving average of the weights, which is sampled")
     adaptive_loss: bool = Field(True, description="weigh polyp and background by the other's area")
     refine: RefineSettings = RefineSettings()
 
-    @model_validator(mode="after")
-    def _fit_levels(self) -> Self:
-        levels = len(self.unet.channel_mult)
-        if self.native_size % (shrink := 2 ** (levels - 1)):
-            near = max(1, round(self.native_size / shrink)) * shrink
+    @field_validator("native_size")
+    @classmethod
+    def _fit_levels(cls, value: int, info: ValidationInfo) -> int:
+        levels = len(info.data["unet"].channel_mult) if "unet" in info.data else 1  # 1: it is refused itself
+        if value % (shrink := 2 ** (levels - 1)):
             raise ValueError(
-                f"native_size {self.native_size} is halved between the {levels} levels of unet.channel_mult; wanted a "
-                f"multiple of {shrink}, such as {near}"
+                f"it is halved between the {levels} levels of unet.channel_mult; wanted a multiple of {shrink}, such "
+                f"as {max(1, round(value / shrink)) * shrink}"
             )
-        return self
+        return value
 
     @field_validator("num_inference_steps")
     @classmethod

@@ -287,8 +287,10 @@ def test_frames_of_every_size_train_and_sample(
 
 
 def test_a_network_that_cannot_be_halved_is_refused() -> None:
-    with pytest.raises(ValidationError, match=r"native_size 72 is halved between the 6 levels .* multiple of 32"):
+    with pytest.raises(ValidationError, match=r"(?s)native_size.*between the 6 levels .* multiple of 32, such as 64"):
         ArsdmConfig.model_validate({"native_size": 72})
+    with pytest.raises(ValidationError, match=r"(?s)native_size.*multiple of 256, such as 512"):
+        ArsdmConfig.model_validate({"unet": {"channel_mult": [1] * 9}})
 
 
 def test_refinement_as_released_changes_no_gradient(make_context: MakeContext) -> None:

@@ -64,6 +64,9 @@ def test_another_revision_is_another_configuration(protocol: Protocol, revise: A
 def test_a_run_of_another_revision_is_not_resumed(tmp_path: Path, protocol: Protocol, revise: Any) -> None:
     config = resolve_config(fake_methods.METHOD, protocol)
     RunFolder.open(tmp_path / "begun", config).close()
+    record = json.loads((tmp_path / "begun" / "run.json").read_text(encoding="utf-8"))
+    del record["config"]["revision"], record["config"]["settings"]["tile"]  # as a record of before has neither
+    (tmp_path / "begun" / "run.json").write_text(json.dumps(record), encoding="utf-8")
     with RunFolder.open(tmp_path / "trained", config) as run:
         train(run, None)
     second = resolve_config(revise(2), protocol)
