@@ -20,7 +20,8 @@ class VariantScore(Record):
     Attributes:
         mean: over the seeds; spread: their standard deviation, None for one. by_seed: seed -> value.
         difference: variant less base, of the same conditions and seeds; None where `reason` says why there is none, and
-            for the base. low, high: of 95 %. p_holm: corrected over all tests of the table.
+            for the base. low, high: of 95 %; `no_interval` says why there are none. p_holm: corrected over all tests of
+            the table.
         effect: in standard deviations of a condition's share. n, clusters: conditions and independent groups of them.
     """
 
@@ -39,6 +40,7 @@ class VariantScore(Record):
     clusters: int | None = None
     outcome: Outcome | None = None
     reason: str | None = None
+    no_interval: str | None = None
 
 
 class RunLine(Record):
@@ -61,6 +63,7 @@ class AblationTable(Record):
     Attributes:
         n: test conditions. base: the variant that others are compared with. variants: name -> settings that differ.
         settings: of every variant, beside the protocol's. unit: what the tests take as drawn at random.
+        zero_differences: as in `BoardComparison`.
     """
 
     schema_version: Literal[1] = 1
@@ -76,6 +79,7 @@ class AblationTable(Record):
     claims: tuple[Claim, ...]
     unit: Literal["condition", "condition and training"]
     tests: int
+    zero_differences: Literal["signed", "absolute"] = "signed"
     scores: list[VariantScore]
     runs: list[RunLine]
     notes: list[str]
@@ -120,6 +124,7 @@ def tabulate(
         claims=plan.claims,
         unit="condition and training" if len(plan.seeds) > 1 else "condition",
         tests=comparison.tests,
+        zero_differences="absolute",
         scores=_scores(entries, comparison),
         runs=[_line(variant, run) for variant, found in folders.items() for run in found],
         notes=_notes(plan, runs),
