@@ -14,6 +14,7 @@ from scipy import stats
 
 from ccbench.metrics.kernel import CUBIC, GAUSSIAN, Kernel
 from ccbench.metrics.manifold import ImageFamily, RealFamily
+from ccbench.metrics.manifold_shares import ManifoldShares
 from ccbench.metrics.paired import (
     Difference,
     across_seeds,
@@ -23,8 +24,7 @@ from ccbench.metrics.paired import (
     compare_means,
 )
 from ccbench.metrics.permutation import permutation_test
-from ccbench.metrics.scores import set_scores
-from ccbench.metrics.shares import mean_shares, ratio_shares
+from ccbench.metrics.shares import frechet_shares, kernel_shares, mean_shares, ratio_shares
 from ccbench.types import Interval
 
 Array = np.ndarray
@@ -127,14 +127,21 @@ def mixed(rng: np.random.Generator) -> tuple[Array, Array]:
 
 def single(sizes: Sizes, shift: float, scale: float, width: int = 32) -> Callable[..., dict[str, Result]]:
     """Return a simulation of every interval of a single score."""
-    families = ("fd", "kid", "cmmd", *get_args(ImageFamily), *get_args(RealFamily))
+    families: tuple[ImageFamily | RealFamily, ...] = (*get_args(ImageFamily), *get_args(RealFamily))
 
     def once(rng: np.random.Generator) -> dict[str, Result]:
         n, m = sizes(rng)
         x, y = draw_videos(rng, n, width), draw_videos(rng, m, width)
         x = x * scale + shift * np.arange(1.0, width + 1) ** -0.5
-        scores = set_scores(x, y, "simulated", "", "", families, labels_of(n), labels_of(m))
-        found = {name: Result(s.value or 0.0, s.interval, None) for name, s in zip(families, scores, strict=True)}
+        groups = np.array(labels_of(n)), np.array(labels_of(m))
+        manifold = ManifoldShares(x, y, *groups)
+        distances = {
+            "fd": frechet_shares(x, y, *groups),
+            "kid": kernel_shares(x, y, *groups, CUBIC),
+            "cmmd": kernel_shares(x, y, *groups, GAUSSIAN),
+            **{family: manifold.of(family) for family in families},
+        }
+        found = {name: Result(one.value, one.interval().interval, None) for name, one in distances.items()}
         shown, skewed = x[:, 0], np.exp(x[:, 0])
         for name, shares in (
             ("mean", mean_shares(shown, labels_of(n))),

@@ -61,20 +61,24 @@ def influence_interval(
 
     The degrees of freedom are Satterthwaite's, estimated from the influences u as 3 (sum u^2)^2 / sum u^4 - 2, at most
     one less than the clusters of each sample: where a few large videos make most of the variance, all clusters are
-    worth no more than those few. Equal clusters have C - 1 in the mean.
+    worth no more than those few. Equal clusters have C - 1 in the mean. The centre is moved by the skewness of the
+    value, sum u^3 / (sum u^2)^(3/2), in standard errors: two thirds of the second-order term of Hall 1992 (for 95 %),
+    whose estimate from 20 clusters scatters too much to be taken whole. Rare events, such as a missed polyp in one of
+    ten frames, need it.
 
     Args:
         influences: of one sample or more, (C,) each; an empty one is of no sample.
         lowest, highest: where the interval is cut off.
     """
     samples = [one for one in influences if len(one)]
-    squares = np.concatenate(samples) ** 2
-    variance = float(squares.sum())
+    moved = np.concatenate(samples)
+    squares, variance = moved**2, float(moved @ moved)
     reason = too_few_clusters(*map(len, samples)) or no_spread(variance, value)
     if reason:
         return Estimate(None, reason)
     most = len(squares) - len(samples)
-    return t_interval(value, math.sqrt(variance), influence_degrees(squares, most), KIND, lowest, highest)
+    error, centre = math.sqrt(variance), value + float(np.sum(moved**3)) / variance
+    return t_interval(centre, error, influence_degrees(squares, most), KIND, lowest, highest)
 
 
 def influence_degrees(squares: NDArray[np.float64], most: int) -> float:
