@@ -104,17 +104,17 @@ def _from_json(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def score_to_json(score: Score) -> dict[str, Any]:
-    """Return `{metric, signature, value, interval, no_interval, p, n, n_real, reason}`."""
+    """Return `{metric, signature, value, interval, p, n, n_real, reason, no_interval}`."""
     return {
         "metric": score.metric,
         "signature": score.signature,
         "value": score.value,
         "interval": None if score.interval is None else asdict(score.interval),
-        "no_interval": score.no_interval,
         "p": score.p,
         "n": score.n,
         "n_real": score.n_real,
         "reason": score.reason,
+        "no_interval": score.no_interval,
     }
 
 

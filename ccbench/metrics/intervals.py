@@ -16,6 +16,8 @@ FEWEST_CLUSTERS = 8
 """Below so many videos, patients or images that stand alone there is no interval, but the reason."""
 
 KIND = "cluster-jackknife-t"
+EARLIER_KINDS = ("jackknife-normal", "bootstrap-percentile", "cluster-bootstrap-percentile")
+"""How the kinds of intervals begin that records of earlier versions hold."""
 
 
 def check_features(features: NDArray[np.floating], name: str) -> NDArray[np.float64]:

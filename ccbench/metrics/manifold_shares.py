@@ -17,7 +17,7 @@ Features = NDArray[np.floating]
 MOST_IMAGES = 6000
 """Of a set, for its shares: the distances of all pairs are held in memory."""
 
-_COUNTED = {"precision": 3.0, "recall": 2.5, "density": 2.0, "coverage": 2.5}
+_COUNTED = {"precision": 2.5, "recall": 2.5, "density": 1.5, "coverage": 2.5}
 """How often the jackknife counts what one set moves through its balls; see `ManifoldShares`."""
 
 
@@ -36,8 +36,8 @@ class ManifoldShares:
     A score is the mean of one value for each image of one set, given the balls of a set. The mean's own part is that of
     any mean. Through the balls a score has hardly a linear part: whether a ball is missed depends on the images near
     it, and a jackknife counts a term of k images k times (Efron and Stein 1981). So that part of the variance is
-    divided by 2 for density, which counts balls, and by 2.5 or 3 for the shares, which ask for any ball. The divisors
-    are calibrated: benchmarks/README.md has the coverage of the intervals.
+    divided by 1.5 for density, which counts balls, and by 2.5 for the shares, which ask for any ball. The divisors are
+    calibrated: benchmarks/README.md has the coverage of the intervals.
 
     A cluster is left out as a whole: its frames lie in each other's balls, and one frame less would move nothing.
     """

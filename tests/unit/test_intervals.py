@@ -100,7 +100,7 @@ def test_distances_without_each_cluster_of_either_set(n: int, m: int, width: int
 
 @pytest.mark.parametrize("frames", [1, 4])
 def test_manifold_shares_are_the_mean_s_own_part_and_that_of_the_balls(frames: int) -> None:
-    """Balls that lose a whole video grow; divided by 3, 2.5, 2 and 2.5, as the class says."""
+    """Balls that lose a whole video grow; divided by 2.5, of density by 1.5, as the class says."""
     rng = np.random.default_rng(5)
     x, y = 0.8 * videos(rng, 36 // frames, frames, 6), videos(rng, 60 // frames, frames, 6)
     of_x, of_y = cluster_index(36, labels(36 // frames, frames)), cluster_index(60, labels(60 // frames, frames))
@@ -113,7 +113,7 @@ def test_manifold_shares_are_the_mean_s_own_part_and_that_of_the_balls(frames: i
     def without_reals(family: str) -> np.ndarray:
         return np.array([getattr(manifold_scores(x, y[of_y != k]), family).mean() for k in range(of_y.max() + 1)])
 
-    for family, counted in zip(ManifoldScores._fields, (3, 2.5, 2, 2.5), strict=True):
+    for family, counted in zip(ManifoldScores._fields, (2.5, 2.5, 1.5, 2.5), strict=True):
         shares, values = found.of(family), getattr(parts, family)  # type: ignore[arg-type]
         assert shares.value == values.mean()
         of_images = family in ("precision", "density")
