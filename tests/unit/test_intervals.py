@@ -165,7 +165,8 @@ def test_records_without_the_reason_still_load() -> None:
 def test_intervals_cover_where_frames_of_videos_are_alike(unequal: bool) -> None:
     """Simulated, 60 times: 20 test and 30 reference videos of 4 frames. Truth: the mean of the simulated values.
 
-    A true 95 % gives less than 50 of 60 once in 5,000, a true 88 % once in 8. Frames taken for independent images cover far less often.
+    A true 95 % gives less than 50 of 60 once in 5,000. Frames taken for independent images cover far
+    less often.
     """
     rng = np.random.default_rng(7)
     groups, alone = (np.repeat(range(20), 4), np.repeat(range(30), 4)), (np.arange(80), np.arange(120))
