@@ -1,20 +1,20 @@
 """From an ablation's scored runs to the numbers of its table: differences from the base, with their tests."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from ccbench.ablation.plans import Ablation, Claim
 from ccbench.ablation.runs import AblationRun
 from ccbench.comparison import Compared, Comparison, Entry, ScoringData, compare_entries, make_entry
 from ccbench.features.cache import FeatureCache
 from ccbench.metrics.ranking import seed_spread
-from ccbench.records import Record
+from ccbench.records import ExtendedRecord, Record
 from ccbench.store import RunFolder
 from ccbench.tables import Outcome
 from ccbench.types import Progress, SilentProgress
 
 
-class VariantScore(Record):
+class VariantScore(ExtendedRecord):
     """A metric of a variant, and its difference from the base's.
 
     Attributes:
@@ -41,6 +41,7 @@ class VariantScore(Record):
     outcome: Outcome | None = None
     reason: str | None = None
     no_interval: str | None = None
+    added: ClassVar = ("no_interval",)
 
 
 class RunLine(Record):
@@ -57,7 +58,7 @@ class RunLine(Record):
     parameters_trained: int | None
 
 
-class AblationTable(Record):
+class AblationTable(ExtendedRecord):
     """All numbers of one ablation, unrounded.
 
     Attributes:
@@ -83,6 +84,7 @@ class AblationTable(Record):
     scores: list[VariantScore]
     runs: list[RunLine]
     notes: list[str]
+    added: ClassVar = ("zero_differences",)
 
     def metrics(self) -> list[str]:
         """Return the metrics that have a value, in the order of the scorecards."""

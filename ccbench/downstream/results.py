@@ -8,7 +8,7 @@ other images and other trainings (`across_seeds`); Holm's correction goes over a
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ from ccbench.metrics.map_scores import MAP_METRICS
 from ccbench.metrics.paired import across_seeds, compare_means
 from ccbench.metrics.ranking import ALPHA, holm
 from ccbench.metrics.shares import mean_shares, ratio_shares
-from ccbench.records import Record
+from ccbench.records import ExtendedRecord, Record
 from ccbench.seeding import derive_seed
 from ccbench.tables import Outcome
 
@@ -46,7 +46,7 @@ class Finished(NamedTuple):
     tables: dict[str, pd.DataFrame]
 
 
-class Value(Record):
+class Value(ExtendedRecord):
     """One number of a table, over the seeds.
 
     Attributes:
@@ -66,9 +66,10 @@ class Value(Record):
     seeds: dict[int, float]
     n: int
     no_interval: str | None = None
+    added: ClassVar = ("no_interval",)
 
 
-class Test(Record):
+class Test(ExtendedRecord):
     """A row's primary metric less its baseline's, on the same images and of the same seeds.
 
     Attributes:
@@ -93,6 +94,7 @@ class Test(Record):
     outcome: Outcome
     seeds: tuple[int, ...] = ()
     no_interval: str | None = None
+    added: ClassVar = ("seeds", "no_interval")
 
 
 class CellLine(Record):

@@ -383,7 +383,8 @@ def test_a_page_says_which_seeds_are_paired_and_why_there_is_no_interval(
     board = read_board(tmp_path / "boards" / "small")
     assert f"no interval of fd_lite0 (fake), clip_score (fake): {few}" in page(tmp_path / "boards")
     pair = PairTest(metric="fd_lite0", first="fake", second="other", difference=-2.0, low=None, high=None, p=0.001,
-                    p_holm=0.002, effect=None, n=9, verdict="fake", seeds=((0, 0), (1, 2)), no_interval=few)  # fmt: skip
+                    p_holm=0.002, effect=None, n=9, verdict="fake", seeds=((0, 0), (1, 2)),
+                    no_interval=few)  # fmt: skip
     compared = BoardComparison(protocol="small", protocol_hash="0", scorecards={}, tests=1, pairs=[pair], ranks=[],
                                zero_differences="absolute")  # fmt: skip
     text = render_page(dataclasses.replace(board, comparison=compared), score_frame(board))
