@@ -231,7 +231,7 @@ class RunFolder:
         Raises:
             DataError: the file cannot be read.
         """
-        return read_scorecard(self.path, self._samples_sha256())
+        return read_scorecard(self.path, self.samples_sha256())
 
     def per_sample(self) -> "pd.DataFrame":
         """Return the scorecard's table of one row an image.
@@ -243,7 +243,7 @@ class RunFolder:
 
     def write_scorecard(self, scorecard: Scorecard) -> None:
         """Write the scorecard and its per-sample table, tied to the images it was computed from."""
-        write_scorecard(self.path, self.record.run_id, self._samples_sha256(), scorecard)
+        write_scorecard(self.path, self.record.run_id, self.samples_sha256(), scorecard)
 
     def scored_files(self) -> dict[str, tuple[str, str]]:
         """Return the sha256 of the files that the scores stand on: name -> what it is, and what it was when scored.
@@ -275,7 +275,8 @@ class RunFolder:
         """Return sha256 hex over the images of training conditions, in their order."""
         return digest(self.training_samples())
 
-    def _samples_sha256(self) -> str:
+    def samples_sha256(self) -> str:
+        """Return sha256 hex over the images that are scored, in the order of conditions and copies."""
         return digest([*self.samples(), *self.copies()])
 
 

@@ -1,0 +1,49 @@
+"""What one look at a run found, and all that was found in it."""
+
+from pathlib import Path
+from typing import Literal
+
+from ccbench.errors import VerificationError
+from ccbench.records import Record
+
+State = Literal["not checked", "match", "within tolerance", "drift"]
+
+_ORDER: tuple[State, ...] = ("not checked", "match", "within tolerance", "drift")
+
+
+class Check(Record):
+    """One thing that was looked at.
+
+    Attributes:
+        detail: what was found and what was wanted, or why it was not checked; empty for a match.
+    """
+
+    what: str
+    state: State
+    detail: str = ""
+
+
+class Verification(Record):
+    """All that was looked at in one run."""
+
+    run_id: str
+    checks: list[Check]
+
+    @property
+    def state(self) -> State:
+        """The worst of all; what was not checked speaks neither for a run nor against it."""
+        return max((check.state for check in self.checks), key=_ORDER.index)
+
+    def require_no_drift(self, path: Path) -> None:
+        """Raise `VerificationError` about the first drift of the run in `path`, where there is one."""
+        for check in self.checks:
+            if check.state == "drift":
+                raise VerificationError(f"{path}: {check.what}: {check.detail}")
+
+
+def equal(what: str, found: object, wanted: object) -> Check:
+    """Return the check of something that is the same on every machine."""
+    same = found == wanted
+    return Check(
+        what=what, state="match" if same else "drift", detail="" if same else f"found {found}, wanted {wanted}"
+    )
