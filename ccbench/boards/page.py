@@ -1,6 +1,5 @@
 """The generated pages of the boards, as markdown text: pure functions of what the boards hold."""
 
-import hashlib
 from collections.abc import Sequence
 from urllib.parse import quote
 
@@ -182,6 +181,8 @@ def _told_apart(board: Board) -> str:
     command = "ccbench compare RUN... --store"
     if board.comparison is None:
         return f"## Which rows are told apart\n\nNot tested: `{command}` keeps the paired tests here.\n"
+    untested = ", ".join(map(escape_markdown, board.untested))
+    stale = f"Not covered, their runs are others than were tested: {untested}; `{command}` tests again.\n\n"
     apart = [pair for pair in board.comparison.pairs if pair.verdict is not None]
     rows = []
     for pair in apart:
@@ -194,11 +195,12 @@ def _told_apart(board: Board) -> str:
         )
         rows.append((metric_heading(pair.metric), pair.first, pair.second, *tested, str(pair.verdict)))
     header = ("metric", "row", "less", "difference", "95% interval", "p Holm", "effect", "better")
+    table = markdown_table(header, escape_cells(rows), right=range(3, 7)) if rows else ""
     return (
         "## Which rows are told apart\n\nPaired tests by condition and seed, p ≤ "
         f"{ALPHA:g} after Holm's correction over {board.comparison.tests} tests: {len(apart)} of "
         f"{len(board.comparison.pairs)} pairs are told apart. In the tables, rows that share a small letter in a "
-        f"metric are not.\n\n{markdown_table(header, escape_cells(rows), right=range(3, 7)) if rows else ''}"
+        f"metric are not.\n\n{stale if untested else ''}{table}"
     )
 
 
@@ -292,7 +294,8 @@ def _galleries(board: Board) -> str:
     columns = "the mask's outline, synthetic"
     if not find_protocol(board.rules.protocol).needs_data_root:
         columns = "mask, real, synthetic"
-    shown = [f"![{method}: {columns}]({file})\n" for method, file in files if (board.path / file).is_file()]
+    held = [(method, file) for method, file in files if (path := board.path / file).is_file() and not path.is_symlink()]
+    shown = [f"![{method}: {columns}]({file})\n" for method, file in held]
     return "\n".join(["## Galleries\n\nThe first 8 test conditions, not picked.\n", *shown]) if shown else ""
 
 
@@ -324,7 +327,6 @@ def _records(board: Board) -> str:
     for row in board_rows(board):
         for filed in row.runs:
             record = filed.result.record
-            digest = hashlib.sha256((board.path / filed.file).read_bytes()).hexdigest()
             reasons = [f"{score.metric}: {score.reason}" for score in filed.scorecard.scores if score.reason]
             failures = {**filed.scorecard.failures, **record.failures}
             failed = [f"{count} {kind}" for kind, count in failures.items() if count]
@@ -334,11 +336,29 @@ def _records(board: Board) -> str:
                     escape_markdown(row.name),
                     str(record.seed),
                     f"[{record.run_id}]({filed.file})",
-                    f"`{digest[:12]}`",
+                    f"`{filed.result.sha256[:12]}`",
                     escape_markdown(str(record.env.get("device_name") or record.env.get("device") or "")),
                     escape_markdown("; ".join([*failed, *reasons]) or "none"),
                 )
             )
     header = ("run of", "seed", "record", "sha256", "device", "failures")
     table = markdown_table(header, rows, right=(1,))
-    return f"## Records\n\nEvery number above is computed from these files.\n\n{table}"
+    return (
+        "## Records\n\nEvery number above is computed from these files. Scores were computed again when a run was "
+        "added; training time, seconds an image, memory, trained parameters, device and the words about a method are "
+        f"*stated by the contributor*.\n\n{table}{_tied(board)}"
+    )
+
+
+def _tied(board: Board) -> str:
+    """Say of how many runs images were sampled again from the weights when they were added, and of which not."""
+    methods = [filed for filed in board.results if not filed.result.is_control and not filed.is_outside]
+    tied = [filed for filed in methods if filed.result.resampled]
+    others = ", ".join(filed.result.record.run_id for filed in methods if not filed.result.resampled)
+    if not methods:
+        return ""
+    without = f" Added before that was done: {others}." if others else ""
+    return (
+        f"\nImages that were sampled again from the run's weights, and agreed, when it was added: of {len(tied)} of "
+        f"{len(methods)} runs of methods.{without}\n"
+    )
