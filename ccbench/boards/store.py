@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -299,7 +298,7 @@ def _check_numbers(value: object, place: str = "") -> None:
     elif isinstance(value, list | tuple):
         for item in value:
             _check_numbers(item, place)
-    elif isinstance(value, int | float) and not (math.isfinite(value) and abs(value) <= _LARGEST):
+    elif isinstance(value, int | float) and not -_LARGEST <= value <= _LARGEST:  # which is not a number is neither
         raise DataError(f"{place} holds a number that cannot be, wanted at most {_LARGEST:g}")
 
 

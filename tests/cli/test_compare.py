@@ -91,7 +91,7 @@ def test_tests_are_kept_with_the_board_and_cover_the_runs_that_were_tested(
     assert again.code == 2 and "--replace" in again.err and stored.read_text() == held
     edited = next(Path("leaderboards/small/results/fake").glob("fake-seed0-*.json"))
     whole = edited.read_text()
-    edited.write_text(whole.replace('"seconds_per_image": ', '"seconds_per_image": 1'))
+    edited.write_text(whole.replace('"p": null', '"p": 0.5', 1))
     assert "was edited" in call("leaderboard", "render").err
     edited.write_text(whole)
 
