@@ -27,6 +27,7 @@ from ccbench.plugin import (
 )
 from ccbench.protocols import find_protocol
 from ccbench.seeding import sample_seed
+from ccbench.text import one_line
 from ccbench.types import Condition, Image, PairSequence, RealPair
 
 STEPS = 2
@@ -231,7 +232,7 @@ def _check(name: str, function: Callable[[], str]) -> CheckResult:
     try:
         detail = function()
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and that is the finding
-        detail = " ".join(f"raised {type(error).__name__}: {error}".split())
+        detail = one_line(f"raised {type(error).__name__}: {error}")
     return CheckResult(name, not detail, detail)
 
 

@@ -70,7 +70,7 @@ def write_run(
     ids = [f"c{i}" for i in order]
     near = Score("memorised_near", "memorised_near|enc:lite0|v:1", 0.05, N, 20)
     table = per_sample_table(ids, {"clip_score": values[list(order)].tolist()})
-    card = Scorecard([*scores, mean, near], {}, table, {}, {})
+    card = Scorecard([*scores, mean, near], {}, table, {})
     with RunFolder.open(path, resolve_config(fake_methods.METHOD, protocol, sets=sets, seed=seed)) as run:
         run.update(conditions=conditions)
         for index, image in enumerate(images):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ccbench.cli import options
 from ccbench.cli.output import Output
 from ccbench.errors import CcbenchError, UsageError
+from ccbench.text import one_line
 
 
 class Finding(NamedTuple):
@@ -152,4 +153,4 @@ def _plugins() -> list[Finding]:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    return one_line(error)

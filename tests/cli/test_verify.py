@@ -33,7 +33,7 @@ def full_card(
     same: float = 1e-7,
     recall: float = 0.4,
     precision: float = 1 / 3,
-    missing: tuple[float, ...] = (0, 0, 1),
+    missing: tuple[float, ...] = (0.0, 0.0, 1.0),
 ) -> Scorecard:
     """A scorecard with a p-value, shares, a data set scored apart, a copy and a pair near to a training image."""
     card = make_card(fd, clip)
