@@ -230,7 +230,8 @@ def _own_protocol(recorded: Protocol) -> Protocol:
     if own is None or own.hash != recorded.hash:
         raise UsageError(
             f"the run was made under {one_line(recorded.name, 80)} {recorded.hash}, this version of ccbench has "
-            f"{f'{own.name} {own.hash}' if own else 'no such protocol'}; use the version that made it"
+            f"{f'{own.name} {own.hash}' if own else 'no such protocol'}; use the version that made it, or "
+            "run it again under the present protocol"
         )
     return own
 

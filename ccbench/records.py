@@ -24,10 +24,10 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """A sha256 in hex."""
 
 ShortDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
-"""The first half of the half of one: of a configuration or a protocol."""
+"""The first quarter of one: of a configuration or a protocol."""
 
 Count = Annotated[int, Field(ge=0, lt=10**9)]
-Number = Annotated[float, Field(ge=-1e12, le=1e12, allow_inf_nan=False)]
+Number = Annotated[float, Field(ge=-1e18, le=1e18, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 """Seconds, or MiB."""
 
