@@ -81,13 +81,19 @@ def cut(name: str, part: float = 0.6) -> Callable[[Path], None]:
     def change(run: Path) -> None:
         data = (run / name).read_bytes()
         (run / name).write_bytes(data[: int(len(data) * part)])
+        if name.endswith(".parquet"):
+            record_hashes(run)
 
     return change
 
 
 def written(name: str, data: bytes) -> Callable[[Path], None]:
     """Write something else in the place of a file."""
-    return lambda run: (run / name).write_bytes(data) and None
+
+    def change(run: Path) -> None:
+        (run / name).write_bytes(data)
+
+    return change
 
 
 def _set(*path: Any, value: Any) -> Callable[[dict[str, Any]], None]:
@@ -156,7 +162,7 @@ ATTACKS: dict[str, Callable[[Path], None]] = {
     "a table of texts": rewritten_table(lambda table: table.assign(clip_score=["<script>"] * len(table))),
     "the record is cut": cut(RUN),
     "the scorecard is cut": cut(CARD),
-    "the table is cut": lambda run: (cut("scores/per_sample.parquet")(run), record_hashes(run)) and None,
+    "the table is cut": cut("scores/per_sample.parquet"),
     "the list of samples is cut in its first line": cut("samples.jsonl", 0.01),
     "the record is nested without end": written(RUN, b'{"a":' * 100_000),
     "the scorecard is nested without end": written(CARD, b"[" * 100_000),

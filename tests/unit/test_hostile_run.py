@@ -109,7 +109,7 @@ def test_a_protocol_of_ones_own_is_not_used(run: Path) -> None:
         record["protocol_hash"] = Protocol.model_validate(protocol).hash
 
     in_json("run.json", edit)(run)
-    with pytest.raises(UsageError, match="made under small .* this version of ccbench has small"):
+    with pytest.raises(UsageError, match=r"made under small .* this version of ccbench has small"):
         verify_run(run, RunScorer(None))
     in_json("run.json", lambda record: record.update(protocol_hash="0" * 16))(run)
     assert "protocol" in {check.what for check in verify_run(run, RunScorer(None)).checks if check.state == "drift"}
