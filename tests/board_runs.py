@@ -13,7 +13,7 @@ from ccbench.config import resolve_config
 from ccbench.plugin import Method
 from ccbench.protocols import PROTOCOLS
 from ccbench.records import ConditionsRecord, CostRecord, MethodRecord, TrainingRecord
-from ccbench.scorecard import Scorecard, per_sample_table
+from ccbench.scorecard import Notes, Scorecard, per_sample_table
 from ccbench.store import RunFolder
 from ccbench.types import Interval, Score
 from ccbench.verification import Verification
@@ -39,7 +39,7 @@ def make_card(fd: float, clip: float, n: int = N, signature: str = "fd_lite0|enc
         },
         per_sample=per_sample_table([f"c{i}" for i in range(n)], {"clip_score": [clip] * n}),
         failures={"decode": 0},
-        notes={"prompts_truncated": 0.0},
+        notes=Notes(prompts_truncated_share=0.0),
     )
 
 

@@ -10,7 +10,7 @@ from ccbench.config import resolve_config
 from ccbench.metrics.intervals import bootstrap_mean
 from ccbench.metrics.scores import set_scores
 from ccbench.protocols import PROTOCOLS
-from ccbench.records import ConditionsRecord
+from ccbench.records import ConditionsRecord, MethodRecord
 from ccbench.scorecard import Scorecard, per_sample_table
 from ccbench.scoring.parts import NETWORK_FAMILIES
 from ccbench.store import RunFolder
@@ -19,6 +19,7 @@ from ccbench.types import Condition, Image, RealPair, Score
 N = 12
 CONDITIONS = ConditionsRecord(split="test", n=N, manifest_sha256="c" * 64)
 REFERENCE_ID = "small-train@dddddddddddd"
+METHOD = MethodRecord(name="fake", title="Fake", licence="Apache-2.0", distribution="fake-plugin", version="1.2.3")
 CLIP = f"clip_score|enc:mini-clip|n:{N}|ref:prompts@1|v:1"
 
 
@@ -70,9 +71,9 @@ def write_run(
     ids = [f"c{i}" for i in order]
     near = Score("memorised_near", "memorised_near|enc:lite0|v:1", 0.05, N, 20)
     table = per_sample_table(ids, {"clip_score": values[list(order)].tolist()})
-    card = Scorecard([*scores, mean, near], {}, table, {}, {})
+    card = Scorecard([*scores, mean, near], {}, table, {})
     with RunFolder.open(path, resolve_config(fake_methods.METHOD, protocol, sets=sets, seed=seed)) as run:
-        run.update(conditions=conditions)
+        run.update(conditions=conditions, method=METHOD)
         for index, image in enumerate(images):
             run.add_sample(index, f"c{index}", seed, image)
         run.complete()

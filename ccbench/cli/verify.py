@@ -42,7 +42,7 @@ def verify(
     out = Output(as_json, quiet)
     scorer = options.open_scorer(data_root, device, BackboneSource(backbone, allow_pickle), not use_cache, out)
     found = verify_run(run, scorer, boards, out.note, resample)
-    out.json({**found.model_dump(mode="json"), "state": found.state})
+    out.json(found.to_json())
     out.table(("checked", "state", "detail"), [(one.what, one.state, one.detail) for one in found.checks], wrap=(2,))
     out.line(f"{found.run_id}: {found.state}")
     found.require_no_drift(run)

@@ -13,7 +13,7 @@ from scipy.ndimage import binary_erosion
 
 from ccbench.metrics import metric_info
 from ccbench.provenance import package_version
-from ccbench.records import RunRecord
+from ccbench.records import RunRecord, count_failures
 from ccbench.report.content import Case, Report
 from ccbench.report.plots import Curve, Dot, DotRow, draw_dots, draw_losses
 from ccbench.tables import METRIC_GROUPS, format_count, format_seconds, format_value, metric_heading
@@ -111,7 +111,7 @@ def _rows(report: Report) -> list[dict[str, Any]]:
                 "image_seconds": cost.seconds_per_image or 0,
                 "parameters": format_count(cost.parameters_trained) if cost.parameters_trained else "-",
                 "parameters_count": cost.parameters_trained or 0,
-                "memorised": any(card.notes.get("memorisation") == "look" for card in cards),
+                "memorised": any(card.notes.memorisation == "look" for card in cards),
             }
         )
     for name, scores in report.controls.items():
@@ -194,7 +194,7 @@ def _failures(report: Report) -> list[dict[str, Any]]:
     rows = []
     for name, run in report.runs():
         record, card = run.folder.record, report.cards[run.folder.record.run_id]
-        counts = {**card.failures, **record.failures}
+        counts = count_failures(record, card.failures)
         rows.append(
             {
                 "run": record.run_id,
@@ -203,7 +203,7 @@ def _failures(report: Report) -> list[dict[str, Any]]:
                 "failures": ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "none",
                 "reasons": [f"{score.metric}: {score.reason}" for score in card.scores if score.reason],
                 "board": "; ".join(record.not_comparable) or "as its protocol says",
-                "memorisation": str(card.notes.get("memorisation", "not measured")),
+                "memorisation": card.notes.memorisation or "not measured",
             }
         )
     return rows

@@ -17,9 +17,11 @@ from ccbench.provenance import now, process_rank
 from ccbench.records import Failure, RunRecord, Sample
 from ccbench.registry import find_method
 from ccbench.scorecard import Scorecard
+from ccbench.store.inside import inside, is_there, plain_files
 from ccbench.store.record_file import RECORD, await_record, difference, new_record, read_record
 from ccbench.store.sample_list import SampleList, digest
 from ccbench.store.score_files import read_per_sample, read_scorecard, scored_files, write_scorecard
+from ccbench.text import one_line
 from ccbench.types import Image
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ class RunFolder:
     @staticmethod
     def is_there(path: Path) -> bool:
         """Return whether a run has begun in a folder."""
-        return (path / RECORD).is_file()
+        return is_there(path, RECORD)
 
     @classmethod
     def open(cls, path: Path, config: RunConfig | None = None) -> "RunFolder":
@@ -138,7 +140,7 @@ class RunFolder:
 
     def fail(self, error: BaseException) -> None:
         """Mark the run failed, with its error; the same command again still resumes it."""
-        self.update(status="failed", error=" ".join(f"{type(error).__name__}: {error}".split()), finished=now())
+        self.update(status="failed", error=one_line(f"{type(error).__name__}: {error}"), finished=now())
 
     @contextmanager
     def recording_failure(self) -> Iterator[None]:
@@ -203,6 +205,14 @@ class RunFolder:
         self._training.check(samples)
         return {sample.condition_id: self.path / sample.file for sample in samples}
 
+    def picture(self, path: Path) -> Path | None:
+        """Return a picture of the run folder, None where it is not there; no record holds its hash.
+
+        Raises:
+            DataError: it is a link, or no plain file.
+        """
+        return path if is_there(self.path, path.name) else None
+
     def is_sampled(self) -> bool:
         """Return whether every condition has its image; `complete` then checks them."""
         return self.record.conditions is not None and len(self.samples()) == self.record.conditions.n
@@ -254,8 +264,12 @@ class RunFolder:
         return scored_files(self.path)
 
     def checkpoint_sha256(self) -> str | None:
-        """Return sha256 hex over name and content of the checkpoint's safetensors files; None when it has none."""
-        files = sorted(self.checkpoint.rglob("*.safetensors"))
+        """Return sha256 hex over name and content of the checkpoint's safetensors files; None when it has none.
+
+        Raises:
+            DataError: the checkpoint holds a link or a device.
+        """
+        files = [file for file in plain_files(self.checkpoint) if file.suffix == ".safetensors"]
         lines = [f"{file.relative_to(self.checkpoint).as_posix()}\t{sha256_file(file)}\n" for file in files]
         return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else None
 
@@ -263,9 +277,9 @@ class RunFolder:
         """Replace the checkpoint by a copy of another run's; a reader never sees half of it.
 
         Raises:
-            UsageError: it cannot be written.
+            DataError: it holds a link or a device. UsageError: it cannot be written.
         """
-        copy_folder(source.checkpoint, self.checkpoint)
+        copy_folder(inside(source.path, source.checkpoint.name), self.checkpoint)
 
     def difference(self, config: RunConfig) -> str:
         """Say which settings of the run differ from `config`'s, for the message that refuses the folder."""

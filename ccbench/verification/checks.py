@@ -1,10 +1,12 @@
 """What one look at a run found, and all that was found in it."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ccbench.errors import VerificationError
 from ccbench.records import Record
+from ccbench.scorecard import Scorecard
 
 State = Literal["not checked", "match", "within tolerance", "drift"]
 
@@ -23,22 +25,38 @@ class Check(Record):
     detail: str = ""
 
 
-class Verification(Record):
-    """All that was looked at in one run."""
+@dataclass(frozen=True)
+class Verification:
+    """All that was looked at in one run.
+
+    Attributes:
+        card: the scores as computed anew; None where the files already speak against the run.
+    """
 
     run_id: str
     checks: list[Check]
+    card: Scorecard | None = None
 
     @property
     def state(self) -> State:
         """The worst of all; what was not checked speaks neither for a run nor against it."""
-        return max((check.state for check in self.checks), key=_ORDER.index)
+        return worst(*self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the checks as plain JSON values."""
+        checks = [check.model_dump(mode="json") for check in self.checks]
+        return {"run_id": self.run_id, "checks": checks, "state": self.state}
 
     def require_no_drift(self, path: Path) -> None:
         """Raise `VerificationError` about the first drift of the run in `path`, where there is one."""
         for check in self.checks:
             if check.state == "drift":
                 raise VerificationError(f"{path}: {check.what}: {check.detail}")
+
+
+def worst(*checks: Check) -> State:
+    """Return the worst state of some checks; of none, that nothing was checked."""
+    return max((check.state for check in checks), key=_ORDER.index, default="not checked")
 
 
 def equal(what: str, found: object, wanted: object) -> Check:

@@ -3,23 +3,23 @@
 from collections.abc import Iterator
 from typing import Any
 
-from ccbench.metrics import metric_info
 from ccbench.metrics.intervals import NORMAL_QUANTILE
 from ccbench.metrics.memorisation import SAME
+from ccbench.metrics.tolerance import OF_P, OF_VALUE, allowed
 from ccbench.scorecard import Scorecard
 from ccbench.types import Score
-from ccbench.verification.checks import Check, equal
+from ccbench.verification.checks import Check, State, equal, worst
 
-TOLERANCE = 1e-3, 0.05
-"""Of a value, and of its standard error: what features of two machines, or judges trained on two, may differ by."""
+JUDGE_DICE = 0.01
+"""Between two trainings of the judge on one set of images: of its Dice on the validation images."""
 
-P_TOLERANCE = 0.01
-"""Of a permutation p-value, which moves in steps when features do."""
+_MEMORISED = ("memorised_near", "memorised_alone")
 
 
 def check_scores(stored: dict[str, Any], columns: Any, fresh: Scorecard) -> Iterator[Check]:
     """Yield a check of all that a stored scorecard and its table of single images hold, against a fresh one."""
     held = Scorecard.from_json(stored)
+    memorised: list[Check] = []
     groups, again = _score_groups(held), _score_groups(fresh)
     yield equal("groups of scores", ", ".join(again), ", ".join(groups))
     for name, scores in groups.items():
@@ -27,12 +27,15 @@ def check_scores(stored: dict[str, Any], columns: Any, fresh: Scorecard) -> Iter
         if [score.metric for score in scores] != list(found):
             yield Check(what=name or "scores", state="drift", detail=f"found metrics {', '.join(found) or 'none'}")
             continue
-        yield from (_check_score(score, found[score.metric], f"{name}: " if name else "") for score in scores)
+        checks = [_check_score(score, found[score.metric], f"{name}: " if name else "") for score in scores]
+        memorised += [check for check in checks if check.what in _MEMORISED]
+        yield from checks
     for column in fresh.per_sample.columns.difference(["index", "condition_id"]):
         yield _check_column(column, columns, fresh)
-    yield _check_pairs(held, fresh)
-    yield equal("failures", str(held.failures), str(fresh.failures))
-    yield equal("notes", _plain(fresh), _plain(held))
+    near = _check_pairs(held, fresh)
+    yield near
+    yield equal("failures", fresh.failures, held.failures)
+    yield from _check_notes(held, fresh, worst(near, *memorised))
 
 
 def _score_groups(card: Scorecard) -> dict[str, list[Score]]:
@@ -53,9 +56,7 @@ def _check_pairs(held: Scorecard, fresh: Scorecard) -> Check:
     if held.near_pairs == fresh.near_pairs:
         return Check(what=what, state="match")
     old, new = ([pair.distance for pair in card.near_pairs] for card in (held, fresh))
-    close = len(old) == len(new) and all(
-        abs(a - b) <= max(TOLERANCE[0] * a, SAME) for a, b in zip(old, new, strict=True)
-    )
+    close = len(old) == len(new) and all(abs(a - b) <= max(OF_VALUE * a, SAME) for a, b in zip(old, new, strict=True))
     moved = sum(a != b for a, b in zip(held.near_pairs, fresh.near_pairs, strict=False))
     return Check(
         what=what,
@@ -64,9 +65,30 @@ def _check_pairs(held: Scorecard, fresh: Scorecard) -> Check:
     )
 
 
-def _plain(card: Scorecard) -> str:
-    """Return a scorecard's notes but for those of a judge's own training."""
-    return str({key: value for key, value in card.notes.items() if not key.startswith("judge_")})
+def _check_notes(held: Scorecard, fresh: Scorecard, shares: State) -> Iterator[Check]:
+    """Compare the notes, each by its own rule. How features were computed (`paths`) is no score and not compared.
+
+    Args:
+        shares: the worst of the checks that the verdict on memorisation follows from: it may differ where they do.
+    """
+    old, new = held.notes, fresh.notes
+    yield equal("prompts_truncated_share", new.prompts_truncated_share, old.prompts_truncated_share)
+    verdict = equal("memorisation", new.memorisation, old.memorisation)
+    if verdict.state == "drift" and shares == "within tolerance" and None not in (old.memorisation, new.memorisation):
+        verdict = verdict.model_copy(update={"state": "within tolerance"})
+    yield verdict
+    if old.judge_weights is None or new.judge_weights is None or old.judge_weights == new.judge_weights:
+        facts = [(notes.judge_weights, notes.judge_dice_validation) for notes in (new, old)]
+        yield equal("judge", *("none" if weights is None else f"{weights}, Dice {dice}" for weights, dice in facts))
+        return
+    dices = [notes.judge_dice_validation or 0.0 for notes in (new, old)]
+    near = abs(dices[0] - dices[1]) <= JUDGE_DICE
+    yield Check(
+        what="judge",
+        state="within tolerance" if near else "drift",
+        detail=f"another training of it: found {new.judge_weights}, Dice {dices[0]}, wanted {old.judge_weights}, Dice "
+        f"{dices[1]} (tolerance {JUDGE_DICE:g})",
+    )
 
 
 def _check_score(held: Score, found: Score, prefix: str) -> Check:
@@ -77,25 +99,14 @@ def _check_score(held: Score, found: Score, prefix: str) -> Check:
         return equal(what, _nature(found), _nature(held))
     ends, found_numbers = held.interval, _numbers(found)
     error = (ends.high - ends.low) / (2 * NORMAL_QUANTILE) if ends else 0.0
-    allowed = (
-        TOLERANCE[0] * abs(held.value or 0.0) + TOLERANCE[1] * error + _one_image(held.metric, held.n, held.n_real)
-    )
+    most = allowed(held.metric, held.value or 0.0, error, held.n, held.n_real)
     near, details = True, []
     for name, old in _numbers(held).items():
-        new, limit = found_numbers[name], P_TOLERANCE if name == "p" else allowed
+        new, limit = found_numbers[name], OF_P if name == "p" else most
         near &= abs(old - new) <= limit
         if old != new:
             details.append(f"{name} found {new!r}, wanted {old!r} (tolerance {limit:.3g})".lstrip())
     return Check(what=what, state="within tolerance" if near else "drift", detail="; ".join(details))
-
-
-def _one_image(metric: str, n: int, n_real: int | None = None) -> float:
-    """Return by how much one image, of n or of n_real, moves a metric that counts them, else 0.
-
-    The rounding of another machine, or of another number of threads, is enough for an image on a threshold.
-    """
-    counted = {"images": n, "reference": n_real, None: None}[metric_info(metric).counts]
-    return 1 / counted if counted else 0.0
 
 
 def _nature(score: Score) -> str:
@@ -122,8 +133,8 @@ def _check_column(name: str, held: Any, fresh: Scorecard) -> Check:
     if old.equals(new):
         return Check(what=what, state="match")
     moved = (old - new).abs()
-    allowed = TOLERANCE[0] * old.abs().mean() + _one_image(name, len(old))
-    close = bool((old.isna() == new.isna()).all() and moved.mean() <= allowed)
+    most = allowed(name, float(old.abs().mean()), 0.0, len(old))
+    close = bool((old.isna() == new.isna()).all() and moved.mean() <= most)
     return Check(
         what=what,
         state="within tolerance" if close else "drift",

@@ -54,6 +54,15 @@ def test_a_table_and_its_json(call: Call, two_runs: list[Path]) -> None:
     assert [one["name"] for one in found["methods"]] == ["fake", "fake (tint=0.1)"] and found["tests"] == 7
 
 
+def test_the_records_suffice_without_the_method(
+    call: Call, two_runs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = call("compare", *two_runs, "--json").json
+    monkeypatch.setattr("ccbench.registry._scan", lambda group: iter(()))
+    done = call("compare", *two_runs, "--json")
+    assert done.code == 0 and done.json == wanted
+
+
 def test_errors_are_one_line(call: Call, two_runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     for args, code in ((two_runs[:1], 2), ((*two_runs, "--against", "x"), 2), ((two_runs[0], "nowhere"), 2)):
         done = call("compare", *args, "--quiet")

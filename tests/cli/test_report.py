@@ -35,6 +35,13 @@ def test_one_page_that_needs_nothing_else(call: Call, runs: list[Path]) -> None:
     assert "distance 0.125" in page and "e" * 64 in page and page.count("<polyline") == 3
 
 
+def test_the_records_suffice_without_the_method(call: Call, runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call("report", *runs, "--output", "with.html").code == 0
+    monkeypatch.setattr("ccbench.registry._scan", lambda group: iter(()))
+    assert call("report", *runs, "--output", "without.html").code == 0
+    assert Path("without.html").read_text() == Path("with.html").read_text()
+
+
 def test_a_title_names_three_methods_and_counts_the_others(
     call: Call, runs: list[Path], small_protocol: Protocol, tmp_path: Path
 ) -> None:
