@@ -26,7 +26,7 @@ from ccbench.boards.store import (
     rules_toml,
     seal,
 )
-from ccbench.config import OutsideConfig, RunConfig, flatten, resolve_config
+from ccbench.config import OutsideConfig, RecordedSettings, RunConfig, flatten, resolve_config
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.files import lock_folder, make_folder, write_atomic
 from ccbench.gallery import shrink_picture
@@ -89,9 +89,11 @@ def add_run(
         )
     if (held := _check_free(board, result, run, replace)) is not None:
         return Added(held, new=False)
+    _check_parameters(folder)
     result = result.model_copy(update={"thumbnails": run_thumbnails(folder.image_files())})
     check_fits(board, result, run)
     check_copies(board, result, run, None if real is None else real(board.rules.protocol))
+    gallery = _find_gallery(folder, board, result)
     result = _sealed(_with_verified(result, verify(), run))
     with lock_folder(boards, wait=True):
         board = _open_board(path, result)  # another command may have added to it meanwhile
@@ -107,16 +109,35 @@ def add_run(
             write_atomic(path / "board.toml", rules_toml(board.rules).encode())
         text = json.dumps(result.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         write_atomic(file, text.encode(errors="backslashreplace"))
-        _take_gallery(folder, board, result)
+        if gallery is not None:
+            shrink_picture(gallery, path / f"gallery-{result.record.config['method']}.png")
     return Added(file, new=True)
 
 
-def _take_gallery(folder: RunFolder, board: Board, result: BoardResult) -> None:
+def _find_gallery(folder: RunFolder, board: Board, result: BoardResult) -> Path | None:
+    """Return the picture that a run brings to its board, None where it brings none.
+
+    Raises:
+        DataError: it is a link.
+    """
     record = result.record
-    picture = folder.public_gallery if find_protocol(record.protocol).needs_data_root else folder.gallery
-    shown = record.seed == board.rules.seeds[0] and not result.variant and not result.is_control
-    if shown and picture.is_file() and not picture.is_symlink() and not result.memorised:
-        shrink_picture(picture, board.path / f"gallery-{record.config['method']}.png")
+    if record.seed != board.rules.seeds[0] or result.variant or result.is_control or result.memorised:
+        return None
+    hidden = find_protocol(record.protocol).needs_data_root
+    return folder.picture(folder.public_gallery if hidden else folder.gallery)
+
+
+def _check_parameters(folder: RunFolder) -> None:
+    """Refuse more trained parameters than the checkpoint has bytes.
+
+    Raises:
+        VerificationError: the record states more.
+    """
+    stated, held = folder.record.cost.parameters_trained or 0, folder.checkpoint_bytes()
+    if held and stated > held:
+        raise VerificationError(
+            f"{folder.path}: states {stated:,} trained parameters, its checkpoint holds {held:,} bytes; run it again"
+        )
 
 
 def store_audit(audit: Audit, boards: Path) -> Path:
@@ -154,6 +175,11 @@ def _make_result(folder: RunFolder) -> BoardResult:
     if scorecard is None:
         raise UsageError(f"{where}: the run has no scores of its present images; run: ccbench score {where}")
     folder.complete()  # recounts the images and their hashes: what is published is what was scored
+    if isinstance(config.settings, RecordedSettings):
+        raise UsageError(
+            f"{where}: {config.method} is not installed here, so its settings cannot be checked; install the package "
+            "that offers it"
+        )
     _check_card(folder, config)
     _check_said(config, where)
     result = BoardResult(
@@ -251,9 +277,8 @@ def _with_verified(result: BoardResult, found: "Verification", where: Path) -> B
             "row, others are brought with `ccbench run --from-dir`"
         )
     update: dict[str, object] = {"resampled": len(again) if again and not missing else None}
-    card = getattr(found, "card", None)
-    if card is not None and card.to_json() != result.scorecard:
-        update |= {"scorecard": card.to_json(), "claimed_sha256": scorecard_sha256(result.scorecard)}
+    if found.card is not None and (scores := found.card.to_json()) != result.scorecard:
+        update |= {"scorecard": scores, "claimed_sha256": scorecard_sha256(result.scorecard)}
     return result.model_copy(update=update)
 
 

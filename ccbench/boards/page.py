@@ -11,6 +11,7 @@ from ccbench.boards.store import OUTSIDE_MARK, Board, FiledResult
 from ccbench.metrics import metric_info
 from ccbench.metrics.ranking import ALPHA
 from ccbench.protocols import find_protocol
+from ccbench.records import count_failures
 from ccbench.registry import list_methods
 from ccbench.tables import (
     METRIC_GROUPS,
@@ -328,7 +329,7 @@ def _records(board: Board) -> str:
         for filed in row.runs:
             record = filed.result.record
             reasons = [f"{score.metric}: {score.reason}" for score in filed.scorecard.scores if score.reason]
-            failures = {**filed.scorecard.failures, **record.failures}
+            failures = count_failures(record, filed.scorecard.failures)
             failed = [f"{count} {kind}" for kind, count in failures.items() if count]
             failed += ["near to training images: look before showing any"] if filed.result.memorised else []
             rows.append(

@@ -1,6 +1,7 @@
 """A report as one HTML page that needs no network: style, script and images are in it."""
 
 import base64
+import hashlib
 import io
 from collections.abc import Sequence
 from importlib.resources import files
@@ -35,14 +36,16 @@ def render_report(report: Report, title: str | None = None) -> str:
         lstrip_blocks=True,
     )
     here = files("ccbench.report").joinpath("templates")
+    style, script = (here.joinpath(f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     return loader.get_template("report.html").render(
         title=title or _title(report),
         protocol=report.protocol,
         n=report.n,
         public=report.public,
         version=package_version("ccbench"),
-        style=here.joinpath("report.css").read_text(encoding="utf-8"),
-        script=here.joinpath("report.js").read_text(encoding="utf-8"),
+        policy=_policy(style, script),
+        style=style,
+        script=script,
         groups=[{"name": name, "title": heading or "Main"} for name, heading in METRIC_GROUPS.items()],
         metrics=[_metric(name) for name in report.metrics()],
         rows=_rows(report),
@@ -64,6 +67,19 @@ def render_report(report: Report, title: str | None = None) -> str:
         failures=_failures(report),
         provenance=[_provenance(name, run.folder.record) for name, run in report.runs()],
     )
+
+
+def _policy(style: str, script: str) -> str:
+    """Return the page's Content-Security-Policy: its own style and script by hash, images in it, nothing else."""
+    styled, scripted = (_policy_hash(text) for text in (style, script))
+    return (
+        f"default-src 'none'; style-src {styled}; script-src {scripted}; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    )
+
+
+def _policy_hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _title(report: Report) -> str:

@@ -273,6 +273,10 @@ class RunFolder:
         lines = [f"{file.relative_to(self.checkpoint).as_posix()}\t{sha256_file(file)}\n" for file in files]
         return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else None
 
+    def checkpoint_bytes(self) -> int:
+        """Return the bytes of the checkpoint's safetensors files together; as `checkpoint_sha256`."""
+        return sum(file.stat().st_size for file in plain_files(self.checkpoint) if file.suffix == ".safetensors")
+
     def copy_checkpoint(self, source: "RunFolder") -> None:
         """Replace the checkpoint by a copy of another run's; a reader never sees half of it.
 

@@ -16,6 +16,7 @@ import fake_methods
 from board_runs import CONDITIONS, N, add_unverified, make_card, make_run
 from ccbench import controls
 from ccbench.boards.adding import _find_path, add_run
+from ccbench.boards.comparison import scorecard_sha256
 from ccbench.boards.copies import SIDE, RealThumbnails, near, thumbnails
 from ccbench.boards.rendering import render_boards
 from ccbench.boards.store import BoardRules, list_boards, read_board, rules_toml, seal
@@ -135,13 +136,15 @@ def test_images_stand_in_a_methods_row_only_when_its_weights_give_them(
     assert "agreed, when it was added: of 1 of 2 runs of methods" in (boards / "small" / "README.md").read_text()
 
 
-def test_scores_are_those_computed_anew(tmp_path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_are_those_computed_anew(tmp_path: Path, protocol: str) -> None:
     run = make_run(tmp_path / "run", protocol, make_card(50.04, 25.0))
-    found = Verification(run_id="x", checks=[Check(what="fd_lite0", state="within tolerance")])
-    monkeypatch.setattr(Verification, "card", make_card(50.0, 25.0), raising=False)
-    file = add_run(run, tmp_path / "boards", lambda: found).file
-    assert json.loads(file.read_text())["scorecard"]["scores"][0]["value"] == 50.0
-    monkeypatch.undo()
+    checks = [Check(what="fd_lite0", state="within tolerance")]
+    file = add_run(
+        run, tmp_path / "boards", lambda: Verification(run_id="x", checks=checks, card=make_card(50.0, 25.0))
+    ).file
+    held = json.loads(file.read_text())
+    assert held["scorecard"]["scores"][0]["value"] == 50.0
+    assert held["claimed_sha256"] == scorecard_sha256(RunFolder.read(run).scorecard() or {})
 
 
 # Records that state something else than was done
@@ -167,7 +170,7 @@ def test_scores_are_those_computed_anew(tmp_path: Path, protocol: str, monkeypat
         (lambda r: r["env"].update(cpu_count=10**400), CcbenchError, "number|cpu_count"),
         (lambda r: r.update(run_id="../../../fallen"), CcbenchError, "run_id"),
         (lambda r: r.update(run_id="fake-seed0-00000000"), CcbenchError, "run_id|run id"),
-        (lambda r: r["method"].update(name="other"), CcbenchError, "name"),
+        (lambda r: r["method"].update(name="other"), CcbenchError, "other"),
     ],
 )
 def test_a_record_says_what_its_configuration_gives(
@@ -179,6 +182,16 @@ def test_a_record_says_what_its_configuration_gives(
     with pytest.raises(error, match=message):
         add_unverified(run, boards)
     assert state(boards) == before and not list(tmp_path.rglob("fallen*"))
+
+
+def test_no_more_parameters_than_the_checkpoint_has_bytes(tmp_path: Path, boards: Path, protocol: str) -> None:
+    run = make_run(tmp_path / "run", protocol, make_card(50.0, 25.0), seed=1)
+    (run / "checkpoint").mkdir()
+    (run / "checkpoint" / "weights.safetensors").write_bytes(bytes(1000))
+    with pytest.raises(
+        VerificationError, match=r"states 2,830,000 trained parameters, its checkpoint holds 1,000 bytes"
+    ):
+        add_unverified(run, boards)
 
 
 def test_settings_that_were_changed_without_a_word_are_refused(tmp_path: Path, boards: Path, protocol: str) -> None:
