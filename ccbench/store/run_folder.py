@@ -224,7 +224,7 @@ class RunFolder:
             VerificationError: an image is missing or is not the one that was recorded.
         """
         samples, wanted = self.samples(), self.record.conditions.n if self.record.conditions else 0
-        if [sample.index for sample in samples] != list(range(wanted)) or not wanted:
+        if len(samples) != wanted or [one.index for one in samples] != list(range(len(samples))) or not wanted:
             raise VerificationError(
                 f"{self.path}: found {len(samples)} images of {wanted}; run the command again to resume"
             )
