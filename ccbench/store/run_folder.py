@@ -43,15 +43,15 @@ class RunFolder:
 
     def __init__(self, path: Path, record: RunRecord, lock: IO[bytes] | None) -> None:
         self.path = path
-        self.checkpoint = path / "checkpoint"
+        self.checkpoint = inside(path, "checkpoint")
         self.gallery = path / "gallery.png"
         self.public_gallery = path / "gallery-public.png"
         self.nearest_training = path / "nearest-training.png"
         self.log = path / "log.txt"
         self.following = process_rank() > 0
-        self._samples = SampleList(path / "samples.jsonl", "images")
-        self._copies = SampleList(path / "copies.jsonl", "copies")
-        self._training = SampleList(path / "training-samples.jsonl", "training-images")
+        self._samples = SampleList(path, "samples.jsonl", "images")
+        self._copies = SampleList(path, "copies.jsonl", "copies")
+        self._training = SampleList(path, "training-samples.jsonl", "training-images")
         self._record = record
         self._lock = lock
         self._config: RunConfig | None = None
@@ -67,6 +67,7 @@ class RunFolder:
 
         Raises:
             UsageError: the folder holds another configuration or other files, cannot be written, or is in use.
+            DataError: its record cannot be read, or what should be a file or folder of it is a link.
         """
         if process_rank() > 0:
             run = cls(path, await_record(path, config), None)
