@@ -60,6 +60,10 @@ def in_first_sample(**changes: Any) -> Callable[[Path], None]:
         sample = json.loads(first) | {"sha256": hashlib.sha256(SECRET).hexdigest()} | changes
         sample["file"] = str(outside) if sample["file"] == "SECRET" else sample["file"]
         (run / "samples.jsonl").write_text("\n".join([json.dumps(sample), *others, ""]))
+        digests = "".join(json.loads(line)["sha256"] for line in (run / "samples.jsonl").read_text().splitlines())
+        card = json.loads((run / "scores/scorecard.json").read_text())
+        card["samples_sha256"] = hashlib.sha256(digests.encode()).hexdigest()  # the scores are of these images
+        (run / "scores/scorecard.json").write_text(json.dumps(card))
 
     return change
 

@@ -38,17 +38,17 @@ def test_the_honest_run_is_accepted(run: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_an_attack_is_one_line(attack: str, run: Path, tmp_path: Path) -> None:
     ATTACKS[attack](run)
-    told = []
+    told, codes = list[str](), (2, 4, 5) if "is cut" in attack else (4, 5)  # without samples it is not scored
     try:
         found = verify_run(run, RunScorer(None))
         assert found.state == "drift", found
         told += [check.detail for check in found.checks]
     except CcbenchError as error:
-        assert error.exit_code in (2, 4, 5)
+        assert error.exit_code in codes
         told.append(str(error))
     with pytest.raises(CcbenchError) as caught:  # what compare and report read
         make_entry("fake", [RunFolder.read(run)])
-    assert caught.value.exit_code in (2, 4, 5)
+    assert caught.value.exit_code in codes
     told.append(str(caught.value))
     digest = hashlib.sha256(SECRET).hexdigest()
     assert all(digest[:8] not in text and "\x1b" not in text and len(text) < 1500 for text in told), told
