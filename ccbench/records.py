@@ -7,7 +7,7 @@ bounded and finite. Every model here refuses anything else.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from ccbench.assets import BackboneKind
 from ccbench.text import one_line
@@ -32,6 +32,30 @@ Amount = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 """Seconds, or MiB."""
 
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _check_plain(tree: dict[str, Any]) -> dict[str, Any]:
+    """Refuse what is nested so deeply, or so large a number, that who walks or writes it would stumble."""
+    level: list[Any] = [tree]
+    for _ in range(_DEEPEST):
+        level = [one for value in level for one in _inner(value)]
+    if level:
+        raise ValueError(f"nested more than {_DEEPEST} deep")
+    return tree
+
+
+def _inner(value: Any) -> list[Any]:
+    if isinstance(value, dict | list):
+        return [*value.values()] if isinstance(value, dict) else value
+    if isinstance(value, int | float) and not abs(value) < _LARGEST:
+        raise ValueError(f"a number is not below {_LARGEST:g}")
+    return []
+
+
+_DEEPEST, _LARGEST = 16, 1e18
+
+Plain = Annotated[dict[str, Any], AfterValidator(_check_plain)]
+"""A JSON object of any form, such as a configuration: at most 16 levels, numbers finite."""
 
 OUTSIDE = "outside"
 """The distribution of a method that is none: its images were made by another program and brought here."""
@@ -126,7 +150,7 @@ class RunRecord(Record):
     backbone: BackboneRecord | None = None
     protocol: Name
     protocol_hash: ShortDigest
-    config: dict[str, Any]
+    config: Plain
     config_hash: ShortDigest
     not_comparable: tuple[Text, ...]
     seed: int = Field(ge=0, lt=2**63)
@@ -135,7 +159,7 @@ class RunRecord(Record):
     checkpoint_from: OriginRecord | None = None
     cost: CostRecord = Field(default_factory=CostRecord)
     failures: dict[Text, Count] = Field(default_factory=dict)
-    env: dict[str, Any] = Field(default_factory=dict)
+    env: Plain = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _agrees(self) -> "RunRecord":

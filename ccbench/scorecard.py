@@ -188,10 +188,7 @@ def _notes(facts: Mapping[str, str | float]) -> Notes:
 
 
 def _scores(forms: Sequence[_ScoreForm]) -> list[Score]:
-    return [
-        Score(**{**dict(form), "interval": form.interval and Interval(**dict(form.interval))})  # type: ignore[arg-type]
-        for form in forms
-    ]
+    return [Score(**{**dict(form), "interval": form.interval and Interval(**dict(form.interval))}) for form in forms]
 
 
 def _to_json(scores: Sequence[Score], controls: Mapping[str, Sequence[Score]]) -> dict[str, Any]:

@@ -60,6 +60,10 @@ def in_first_sample(**changes: Any) -> Callable[[Path], None]:
         sample = json.loads(first) | {"sha256": hashlib.sha256(SECRET).hexdigest()} | changes
         sample["file"] = str(outside) if sample["file"] == "SECRET" else sample["file"]
         (run / "samples.jsonl").write_text("\n".join([json.dumps(sample), *others, ""]))
+        digests = "".join(json.loads(line)["sha256"] for line in (run / "samples.jsonl").read_text().splitlines())
+        card = json.loads((run / "scores/scorecard.json").read_text())
+        card["samples_sha256"] = hashlib.sha256(digests.encode()).hexdigest()  # the scores are of these images
+        (run / "scores/scorecard.json").write_text(json.dumps(card))
 
     return change
 
@@ -119,6 +123,16 @@ def _other_protocol(record: dict[str, Any]) -> None:
     record["protocol"] = record["config"]["protocol"]["name"] = "../../small"
 
 
+def _swap(file: Path, old: str, new: str) -> None:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+
+
+def _deep_settings(record: dict[str, Any]) -> None:
+    record["config"]["settings"]["taam"] = json.loads('{"a":' * 500 + "1" + "}" * 500)
+
+
 CARD, RUN = "scores/scorecard.json", "run.json"
 SCORE = ("scorecard", "scores", 0)
 
@@ -151,9 +165,13 @@ ATTACKS: dict[str, Callable[[Path], None]] = {
     "parameters by the quadrillion": in_json(RUN, _set("cost", "parameters_trained", value=10**15)),
     "training took less than nothing": in_json(RUN, _set("cost", "train_seconds", value=-5.0)),
     "a time that is not a number": in_json(RUN, _set("cost", "sample_seconds", value=float("nan"))),
+    "settings nested 500 deep": in_json(RUN, _deep_settings),
+    "a setting without end": in_json(RUN, _set("config", "limit", value=10**400)),
+    "a billion conditions": in_json(RUN, _set("conditions", "n", value=10**9 - 1)),
     "failures below 0": in_json(RUN, _set("failures", "black", value=-1)),
     "a score without end": in_json(CARD, _set(*SCORE, "value", value=10**400)),
     "a score that is a text": in_json(CARD, _set(*SCORE, "value", value="best")),
+    "a score beyond all numbers": lambda run: _swap(run / CARD, '"value": 52.0', '"value": 1e999'),
     "a score that is infinite": in_json(CARD, _set(*SCORE, "value", value=float("inf"))),
     "a score of less than no images": in_json(CARD, _set(*SCORE, "n", value=-3)),
     "a score with a field of its own": in_json(CARD, _set(*SCORE, "bold", value=True)),

@@ -111,7 +111,7 @@ def _read(folder: RunFolder) -> ComparedRun:
         )
     columns = folder.per_sample().set_index("condition_id")
     samples, wanted = folder.samples(), folder.record.conditions.n if folder.record.conditions else 0
-    if [sample.index for sample in samples] != list(range(wanted)):
+    if len(samples) != wanted or [sample.index for sample in samples] != list(range(len(samples))):
         raise DataError(f"{folder.path}: found {len(samples)} images, wanted one for each of {wanted} conditions")
     if sorted(columns.index) != sorted(sample.condition_id for sample in samples) or not columns.index.is_unique:
         raise DataError(

@@ -43,15 +43,15 @@ class RunFolder:
 
     def __init__(self, path: Path, record: RunRecord, lock: IO[bytes] | None) -> None:
         self.path = path
-        self.checkpoint = path / "checkpoint"
+        self.checkpoint = inside(path, "checkpoint")
         self.gallery = path / "gallery.png"
         self.public_gallery = path / "gallery-public.png"
         self.nearest_training = path / "nearest-training.png"
         self.log = path / "log.txt"
         self.following = process_rank() > 0
-        self._samples = SampleList(path / "samples.jsonl", "images")
-        self._copies = SampleList(path / "copies.jsonl", "copies")
-        self._training = SampleList(path / "training-samples.jsonl", "training-images")
+        self._samples = SampleList(path, "samples.jsonl", "images")
+        self._copies = SampleList(path, "copies.jsonl", "copies")
+        self._training = SampleList(path, "training-samples.jsonl", "training-images")
         self._record = record
         self._lock = lock
         self._config: RunConfig | None = None
@@ -67,6 +67,7 @@ class RunFolder:
 
         Raises:
             UsageError: the folder holds another configuration or other files, cannot be written, or is in use.
+            DataError: its record cannot be read, or what should be a file or folder of it is a link.
         """
         if process_rank() > 0:
             run = cls(path, await_record(path, config), None)
@@ -224,7 +225,7 @@ class RunFolder:
             VerificationError: an image is missing or is not the one that was recorded.
         """
         samples, wanted = self.samples(), self.record.conditions.n if self.record.conditions else 0
-        if [sample.index for sample in samples] != list(range(wanted)) or not wanted:
+        if len(samples) != wanted or [one.index for one in samples] != list(range(len(samples))) or not wanted:
             raise VerificationError(
                 f"{self.path}: found {len(samples)} images of {wanted}; run the command again to resume"
             )

@@ -8,16 +8,16 @@ from ccbench.errors import DataError, VerificationError
 from ccbench.files import append_line, make_folder, read_data, read_text, write_atomic
 from ccbench.images import file_stem, sha256_file, write_png
 from ccbench.records import Failure, Sample, first_problem
-from ccbench.store.inside import is_there
+from ccbench.store.inside import inside, is_there
 from ccbench.text import json_line
 from ccbench.types import Image
 
 
 class SampleList:
-    """Images of one kind. `lines`: the JSON Lines file. `folder`: of the images, in the same run folder."""
+    """Images of one kind in a run folder. `lines`: the JSON Lines file. `folder`: of the images. Neither is a link."""
 
-    def __init__(self, lines: Path, folder: str) -> None:
-        self.lines, self.folder = lines, lines.parent / folder
+    def __init__(self, run: Path, lines: str, folder: str) -> None:
+        self.lines, self.folder = inside(run, lines), inside(run, folder)
 
     def path(self, index: int, condition_id: str, copy: int = 0) -> Path:
         """Return where the image of one condition belongs; sorted names are the order of the conditions."""

@@ -19,8 +19,8 @@ from ccbench.verification.checks import Check
 RESAMPLED = 4
 """Images that are sampled again unless another number is asked for."""
 
-GREY_LEVELS = 2.0
-"""Mean absolute difference, of 0..255, up to which an image is the checkpoint's (docs/boards.md says what differs)."""
+GREY_LEVELS = 1.0
+"""Mean absolute difference, of 0..255, up to which an image is the checkpoint's: what a method's contract allows."""
 
 _WHAT = "images sampled again"
 

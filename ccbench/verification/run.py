@@ -105,7 +105,7 @@ def _check_images(run: RunFolder, samples: list[Sample], wanted: int, what: str)
         return Check(what=what, state="drift", detail=f"{len(wrong)} are not as recorded, the first {wrong[0]}")
     if len(samples) != wanted:
         return Check(what=what, state="drift", detail=f"found {len(samples)}, wanted {wanted}")
-    if what == "images" and [sample.index for sample in samples] != list(range(wanted)):
+    if what == "images" and [sample.index for sample in samples] != list(range(len(samples))):
         return Check(what=what, state="drift", detail=f"found other numbers than 0 to {wanted - 1}")
     return Check(what=f"{what} ({len(samples)})", state="match")
 
