@@ -249,6 +249,8 @@ def _check_said(config: RunConfig, where: Path) -> None:
 
 
 def _affects_image(config: RunConfig, key: str) -> bool:
+    if key == "of_revision":  # which the board checks
+        return False
     extra = type(config.settings).model_fields[key.partition(".")[0]].json_schema_extra
     return not isinstance(extra, dict) or extra.get("affects_image") is not False
 

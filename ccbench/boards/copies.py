@@ -128,7 +128,8 @@ def nearest(images: Thumbnails, others: Thumbnails) -> NDArray[np.bool_]:
     """Return for each thumbnail (N) whether it is near to any of `others` (M)."""
     one, other = _centred(images), _centred(others)
     within = [len(other) > 0 and np.abs(other - row).mean(axis=1).min() <= NEAR for row in one]
-    return np.array(within, dtype=np.bool_) & (np.abs(one).mean(axis=1) > _FLAT)
+    found: NDArray[np.bool_] = np.array(within, dtype=np.bool_) & (np.abs(one).mean(axis=1) > _FLAT)
+    return found
 
 
 def _centred(images: Thumbnails) -> NDArray[np.float32]:

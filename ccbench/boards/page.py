@@ -123,7 +123,11 @@ def _revisions(board: Board) -> str:
     """Return which rows an earlier revision of their method made than the one that is installed."""
     now = {entry.name: entry.method.info.revision for entry in list_methods() if entry.method}
     held = dict(sorted(pair for filed in board.results for pair in revisions_of(filed.result.record.config).items()))
-    earlier = [f"`{name}` (revision {held[name]}, now {now[name]})" for name in held if held[name] < now.get(name, 0)]
+    earlier = [
+        f"{markdown_code(name)} (revision {held[name]}, now {now[name]})"
+        for name in held
+        if held[name] < now.get(name, 0)
+    ]
     if not earlier:
         return ""
     return (

@@ -20,7 +20,8 @@ from ccbench.plugin import Settings
 from ccbench.protocols import PROTOCOLS
 from ccbench.records import OUTSIDE, ConditionsRecord, RunRecord
 from ccbench.registry import KEBAB_CASE
-from ccbench.scorecard import Scorecard
+from ccbench.scorecard import Scorecard, SourceScores
+from ccbench.text import one_line
 from ccbench.types import Score
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -282,6 +283,10 @@ def make_filed(result: BoardResult) -> FiledResult:
     conditions = record.conditions
     if conditions is None or conditions.split != "test" or not _SHA256.fullmatch(conditions.manifest_sha256):
         raise DataError(f"conditions {conditions}, wanted those of the test split with their sha256")
+    try:
+        revisions_of(record.config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"config: does not say which revision of a method ran ({one_line(error)})") from error
     _check_numbers(result.model_dump(mode="json", exclude={"thumbnails"}))
     for name, value in record.cost.model_dump().items():
         if value is not None and not 0 <= value <= _MOST.get(name, _LARGEST):
@@ -304,7 +309,8 @@ def _check_numbers(value: object, place: str = "") -> None:
 
 
 def _all_scores(card: Scorecard) -> Iterator[Score]:
-    for part in (card, *card.by_source.values()):
+    parts: list[Scorecard | SourceScores] = [card, *card.by_source.values()]
+    for part in parts:
         yield from part.scores
         for scores in part.controls.values():
             yield from scores

@@ -251,6 +251,7 @@ def test_an_edited_result_is_found_by_render_and_check(boards: Path) -> None:
         lambda r: r["scorecard"]["scores"][0].update(n_real="<script>"),
         lambda r: r["scorecard"]["scores"][0].update(interval={"low": "a", "high": 1, "level": 0.95, "kind": "x"}),
         lambda r: r["scorecard"]["scores"][0].update(value=[1]),
+        lambda r: r["record"]["config"].update(revision="<b>"),
         lambda r: r["record"]["conditions"].update(manifest_sha256="../x"),
         lambda r: r.update(thumbnails=base64.b64encode(b"short").decode()) or r["record"].update(seed=1),
     ],
