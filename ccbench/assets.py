@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from ccbench.errors import DataError, MissingError, VerificationError
 from ccbench.files import write_atomic
 from ccbench.images import sha256_file
+from ccbench.text import one_line
 
 if TYPE_CHECKING:
     import torch
@@ -177,8 +178,9 @@ def load_state(path: Path) -> "dict[str, torch.Tensor]":
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
     except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0][:120]
-        raise DataError(f"{path}: not a checkpoint of plain tensors ({reason}); wanted safetensors") from error
+        raise DataError(
+            f"{path}: not a checkpoint of plain tensors ({one_line(error, 120)}); wanted safetensors"
+        ) from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise DataError(f"{path}: holds {type(state).__name__}, wanted a table of tensors (a state_dict)")

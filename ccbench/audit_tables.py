@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ccbench.audit_record import KINDS, Audit, Counts, Kind, Pair
-from ccbench.tables import markdown_table
+from ccbench.tables import escape_cells, escape_markdown, markdown_code, markdown_table
 
 COUNT_HEADER = ("sets", "images", *(kind.replace("_", " ") for kind in KINDS), "in one sequence", "shared sequences")
 COUNT_LEGEND = (
@@ -18,15 +18,18 @@ _PAIRS_SHOWN = 20  # on a board's page; its audit.json lists more
 
 def audit_section(audit: Audit) -> str:
     """Return the markdown of an audit, without a heading."""
-    sentence = f"**{verdict(audit)} No run is accepted.**" if audit.leaks else verdict(audit)
-    counts = markdown_table(COUNT_HEADER, count_rows(audit), right=range(1, len(COUNT_HEADER)))
-    parts = [f"{sentence} {known_clusters(audit)}\n", counts, f"{COUNT_LEGEND}\n"]
+    said = escape_markdown(verdict(audit))
+    sentence = f"**{said} No run is accepted.**" if audit.leaks else said
+    counts = markdown_table(COUNT_HEADER, escape_cells(count_rows(audit)), right=range(1, len(COUNT_HEADER)))
+    parts = [f"{sentence} {escape_markdown(known_clusters(audit))}\n", counts, f"{COUNT_LEGEND}\n"]
     if audit.clusters:
-        parts.append(markdown_table(CLUSTER_HEADER, cluster_rows(audit)))
+        parts.append(markdown_table(CLUSTER_HEADER, escape_cells(cluster_rows(audit))))
     if across := [pair for pair in audit.pairs if pair.is_across]:
-        table = markdown_table(PAIR_HEADER, pair_rows(across[:_PAIRS_SHOWN]), right=range(3, 7))
+        table = markdown_table(PAIR_HEADER, escape_cells(pair_rows(across[:_PAIRS_SHOWN])), right=range(3, 7))
         parts += ["The worst pairs across splits:\n", table]
-    manifests = ", ".join(f"{part.name} `{part.manifest_sha256[:12]}`" for part in audit.sets)
+    manifests = ", ".join(
+        f"{escape_markdown(part.name)} {markdown_code(part.manifest_sha256[:12])}" for part in audit.sets
+    )
     parts.append(f"{method_text(audit)} Manifests: {manifests}. All figures: [audit.json](audit.json).\n")
     return "\n".join(parts)
 
@@ -77,11 +80,11 @@ def method_text(audit: Audit) -> str:
     limits = audit.thresholds
     return (
         "Every image is compared with every other, its black border cut away. Distance: the share of the bits of "
-        f"`{audit.hash}` that differ, of the image or its mirror image, plus the cosine distance of "
-        f"`{audit.encoder}`. Near: a distance of at most {limits.near:g}. Same frame: a distance of at most "
-        f"{limits.candidate:g}, and the fine structure of one, shifted, mirrored or up to a tenth larger or smaller, "
-        f"overlaps the other's by at least {limits.overlap:g}. On real frames no two of different videos are near; "
-        "rendered phantoms, smoother than mucosa, can be without being copies."
+        f"{markdown_code(audit.hash)} that differ, of the image or its mirror image, plus the cosine distance of "
+        f"{markdown_code(audit.encoder)}. Near: a distance of at most {limits.near:g}. Same frame: a distance of at "
+        f"most {limits.candidate:g}, and the fine structure of one, shifted, mirrored or up to a tenth larger or "
+        f"smaller, overlaps the other's by at least {limits.overlap:g}. On real frames no two of different videos are "
+        "near; rendered phantoms, smoother than mucosa, can be without being copies."
     )
 
 

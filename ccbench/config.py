@@ -8,12 +8,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, Field, SerializeAsAny, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 
 from ccbench.errors import DataError, UsageError
 from ccbench.plugin import Method, OfMethodConfig, Settings, TrainingSettings
-from ccbench.protocols import Protocol
+from ccbench.protocols import PROTOCOLS, Protocol
 from ccbench.registry import find_method
+from ccbench.text import one_line
 
 S = TypeVar("S", bound=Settings)
 
@@ -33,6 +34,15 @@ class OutsideConfig(Settings):
     licence: str
     code: str | None
     images_sha256: str
+
+
+class RecordedSettings(Settings):
+    """A method's settings as a record holds them, where the method is not installed: enough to verify and compare.
+
+    Which of them change an image, and what they are by default, only the method knows.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
 
 
 class RunConfig(Settings):
@@ -60,7 +70,10 @@ class RunConfig(Settings):
 
     @property
     def config_hash(self) -> str:
-        """Sixteen hex digits over all that is meant to change an image: fields marked `affects_image=False` are not."""
+        """Sixteen hex digits over all that is meant to change an image: fields marked `affects_image=False` are not.
+
+        Of `RecordedSettings` over all of them, so that it may be another one than the method gives.
+        """
         parts = {
             "method": self.method,
             "protocol": self.protocol.hash,
@@ -74,14 +87,15 @@ class RunConfig(Settings):
 
     @property
     def not_comparable(self) -> tuple[str, ...]:
-        """Why no board may take the run; empty when one may."""
+        """Why no board may take the run; empty when one may. Nothing is told of `RecordedSettings`."""
         reasons = [] if self.limit is None else [f"limit={self.limit}"]
         frozen, used = _image_fields(self.protocol.training), _image_fields(self.training)
         reasons += [
             f"training.{key}={used[key]} (protocol: {frozen[key]})" for key in frozen if used[key] != frozen[key]
         ]
         kind = type(self.settings)
-        settings = self.protocol.frozen_settings(self.method, kind.model_fields)
+        known = not issubclass(kind, RecordedSettings)
+        settings = self.protocol.frozen_settings(self.method, kind.model_fields) if known else {}
         found = self.settings.model_dump(mode="json")
         # A group may be frozen in part. Images from outside have no settings, and nothing of them is frozen.
         wanted = kind.model_validate(settings).model_dump(mode="json") if settings else {}
@@ -219,27 +233,51 @@ def require_current(config: RunConfig, where: object) -> None:
 
 
 def restore_config(dump: Mapping[str, Any]) -> RunConfig:
-    """Rebuild the configuration that a run record holds; its method must be installed, unless it is from outside.
+    """Rebuild the configuration that a run record holds.
+
+    The protocol is this version's own of that name: a record decides nothing of what is loaded or fetched. Settings of
+    a method that is not installed, or is broken, are `RecordedSettings`.
 
     Raises:
-        UsageError: the method is not installed. DataError: the record does not fit the installed method.
+        UsageError: the record's protocol is none of this version. DataError: it does not fit the installed method.
     """
     name, held = str(dump.get("method")), dump.get("settings")
     outside = isinstance(held, Mapping) and held.get("outside") is True and "images_sha256" in held
-    model: type[Settings] = OutsideConfig if outside else find_method(name).config
     try:
+        model: type[Settings] = OutsideConfig if outside else _settings_model(name)
         settings = model.model_validate(held)
-        return RunConfig.model_validate({**dump, "settings": settings})
+        config = RunConfig.model_validate({**dump, "settings": settings})
     except ValidationError as error:
         place = ".".join(map(str, error.errors()[0]["loc"]))
         raise DataError(
-            f"the recorded configuration of {name!r} does not fit the installed version: {place}: "
+            f"the recorded configuration of {one_line(name, 80)!r} does not fit the installed version: {place}: "
             f"{error.errors()[0]['msg']}; start a new run"
         ) from error
+    return config.model_copy(update={"protocol": _own_protocol(config.protocol)})
+
+
+def _settings_model(name: str) -> type[Settings]:
+    try:
+        return find_method(name).config
+    except UsageError:
+        return RecordedSettings
+
+
+def _own_protocol(recorded: Protocol) -> Protocol:
+    own = PROTOCOLS.get(recorded.name)
+    if own is None or own.hash != recorded.hash:
+        raise UsageError(
+            f"the run was made under {one_line(recorded.name, 80)} {recorded.hash}, this version of ccbench has "
+            f"{f'{own.name} {own.hash}' if own else 'no such protocol'}; use the version that made it, or "
+            "run it again under the present protocol"
+        )
+    return own
 
 
 def _image_fields(settings: BaseModel) -> dict[str, Any]:
     kept: dict[str, Any] = {}
+    if isinstance(settings, RecordedSettings):
+        return settings.model_dump(mode="json")
     for name, field in type(settings).model_fields.items():
         extra = field.json_schema_extra
         if isinstance(extra, dict) and extra.get("affects_image") is False:

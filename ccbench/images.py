@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ccbench.errors import DataError
 from ccbench.files import write_atomic
+from ccbench.text import one_line
 from ccbench.types import Image, Mask, check_image, check_mask
 
 if TYPE_CHECKING:
@@ -318,4 +319,4 @@ def _check_size(path: Path, width: int, height: int) -> None:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    return one_line(error)

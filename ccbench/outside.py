@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ccbench.config import OutsideConfig, RunConfig
 from ccbench.data.sources import DataSplit, open_split
-from ccbench.errors import DataError
+from ccbench.errors import DataError, UsageError
 from ccbench.images import file_stem, is_image_name, open_image, read_image, sha256_pixels
 from ccbench.protocols import Protocol
 from ccbench.provenance import collect_environment
@@ -15,6 +15,7 @@ from ccbench.registry import check_new_name
 from ccbench.seeding import sample_seed
 from ccbench.store import RunFolder
 from ccbench.synthesis import find_failure
+from ccbench.text import one_line, printable
 from ccbench.training import describe_split
 from ccbench.types import Image, Progress, SilentProgress
 
@@ -68,9 +69,13 @@ def check_outside(
         progress: told of each image.
 
     Raises:
-        UsageError: the name is not free. DataError: an image is missing, left over, damaged, lossy or of another size.
+        UsageError: the name is not free, or a text holds control characters.
+        DataError: an image is missing, left over, damaged, lossy or of another size.
     """
     check_new_name(name, "--method")
+    for option, text in (("--title", title), ("--licence", licence), ("--code", code)):
+        if text is not None and printable(text) != text:
+            raise UsageError(f"{option}: found {one_line(text, 80)}, wanted text without control characters")
     split = open_split(protocol, "test", data_root, limit)
     ids = [pair.condition.id for pair in split.pairs]
     if (left_over := _check_listing(folder, ids, protocol.name)) and limit is not None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from ccbench.errors import UsageError
 from ccbench.plugin import Method
+from ccbench.text import one_line
 
 GROUP = "ccbench.methods"
 
@@ -131,7 +132,7 @@ def load_offer(offer: Offer, kind: type[T]) -> tuple[T | None, str | None]:
     try:
         loaded = offer.point.load()
     except Exception as problem:  # noqa: BLE001 - a plugin may raise anything when imported, and is listed with it
-        return None, " ".join(f"{type(problem).__name__}: {problem}".split())
+        return None, one_line(f"{type(problem).__name__}: {problem}")
     if not isinstance(loaded, kind):
         return None, f"{offer.point.value} is a {type(loaded).__name__}, wanted a ccbench {kind.__name__}"
     return loaded, None

@@ -10,6 +10,7 @@ from ccbench.boards.page import COMMAND
 from ccbench.errors import DataError, VerificationError
 from ccbench.files import make_folder, write_atomic
 from ccbench.records import Record
+from ccbench.text import one_line
 
 T = TypeVar("T", bound=Record)
 
@@ -59,7 +60,7 @@ class TableKind(Generic[T]):
         try:
             return self.model.model_validate_json(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            reason = " ".join(str(error).split())[:120]
+            reason = one_line(error, 120)
             raise DataError(f"{file}: not {self.title} ({reason}); restore the file") from error
 
     def check(self, folder: Path) -> None:

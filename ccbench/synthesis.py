@@ -114,6 +114,27 @@ def add_training_images(
     return sampling.add(title, split.pairs, wanted, done, training=True)
 
 
+def sample_again(
+    run: RunFolder,
+    data_root: Path | None,
+    numbers: Sequence[int],
+    *,
+    device: str = "cpu",
+    batch_size: int = 16,
+    backbone: BackboneSource = BackboneSource(),
+    progress: Progress = SilentProgress(),
+) -> list[Image]:
+    """Return the images that a run's checkpoint gives for some test conditions, in their order; nothing is written.
+
+    Raises:
+        UsageError: the method is not installed, or its images break the contract.
+        DataError: the test data are missing, or not what the run was made with.
+        VerificationError: other weights than trained.
+    """
+    sampling = _Sampling(run, data_root, device, batch_size, backbone, progress)
+    return sampling.images(numbers)
+
+
 def check_images(images: object, count: int, size: int, method: str) -> list[Image]:
     """Return `images` if they are what `Generator.generate` promises.
 
@@ -181,6 +202,21 @@ class _Sampling:
                 for chunk in self._chunks(wanted, done):
                     _sample_chunk(self.run, generator, pairs, chunk, done, step, training)
         return lacking
+
+    def images(self, numbers: Sequence[int]) -> list[Image]:
+        """Return the images of some test conditions, in chunks that need not be those they were first made in."""
+        run, split, found = self.run, self._split("test"), list[Image]()
+        if describe_split(split) != run.record.conditions:
+            raise DataError(f"{run.path}: the test data here are not those of the run; give those with --data-root")
+        generator = self._load(split)
+        with self.progress.step("sampling again", len(numbers)) as step:
+            for start in range(0, len(numbers), self.batch_size):
+                conditions = [split.pairs[number].condition for number in numbers[start : start + self.batch_size]]
+                seeds = [sample_seed(run.config.seed, one.id) for one in conditions]
+                images = generator.generate(conditions, seeds)
+                found += check_images(images, len(seeds), run.config.protocol.image_size, run.config.method)
+                step.advance(len(seeds))
+        return found
 
     def _split(self, name: Split) -> DataSplit:
         return open_split(self.run.config.protocol, name, self.data_root, self.run.config.limit)

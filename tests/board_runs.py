@@ -1,5 +1,6 @@
 """Complete runs made by hand: a run folder with three images and a scorecard, no training and no encoder."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,12 @@ import numpy as np
 
 import fake_methods
 from ccbench.boards.adding import add_run
+from ccbench.boards.copies import RealThumbnails
 from ccbench.config import resolve_config
 from ccbench.plugin import Method
 from ccbench.protocols import PROTOCOLS
 from ccbench.records import ConditionsRecord, CostRecord, MethodRecord, TrainingRecord
-from ccbench.scorecard import Scorecard, per_sample_table
+from ccbench.scorecard import Notes, Scorecard, per_sample_table
 from ccbench.store import RunFolder
 from ccbench.types import Interval, Score
 from ccbench.verification import Verification
@@ -37,7 +39,7 @@ def make_card(fd: float, clip: float, n: int = N, signature: str = "fd_lite0|enc
         },
         per_sample=per_sample_table([f"c{i}" for i in range(n)], {"clip_score": [clip] * n}),
         failures={"decode": 0},
-        notes={"prompts_truncated": 0.0},
+        notes=Notes(prompts_truncated_share=0.0),
     )
 
 
@@ -50,10 +52,15 @@ def make_run(
     sets: tuple[str, ...] = (),
     conditions: ConditionsRecord = CONDITIONS,
     train_seconds: float = 61.0,
+    images: int | None = None,
     method: Method[Any] = fake_methods.METHOD,
 ) -> Path:
-    """Write a complete, scored run of the fake method, or of another one; it must be installed."""
+    """Write a complete, scored run of the fake method, or of another one; it must be installed.
+
+    Its images are noise, drawn by its configuration, or by `images`, where equal numbers are equal images.
+    """
     config = resolve_config(method, PROTOCOLS[protocol], sets=sets, seed=seed)
+    rng = np.random.default_rng(int(config.config_hash, 16) if images is None else images)
     info, trained = method.info, method.train_ref is not None
     with RunFolder.open(path, config) as run:
         run.update(
@@ -66,7 +73,9 @@ def make_run(
                 control=info.control,
             ),
             conditions=conditions,
-            training=TrainingRecord(steps=3 if trained else 0, pairs=TRAINED_ON, loss=[(1, 0.5)] if trained else []),
+            training=TrainingRecord(
+                steps=config.training.max_steps if trained else 0, pairs=TRAINED_ON, loss=[(1, 0.5)] if trained else []
+            ),
             cost=CostRecord(
                 train_seconds=train_seconds,
                 parameters_trained=2_830_000 if trained else 0,
@@ -76,14 +85,16 @@ def make_run(
             env={"device": "cpu", "device_name": "a processor"},
         )
         for index in range(conditions.n):
-            image = np.full((16, 16, 3), 40 + index + 10 * seed, dtype=np.uint8)
-            image[0] = 200
+            coarse = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+            image = np.kron(coarse, np.ones((4, 4, 1), dtype=np.uint8))
             run.add_sample(index, f"c{index}", seed, image)
         run.complete()
         run.write_scorecard(card)
     return path
 
 
-def add_unverified(run: Path, boards: Path) -> Path:
+def add_unverified(
+    run: Path, boards: Path, real: Callable[[str], RealThumbnails] | None = None, replace: bool = False
+) -> Path:
     """Put a run on its board without scoring it again: these scores are made up."""
-    return add_run(run, boards, lambda: Verification(run_id=run.name, checks=[]))
+    return add_run(run, boards, lambda: Verification(run_id=run.name, checks=[]), real, replace).file

@@ -9,7 +9,7 @@ import fake_methods
 from ccbench.config import resolve_config
 from ccbench.metrics.scores import mean_entry, set_scores
 from ccbench.protocols import PROTOCOLS
-from ccbench.records import ConditionsRecord
+from ccbench.records import ConditionsRecord, MethodRecord
 from ccbench.scorecard import Scorecard, per_sample_table
 from ccbench.scoring.parts import NETWORK_FAMILIES
 from ccbench.store import RunFolder
@@ -18,6 +18,7 @@ from ccbench.types import Condition, Image, RealPair, Score
 N = 12
 CONDITIONS = ConditionsRecord(split="test", n=N, manifest_sha256="c" * 64)
 REFERENCE_ID = "small-train@dddddddddddd"
+METHOD = MethodRecord(name="fake", title="Fake", licence="Apache-2.0", distribution="fake-plugin", version="1.2.3")
 CLIP = f"clip_score|enc:mini-clip|n:{N}|ref:prompts@1|v:1"
 
 
@@ -74,9 +75,9 @@ def write_run(
         zero = np.asarray(seam, dtype=np.float64)
         columns["seam_colour"] = zero[list(order)].tolist()
         scores.append(mean_entry("seam_colour", f"seam_colour|seam:lab|n:{N}|v:1", zero, None, None))
-    card = Scorecard([*scores, mean, near], {}, per_sample_table(ids, columns), {}, {})
+    card = Scorecard([*scores, mean, near], {}, per_sample_table(ids, columns), {})
     with RunFolder.open(path, resolve_config(fake_methods.METHOD, protocol, sets=sets, seed=seed)) as run:
-        run.update(conditions=conditions)
+        run.update(conditions=conditions, method=METHOD)
         for index, image in enumerate(images):
             run.add_sample(index, f"c{index}", seed, image)
         run.complete()

@@ -9,7 +9,7 @@ import pytest
 import ccbench.data.splits
 import fake_methods
 from ccbench.plugin import TrainingSettings
-from ccbench.protocols import Protocol
+from ccbench.protocols import PROTOCOLS, Protocol
 from fake_polyps import write_polyps
 
 Install = Callable[..., Path]
@@ -56,11 +56,11 @@ def fake_plugin(install_plugin: Install) -> str:
 
 
 @pytest.fixture
-def small_protocol(tmp_path: Path) -> Protocol:
-    """A protocol on 16 px phantoms with an empty folder as its backbone."""
+def small_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Protocol:
+    """A protocol of this version on 16 px phantoms, with an empty folder as its backbone."""
     backbone = tmp_path / "backbone"
     backbone.mkdir()
-    return Protocol(
+    protocol = Protocol(
         name="small",
         title="for tests",
         version=1,
@@ -73,6 +73,8 @@ def small_protocol(tmp_path: Path) -> Protocol:
         set_encoder="lite0",
         text_encoder="mini-clip",
     )
+    monkeypatch.setitem(PROTOCOLS, protocol.name, protocol)
+    return protocol
 
 
 @pytest.fixture

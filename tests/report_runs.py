@@ -10,7 +10,7 @@ from ccbench.config import resolve_config
 from ccbench.data.sources import open_split
 from ccbench.protocols import Protocol
 from ccbench.records import BackboneRecord, MethodRecord, TrainingRecord
-from ccbench.scorecard import NearPair, Scorecard, per_sample_table
+from ccbench.scorecard import NearPair, Notes, Scorecard, per_sample_table
 from ccbench.store import RunFolder
 from ccbench.training import describe_split
 from ccbench.types import Interval, Score
@@ -61,7 +61,7 @@ def write_scored_run(path: Path, protocol: Protocol, *, seed: int = 0, tint: flo
             controls={"real-split": [Score("fd_lite0", "fd_lite0|v:1", 30.0, n, 800)]},
             per_sample=per_sample_table(ids, {"mask_dice": dice.tolist()}),
             failures={"nan": 2},
-            notes={"memorisation": "look" if shift else "none"},
+            notes=Notes(memorisation="look" if shift else "none"),
             near_pairs=[NearPair(3, ids[3], 5, train.pairs[5].condition.id, 0.125)],
         )
         run.write_scorecard(card)

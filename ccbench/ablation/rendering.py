@@ -1,7 +1,5 @@
 """An ablation's table as markdown, LaTeX and CSV: pure functions of its record, the only place where it is rounded."""
 
-import io
-
 import pandas as pd
 
 from ccbench.ablation.results import AblationTable, VariantScore
@@ -11,6 +9,9 @@ from ccbench.stored_tables import PAGE, TableKind, notice
 from ccbench.tables import (
     MARKS,
     METRIC_GROUPS,
+    csv_text,
+    escape_cells,
+    escape_markdown,
     escape_tex,
     format_bytes,
     format_count,
@@ -22,6 +23,7 @@ from ccbench.tables import (
     format_settings,
     format_value,
     interval_notes,
+    markdown_code,
     markdown_table,
     metric_heading,
 )
@@ -32,8 +34,8 @@ _EVIDENCE = {"worse": "supports it", "better": "speaks against it", "not told ap
 
 def render_markdown(table: AblationTable) -> str:
     """Return the page of an ablation."""
-    parts = [f"# {table.title}\n", notice("ccbench ablate"), _facts(table), _claims(table)]
-    parts += [f"## Differences from `{table.base}`\n", _legend(table)]
+    parts = [f"# {escape_markdown(table.title)}\n", notice("ccbench ablate"), _facts(table), _claims(table)]
+    parts += [f"## Differences from {markdown_code(table.base)}\n", _legend(table)]
     for group, title in METRIC_GROUPS.items():
         metrics = [metric for metric in table.metrics() if metric_info(metric).group == group]
         if metrics:
@@ -64,9 +66,7 @@ def render_csv(table: AblationTable) -> str:
         {**one.model_dump(exclude=left_out), **{f"seed_{seed}": one.by_seed.get(seed) for seed in table.seeds}}
         for one in table.scores
     ]
-    text = io.StringIO()
-    pd.DataFrame(rows).to_csv(text, index=False, lineterminator="\n")
-    return text.getvalue()
+    return csv_text(pd.DataFrame(rows))
 
 
 def claim_rows(table: AblationTable) -> list[tuple[str, ...]]:
@@ -106,16 +106,19 @@ def _main(table: AblationTable) -> list[str]:
 def _facts(table: AblationTable) -> str:
     seeds = f"{', '.join(map(str, table.seeds))}; a value is mean ± standard deviation over them"
     lines = [
-        ("protocol", f"`{table.protocol}`, hash `{table.protocol_hash}`"),
-        ("method", f"`{table.method}`"),
+        ("protocol", f"{markdown_code(table.protocol)}, hash {markdown_code(table.protocol_hash)}"),
+        ("method", markdown_code(table.method)),
         ("test conditions", str(table.n)),
         ("seeds", seeds),
         ("the same for all", "conditions, their noise, training order and its noise, and all settings not named below"),
     ]
     if table.settings:
-        lines.append(("changed in all", format_settings(table.settings)))
-    lines += [(f"`{name}`", format_settings(changes) or "as published") for name, changes in table.variants.items()]
-    notes = "".join(f"- {note}\n" for note in table.notes)
+        lines.append(("changed in all", escape_markdown(format_settings(table.settings))))
+    lines += [
+        (markdown_code(name), escape_markdown(format_settings(changes) or "as published"))
+        for name, changes in table.variants.items()
+    ]
+    notes = "".join(f"- {escape_markdown(note)}\n" for note in table.notes)
     return markdown_table(("frozen", "value"), lines) + (f"\n{notes}" if notes else "")
 
 
@@ -124,7 +127,7 @@ def _claims(table: AblationTable) -> str:
         return ""
     return (
         "## What each module is for, and what the tests say\n\n"
-        f"{markdown_table(CLAIM_HEADER, claim_rows(table), right=range(3, 8))}"
+        f"{markdown_table(CLAIM_HEADER, escape_cells(claim_rows(table)), right=range(3, 8))}"
     )
 
 
@@ -134,11 +137,12 @@ def _legend(table: AblationTable) -> str:
         if table.unit == "condition and training"
         else "paired by condition, of these trained networks alone"
     )
+    base = markdown_code(table.base)
     metrics = dict.fromkeys(one.metric for one in table.scores if one.reason and one.mean is not None)
     distances = " →0: of the distances from 0." if table.zero_differences == "absolute" else ""
     untested = f"; of {', '.join(metrics)} not tested, the difference is of the means" if metrics else ""
     return (
-        f"First line: values of `{table.base}`. Others: variant less `{table.base}`. ▲ ▼: better or worse, {unit}, "
+        f"First line: values of {base}. Others: variant less {base}. ▲ ▼: better or worse, {unit}, "
         f"p ≤ {ALPHA:g} after Holm's correction over the {table.tests} tests of this page. No mark: not told "
         f"apart{untested}.{distances}\n"
     )
@@ -146,7 +150,7 @@ def _legend(table: AblationTable) -> str:
 
 def _group(table: AblationTable, metrics: list[str]) -> str:
     header = ("variant", *map(metric_heading, metrics))
-    return markdown_table(header, _group_rows(table, metrics), right=range(1, len(header)))
+    return markdown_table(header, escape_cells(_group_rows(table, metrics)), right=range(1, len(header)))
 
 
 def _group_rows(table: AblationTable, metrics: list[str]) -> list[tuple[str, ...]]:
@@ -196,8 +200,8 @@ def _tests(table: AblationTable) -> str:
         cells = (_value(one), difference, interval, p, _p_holm(one), format_effect(one.effect), counts, one.outcome)
         rows.append((metric_heading(one.metric), one.variant, *cells))
     header = ("metric", "variant", "value", "difference", "95% interval", "p", "p Holm", "effect", "n (clusters)", "")
-    tests = markdown_table(header, rows, right=range(2, len(header) - 1))
-    return f"## Every test\n\n{tests}{_untested(table)}{_no_intervals(table)}"
+    shown = markdown_table(header, escape_cells(rows), right=range(2, len(header) - 1))
+    return f"## Every test\n\n{shown}{_untested(table)}{_no_intervals(table)}"
 
 
 def _no_intervals(table: AblationTable) -> str:
@@ -215,16 +219,17 @@ def _untested(table: AblationTable) -> str:
     for (reason, metric), variants in untested.items():
         of = f" of {', '.join(variants)}" if len(variants) < len(table.variants) - 1 else ""
         lines.setdefault((of, reason), []).append(metric)
-    return "".join(f"\nNot tested: {', '.join(metrics)}{of}; {reason}.\n" for (of, reason), metrics in lines.items())
+    said = (f"{', '.join(metrics)}{of}; {reason}." for (of, reason), metrics in lines.items())
+    return "".join(f"\nNot tested: {escape_markdown(one)}\n" for one in said)
 
 
 def _runs(table: AblationTable) -> str:
     rows = [
         (
-            run.variant,
+            escape_markdown(run.variant),
             str(run.seed),
-            f"`{run.run_id}`",
-            f"`{(run.weights_sha256 or '-')[:12]}`",
+            markdown_code(run.run_id),
+            markdown_code((run.weights_sha256 or "-")[:12]),
             *_cost(run.train_seconds, run.seconds_per_image),
             "-" if run.peak_memory_mb is None else format_bytes(round(run.peak_memory_mb * 10**6)),
             "-" if run.parameters_trained is None else format_count(run.parameters_trained),

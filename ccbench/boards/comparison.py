@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,6 +64,26 @@ class BoardComparison(Record):
     pairs: list[PairTest]
     ranks: list[RowRank]
 
+    def covered(self, rows: Mapping[str, Mapping[str, str]], where: Path) -> set[str]:
+        """Return the rows that still have the runs and scores which were compared.
+
+        Args:
+            rows: row -> run id -> sha256 of its scorecard, of all rows on the board.
+            where: named in errors.
+
+        Raises:
+            VerificationError: a run that was compared is not on the board.
+        """
+        held = {run for runs in rows.values() for run in runs}
+        if gone := sorted(set(self.scorecards) - held):
+            raise _of_others(where, gone[0])
+        return {row for row, runs in rows.items() if all(self.scorecards.get(run) == runs[run] for run in runs)}
+
+    def only(self, rows: Collection[str]) -> "BoardComparison":
+        """Return the tests of two of these rows, and the ranks of these rows."""
+        pairs = [pair for pair in self.pairs if pair.first in rows and pair.second in rows]
+        return self.model_copy(update={"pairs": pairs, "ranks": [rank for rank in self.ranks if rank.name in rows]})
+
     def letters(self) -> dict[tuple[str, str], str]:
         """Return the tie groups of each row by (row, metric)."""
         return {(rank.name, rank.metric): rank.groups for rank in self.ranks}
@@ -79,14 +99,11 @@ def scorecard_sha256(card: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
 
 
-def read_comparison(board: Path, scorecards: Mapping[str, str], protocol_hash: str) -> BoardComparison | None:
+def read_comparison(board: Path, protocol_hash: str) -> BoardComparison | None:
     """Return a board's stored comparison; None when there is none.
 
-    Args:
-        scorecards: run id -> sha256, of the runs on the board.
-
     Raises:
-        DataError: it cannot be read. VerificationError: it was made of other scores than the board's.
+        DataError: it cannot be read. VerificationError: it was made under another protocol.
     """
     file = comparison_file(board)
     if not file.is_file():
@@ -96,10 +113,12 @@ def read_comparison(board: Path, scorecards: Mapping[str, str], protocol_hash: s
     except (OSError, ValidationError) as error:
         reason = " ".join(str(error).split())[:120]
         raise DataError(f"{file}: not a comparison ({reason}); run ccbench compare RUN... --store") from error
-    changed = [run for run, digest in found.scorecards.items() if scorecards.get(run) != digest]
-    if changed or found.protocol_hash != protocol_hash:
-        which = changed[0] if changed else f"protocol {found.protocol_hash}"
-        raise VerificationError(
-            f"{file}: made of other scores than the board's ({which}); run ccbench compare RUN... --store again"
-        )
+    if found.protocol_hash != protocol_hash:
+        raise _of_others(file, f"protocol {found.protocol_hash}")
     return found
+
+
+def _of_others(file: Path, which: str) -> VerificationError:
+    return VerificationError(
+        f"{file}: made of other scores than the board's ({which}); run ccbench compare RUN... --store again"
+    )

@@ -26,12 +26,18 @@ def render_boards(boards: Path, check: bool = False) -> list[Path]:
 
 def render_board(board: Board, check: bool = False) -> None:
     """Write the page and the tables of one board, or compare them; see `render_boards`."""
+    for name, text in render_files(board).items():
+        _put(board.path / name, text, check)
+
+
+def render_files(board: Board) -> dict[str, str]:
+    """Return the page and the tables of one board: file name -> text."""
     frame = score_frame(board)
-    _put(board.path / "README.md", render_page(board, frame), check)
+    files = {"README.md": render_page(board, frame)}
     if board.results:
-        _put(board.path / "table.csv", render_csv(frame), check)
-        _put(board.path / "table.json", render_json(frame), check)
-        _put(board.path / "table.tex", render_latex(board, frame), check)
+        files |= {"table.csv": render_csv(frame), "table.json": render_json(frame)}
+        files["table.tex"] = render_latex(board, frame)
+    return files
 
 
 def _put(file: Path, text: str, check: bool) -> None:

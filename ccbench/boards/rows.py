@@ -1,7 +1,7 @@
 """Which row of a board a run belongs to: its method, and the settings in which it differs."""
 
 from ccbench.boards.store import OUTSIDE_MARK
-from ccbench.config import OutsideConfig, RunConfig, resolve_config
+from ccbench.config import OutsideConfig, RecordedSettings, RunConfig, resolve_config
 from ccbench.plugin import OfMethodConfig
 from ccbench.registry import find_method
 
@@ -26,8 +26,11 @@ def variant(config: RunConfig) -> str:
     """Return what a run's row says beside the method's name."""
     if isinstance(config.settings, OutsideConfig):
         return ""
-    plain = resolve_config(find_method(config.method), config.protocol).model_copy(update={"revision": config.revision})
-    changed = {} if variant_hash(config) == plain.config_hash else dict(config.overrides)
+    changed = dict(config.overrides)
+    if not isinstance(config.settings, RecordedSettings):  # whose defaults nobody knows here
+        plain = resolve_config(find_method(config.method), config.protocol)
+        plain = plain.model_copy(update={"revision": config.revision})
+        changed = {} if variant_hash(config) == plain.config_hash else changed
     if isinstance(config.settings, OfMethodConfig):  # says nothing without the method, the default one too
         changed["method.of"] = config.settings.of
     return ", ".join(f"{key.removeprefix('method.')}={value}" for key, value in sorted(changed.items()))

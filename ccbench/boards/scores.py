@@ -10,7 +10,7 @@ import pandas as pd
 from ccbench.boards.store import Board, FiledResult
 from ccbench.errors import VerificationError
 from ccbench.metrics import badness, metric_info
-from ccbench.tables import escape_tex, format_value, metric_heading
+from ccbench.tables import csv_text, escape_tex, format_value, metric_heading
 from ccbench.types import Score
 
 _CARD_CONTROLS = {"real-split": "real test images", "vae-ceiling": "real test images through the VAE"}
@@ -113,7 +113,7 @@ def score_lines(frame: pd.DataFrame, source: str = "") -> dict[tuple[str, str], 
 
 def render_csv(frame: pd.DataFrame) -> str:
     """Return the table as CSV, unrounded."""
-    return frame.to_csv(index=False, lineterminator="\n")
+    return csv_text(frame)
 
 
 def render_json(frame: pd.DataFrame) -> str:

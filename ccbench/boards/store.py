@@ -1,26 +1,43 @@
 """Boards on disk: `board.toml`, `audit.json` and `results/<method>/<run_id>.json`, checked against each other."""
 
+import hashlib
 import json
+import re
 import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, ValidationError
 
 from ccbench.audit_record import Audit, Thresholds
-from ccbench.boards.comparison import BoardComparison, read_comparison, scorecard_sha256
+from ccbench.boards.comparison import BoardComparison, comparison_file, read_comparison, scorecard_sha256
 from ccbench.config import revisions_of
 from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.files import read_json, read_text
 from ccbench.metrics import metric_info
 from ccbench.plugin import Settings
 from ccbench.protocols import PROTOCOLS
 from ccbench.records import OUTSIDE, ConditionsRecord, RunRecord
-from ccbench.scorecard import Scorecard
+from ccbench.registry import KEBAB_CASE
+from ccbench.scorecard import Scorecard, SourceScores
+from ccbench.text import one_line
+from ccbench.types import Score
 
 SCHEMA_VERSION: Literal[1] = 1
 
 MEMORISED = "look"
 OUTSIDE_MARK = "†"
+
+_METRIC = re.compile(r"[A-Za-z0-9_.-]{1,80}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MOST = {  # of what a run states of its cost: far above any, and printed without trouble
+    **dict.fromkeys(("train_seconds", "sample_seconds", "seconds_per_image"), 10 * 365 * 86_400),
+    "peak_memory_mb": 10**8,
+    "parameters_trained": 10**13,
+    "images_sampled": 10**9,
+}
+_LARGEST = 2**53  # of any number, so that every reader of JSON has the same one
 
 
 class BoardRules(Settings):
@@ -43,6 +60,12 @@ class BoardResult(Settings):
         variant: settings that differ from the method's defaults, `key=value, ...`; empty for the defaults. Of a control
             on another method, that method too.
         variant_hash: the run's configuration without its seed; the runs of one row share it.
+        scorecard: as computed when the run was added.
+        claimed_sha256: `scorecard_sha256` of the scorecard in the run folder, from which paired tests are made, where
+            it is not this one to the last bit.
+        resampled: images that were sampled again from the checkpoint when the run was added; None where none could be.
+        thumbnails: of its images, see `boards.copies`; empty in a result from before they were kept.
+        sha256: over all the other fields as they are written, see `seal`.
     """
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -50,11 +73,20 @@ class BoardResult(Settings):
     variant_hash: str
     record: RunRecord
     scorecard: dict[str, Any] = Field(description="as Scorecard.to_json gives it")
+    claimed_sha256: str = ""
+    resampled: int | None = Field(None, ge=0)
+    thumbnails: str = ""
+    sha256: str = ""
 
     @property
     def is_control(self) -> bool:
         """Whether the run is of a control, no method."""
         return self.record.method is not None and self.record.method.control
+
+    @property
+    def tested_sha256(self) -> str:
+        """`scorecard_sha256` of the scorecard in the run folder."""
+        return self.claimed_sha256 or scorecard_sha256(self.scorecard)
 
     @property
     def memorised(self) -> bool:
@@ -88,7 +120,8 @@ class Board(NamedTuple):
     """A board as it lies on disk. `audit`: the leak audit of its protocol, None where none is stored.
 
     Attributes:
-        comparison: the paired tests of its rows, None where none are stored.
+        comparison: the paired tests of those rows whose runs they were made from, None where none are stored.
+        untested: rows of methods that have other runs than the stored tests.
     """
 
     path: Path
@@ -96,6 +129,13 @@ class Board(NamedTuple):
     results: list[FiledResult]
     audit: Audit | None
     comparison: BoardComparison | None = None
+    untested: tuple[str, ...] = ()
+
+    def with_result(self, filed: FiledResult) -> "Board":
+        """Return the board as it is with one more result, or with one in the place of that of its file."""
+        others = [one for one in self.results if one.file != filed.file]
+        results = sorted([*others, filed], key=lambda one: one.file)
+        return _with_comparison(self._replace(results=results))
 
 
 def list_boards(boards: Path) -> list[Path]:
@@ -116,13 +156,25 @@ def read_board(path: Path) -> Board:
             f"{path / 'board.toml'}: protocol {rules.protocol} {rules.protocol_hash} is not the one in the code "
             f"({current.hash if current else 'none'}); its results cannot be compared with new runs, start a new board"
         )
-    results = [_read_result(file, path) for file in sorted((path / "results").glob("*/*.json"))]
-    cards = {filed.result.record.run_id: scorecard_sha256(filed.result.scorecard) for filed in results}
-    compared = read_comparison(path, cards, rules.protocol_hash)
-    board = Board(path, rules, results, read_audit(path, rules), compared)
+    results = [read_result(file, path) for file in sorted((path / "results").glob("*/*.json"))]
+    board = Board(path, rules, results, read_audit(path, rules))
     for filed in board.results:
         check_fits(board, filed.result, path / filed.file)
-    return board
+    return _with_comparison(board)
+
+
+def _with_comparison(board: Board) -> Board:
+    """Return the board with the stored tests of those of its rows that have the runs which were tested."""
+    found = read_comparison(board.path, board.rules.protocol_hash)
+    if found is None:
+        return board
+    rows: dict[str, dict[str, str]] = {}
+    for filed in board.results:
+        rows.setdefault(filed.row, {})[filed.result.record.run_id] = filed.result.tested_sha256
+    controls = {filed.row for filed in board.results if filed.result.is_control}
+    covered = found.covered(rows, comparison_file(board.path))
+    untested = tuple(sorted(set(rows) - covered - controls))
+    return board._replace(comparison=found.only(covered), untested=untested)
 
 
 def read_rules(path: Path) -> BoardRules:
@@ -132,8 +184,8 @@ def read_rules(path: Path) -> BoardRules:
         DataError: it cannot be read.
     """
     try:
-        return BoardRules.model_validate(tomllib.loads((path / "board.toml").read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+        return BoardRules.model_validate(tomllib.loads(read_text(path / "board.toml")))
+    except ValueError as error:
         raise DataError(f"{path / 'board.toml'}: not a board's rules ({_first_line(error)}); restore it") from error
 
 
@@ -181,13 +233,100 @@ def _audit_again(rules: BoardRules) -> str:
     return f"audit the data that it scores on: ccbench data audit --protocol {rules.protocol} --store"
 
 
-def _read_result(file: Path, board: Path) -> FiledResult:
+def read_result(file: Path, board: Path) -> FiledResult:
+    """Return a result in the folder of its board.
+
+    Raises:
+        DataError: it cannot be read, or is no result, of another name, or with numbers that cannot be.
+        VerificationError: it was edited.
+    """
+    if file.is_symlink():
+        raise DataError(f"{file}: is a link; wanted the result itself")
+    content = read_json(file)
     try:
-        result = BoardResult.model_validate_json(file.read_bytes())
-        name = PurePosixPath(file.relative_to(board).as_posix())
-        return FiledResult(name, result, Scorecard.from_json(result.scorecard))
-    except (ValidationError, DataError) as error:
+        filed = make_filed(BoardResult.model_validate(content))
+    except (ValidationError, DataError, UsageError) as error:
         raise DataError(f"{file}: not a board result ({_first_line(error)}); add the run again") from error
+    if filed.file != PurePosixPath(file.relative_to(board).as_posix()):
+        raise DataError(f"{file}: holds the result that belongs in {filed.file}; move it there, or add the run again")
+    if (sealed := seal(content)) != filed.result.sha256:
+        raise VerificationError(
+            f"{file}: was edited: sha256 {filed.result.sha256[:12] or 'missing'}, its content gives {sealed[:12]}; "
+            "restore the file, or add the run again"
+        )
+    return filed
+
+
+def seal(content: Mapping[str, Any]) -> str:
+    """Return the sha256 over a result's JSON form, all but its own `sha256`, in hex.
+
+    It finds what was changed by hand or by accident; whoever means to deceive can compute it too, and is found by
+    `ccbench verify` and by whoever reviews the change.
+    """
+    held = {key: value for key, value in content.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
+
+
+def make_filed(result: BoardResult) -> FiledResult:
+    """Return a result with the name that its record gives it, after a look at all that pages are made from.
+
+    Raises:
+        DataError: a name that could be no folder's, a number that cannot be, or a scorecard that is none.
+        UsageError: a metric that is not known.
+    """
+    record = result.record
+    method, run_id = str(record.config.get("method")), f"-seed{record.seed}-{record.config_hash[:8]}"
+    if not KEBAB_CASE.fullmatch(method) or (record.method and record.method.name != method):
+        raise DataError(f"method {method!r}, wanted lower case letters, digits and single hyphens, and one name")
+    if record.run_id != f"{method}{run_id}" or not re.fullmatch("[0-9a-f]{16}", record.config_hash):
+        raise DataError(f"run_id {record.run_id!r}, its configuration gives {method}{run_id}")
+    conditions = record.conditions
+    if conditions is None or conditions.split != "test" or not _SHA256.fullmatch(conditions.manifest_sha256):
+        raise DataError(f"conditions {conditions}, wanted those of the test split with their sha256")
+    try:
+        revisions_of(record.config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"config: does not say which revision of a method ran ({one_line(error)})") from error
+    _check_numbers(result.model_dump(mode="json", exclude={"thumbnails"}))
+    for name, value in record.cost.model_dump().items():
+        if value is not None and not 0 <= value <= _MOST.get(name, _LARGEST):
+            raise DataError(f"cost.{name} is {value:g}, wanted 0 to {_MOST.get(name, _LARGEST):g}")
+    card = Scorecard.from_json(result.scorecard)
+    for score in _all_scores(card):
+        _check_score(score)
+    return FiledResult(PurePosixPath("results", method, f"{record.run_id}.json"), result, card)
+
+
+def _check_numbers(value: object, place: str = "") -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_numbers(item, f"{place}.{key}".lstrip("."))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _check_numbers(item, place)
+    elif isinstance(value, int | float) and not -_LARGEST <= value <= _LARGEST:  # which is not a number is neither
+        raise DataError(f"{place} holds a number that cannot be, wanted at most {_LARGEST:g}")
+
+
+def _all_scores(card: Scorecard) -> Iterator[Score]:
+    parts: list[Scorecard | SourceScores] = [card, *card.by_source.values()]
+    for part in parts:
+        yield from part.scores
+        for scores in part.controls.values():
+            yield from scores
+
+
+def _check_score(score: Score) -> None:
+    if not isinstance(score.metric, str) or not _METRIC.fullmatch(score.metric):
+        raise DataError(f"metric {score.metric!r}, wanted a metric's name")
+    metric_info(score.metric)
+    ends = (score.interval.low, score.interval.high) if score.interval else ()
+    numbers = [number for number in (score.value, score.p, *ends) if number is not None]
+    counts = [count for count in (score.n, score.n_real) if count is not None]
+    if not all(type(number) in (int, float) for number in numbers) or not all(type(count) is int for count in counts):
+        raise DataError(f"{score.metric}: found {[*numbers, *counts]!r}, wanted numbers")
+    if not isinstance(score.signature, str) or not isinstance(score.reason, str | None):
+        raise DataError(f"{score.metric}: its signature or reason is no text")
 
 
 def check_fits(board: Board, result: BoardResult, where: Path) -> None:
@@ -195,8 +334,8 @@ def check_fits(board: Board, result: BoardResult, where: Path) -> None:
 
     Raises:
         UsageError: another protocol version, or a seed the board does not ask for.
-        DataError: other test conditions, other training pairs than were audited, another revision of a method, another
-            n, or other signatures.
+        DataError: other test conditions, other training pairs than were audited, another budget, another revision of a
+            method, another n, or other signatures.
     """
     rules, record = board.rules, result.record
     if (record.protocol, record.protocol_hash) != (rules.protocol, rules.protocol_hash):
@@ -213,6 +352,7 @@ def check_fits(board: Board, result: BoardResult, where: Path) -> None:
             f"({rules.conditions.manifest_sha256[:12]}); run it again on the protocol's data"
         )
     _check_training(board, record, where)
+    _check_budget(result, where)
     _check_backbone(board, record, where)
     _check_revision(board, record, where)
     card = Scorecard.from_json(result.scorecard)
@@ -240,6 +380,20 @@ def _check_training(board: Board, record: RunRecord, where: Path) -> None:
         )
 
 
+def _check_budget(result: BoardResult, where: Path) -> None:
+    """Refuse a training of other steps than the protocol's, whatever the configuration says of it."""
+    training, wanted = result.record.training, PROTOCOLS[result.record.protocol].training.max_steps
+    if training is None:
+        return
+    last = max((step for step, _ in training.loss), default=0)
+    allowed = {wanted, 0} if result.is_control else {wanted}
+    if training.steps not in allowed or last > wanted:
+        raise DataError(
+            f"{where}: trained for {max(training.steps, last)} steps, the protocol's budget is {wanted}; train it "
+            "again under the protocol"
+        )
+
+
 def _check_backbone(board: Board, record: RunRecord, where: Path) -> None:
     known = {filed.result.record.backbone.weights_sha256 for filed in board.results if filed.result.record.backbone}
     if record.backbone and known and record.backbone.weights_sha256 not in known:
@@ -262,16 +416,20 @@ def _check_revision(board: Board, record: RunRecord, where: Path) -> None:
 
 def rules_toml(rules: BoardRules) -> str:
     """Return the text of `board.toml`."""
-    quote = json.dumps  # a JSON string of ASCII text is a TOML basic string
     return (
-        f"protocol = {quote(rules.protocol)}\n"
-        f"protocol_hash = {quote(rules.protocol_hash)}\n"
+        f"protocol = {_toml_text(rules.protocol)}\n"
+        f"protocol_hash = {_toml_text(rules.protocol_hash)}\n"
         f"seeds = [{', '.join(map(str, rules.seeds))}]\n\n"
         "[conditions]\n"
-        f"split = {quote(rules.conditions.split)}\n"
+        f"split = {_toml_text(rules.conditions.split)}\n"
         f"n = {rules.conditions.n}\n"
-        f"manifest_sha256 = {quote(rules.conditions.manifest_sha256)}\n"
+        f"manifest_sha256 = {_toml_text(rules.conditions.manifest_sha256)}\n"
     )
+
+
+def _toml_text(text: str) -> str:
+    """Return a TOML basic string; its escapes are JSON's, but for the characters above U+FFFF and the delete sign."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _first_line(error: Exception) -> str:

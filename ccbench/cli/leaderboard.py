@@ -36,12 +36,17 @@ def add(
     backbone: options.Backbone = None,
     allow_pickle: options.AllowPickle = False,
     no_cache: options.NoCache = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Take the place of runs of the same configuration and seed.")
+    ] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Verify complete runs, put them on their protocol's board, and render the board."""
     from ccbench.boards.adding import add_run
+    from ccbench.boards.copies import RealThumbnails, real_thumbnails
     from ccbench.boards.rendering import render_boards
+    from ccbench.protocols import find_protocol
 
     out = Output(as_json, quiet)
     source = BackboneSource(backbone, allow_pickle)
@@ -49,6 +54,10 @@ def add(
     @cache  # opened when the first run is verified: a refusal before needs no torch
     def scorer() -> "RunScorer":
         return options.open_scorer(data_root, device, source, no_cache, out)
+
+    @cache
+    def real(protocol: str) -> RealThumbnails:
+        return real_thumbnails(find_protocol(protocol), data_root)
 
     def verify(run: Path) -> "Verification":
         from ccbench.verification import verify_run
@@ -58,8 +67,9 @@ def add(
     results, pages = list[Path](), list[Path]()
     try:
         for run in runs:
-            results.append(add_run(run, boards, partial(verify, run)))
-            out.line(f"added {results[-1]}")
+            added = add_run(run, boards, partial(verify, run), real, replace)
+            results.append(added.file)
+            out.line(f"{'added' if added.new else 'there already:'} {added.file}")
     finally:  # of several runs one may be refused: those before it are on the board
         pages += render_boards(boards) if results else []
     out.json({"results": [str(result) for result in results], "pages": [str(page) for page in pages]})

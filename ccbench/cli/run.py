@@ -13,6 +13,7 @@ from ccbench.cli.output import Output
 from ccbench.cli.score import score_step, show_scores
 from ccbench.cli.synthesize import synthesize_step
 from ccbench.cli.train import train_step
+from ccbench.records import count_failures
 from ccbench.tables import format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def run(
         gallery_step(folder, data_root, fresh, out)
         out.json(_summary(folder, card))
         _show(folder, card, chosen, from_dir, out)
-        if any(_failures(folder, card).values()):
+        if any(count_failures(folder.record, card["failures"]).values()):
             raise typer.Exit(FINISHED_WITH_FAILURES)
 
 
@@ -106,12 +107,6 @@ def _is_control(run: "RunFolder") -> bool:
     return run.record.method is not None and run.record.method.control
 
 
-def _failures(run: "RunFolder", card: dict[str, Any]) -> dict[str, int]:
-    """Return kind -> images; a control may give one image to many conditions, which is no failure of it."""
-    found = {**card["failures"], **run.record.failures}
-    return {kind: count for kind, count in found.items() if not (kind == "duplicate" and _is_control(run))}
-
-
 def _summary(run: "RunFolder", card: dict[str, Any]) -> dict[str, Any]:
     record = run.record
     return {
@@ -124,7 +119,7 @@ def _summary(run: "RunFolder", card: dict[str, Any]) -> dict[str, Any]:
         "not_comparable": list(record.not_comparable),
         "cost": record.cost.model_dump(mode="json"),
         **card,
-        "failures": {**card["failures"], **record.failures},
+        "failures": count_failures(record, card["failures"]),
     }
 
 
@@ -133,7 +128,7 @@ def _show(
 ) -> None:
     record, cost = run.record, run.record.cost
     out.line(f"{run.config.method} on {record.protocol}, seed {record.seed}")
-    show_scores(card, out)
+    show_scores({**card, "failures": count_failures(record, card["failures"])}, out)
     trained = record.training is not None and record.training.steps > 0
     if cost.train_seconds is None:
         facts = ["unknown"]

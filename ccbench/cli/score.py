@@ -9,6 +9,7 @@ from ccbench.assets import BackboneSource
 from ccbench.cli import options
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
+from ccbench.records import count_failures
 from ccbench.tables import format_span, format_value, interval_notes, metric_heading
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def _score_run(
         if run.record.status != "complete":
             raise UsageError(f"{folder}: the run is {run.record.status}, not complete; finish it with ccbench run")
         card = score_step(run, data_root, device, backbone, no_cache, out)
+        card = {**card, "failures": count_failures(run.record, card["failures"])}
         out.json({"run_id": run.record.run_id, "output": str(run.path), **card})
         show_scores(card, out)
 

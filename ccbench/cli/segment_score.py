@@ -7,7 +7,7 @@ import typer
 
 from ccbench.cli import options
 from ccbench.cli.output import Output
-from ccbench.tables import format_span, format_value, interval_notes, metric_heading
+from ccbench.tables import csv_text, format_span, format_value, interval_notes, metric_heading
 
 if TYPE_CHECKING:
     from ccbench.downstream.map_folders import MapFolderScores
@@ -54,7 +54,7 @@ def _write_rows(found: "MapFolderScores", output: Path) -> None:
 
     columns = {metric: values.tolist() for metric, values in map_columns(list(found.rows.values())).items()}
     table = per_sample_table(list(found.rows), columns).drop(columns="index").rename(columns={"condition_id": "id"})
-    write_output(output, table.to_csv(index=False).encode())
+    write_output(output, csv_text(table).encode())
 
 
 def _show(scores: list[dict[str, Any]], out: Output) -> None:

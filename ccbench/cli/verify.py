@@ -13,6 +13,15 @@ _Run = Annotated[Path, typer.Argument(help="Folder of a complete, scored run.", 
 _UseCache = Annotated[
     bool, typer.Option("--use-cache", help="Take features from the cache, by the images' content; faster.")
 ]
+_Resample = Annotated[
+    int,
+    typer.Option(
+        "--resample",
+        min=0,
+        help="Sample this many conditions again from the run's checkpoint, and compare the images; 0 = none.",
+        metavar="K",
+    ),
+]
 
 
 def verify(
@@ -23,16 +32,17 @@ def verify(
     backbone: options.Backbone = None,
     allow_pickle: options.AllowPickle = False,
     use_cache: _UseCache = False,
+    resample: _Resample = 4,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Hash a run's files again and compute its scores again: match, within tolerance, or drift (exit code 5)."""
+    """Hash a run's files, score it and sample some images again: match, within tolerance, or drift (exit code 5)."""
     from ccbench.verification import verify_run
 
     out = Output(as_json, quiet)
     scorer = options.open_scorer(data_root, device, BackboneSource(backbone, allow_pickle), not use_cache, out)
-    found = verify_run(run, scorer, boards, out.note)
-    out.json({**found.model_dump(mode="json"), "state": found.state})
+    found = verify_run(run, scorer, boards, out.note, resample)
+    out.json(found.to_json())
     out.table(("checked", "state", "detail"), [(one.what, one.state, one.detail) for one in found.checks], wrap=(2,))
     out.line(f"{found.run_id}: {found.state}")
     found.require_no_drift(run)

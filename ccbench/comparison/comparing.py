@@ -24,12 +24,12 @@ from ccbench.metrics.paired import (
 )
 from ccbench.metrics.ranking import ALPHA, SeedSpread, holm, rank_stability, resample_values, seed_spread, tie_groups
 from ccbench.metrics.scores import KERNELS
+from ccbench.metrics.tolerance import allowed, one_image
 from ccbench.seeding import derive_seed
 from ccbench.types import Progress, Score, SilentProgress
 
 _LEAST_EXCHANGES, _EXCHANGES_A_TEST = 400, 40  # so that Holm's correction over all tests can still reach ALPHA
 _FEW = 512  # images, below which more threads of BLAS gain nothing and on busy cores cost ten times as much
-_TOLERANCE = 1e-3, 0.05  # of a distance and of a difference's error: between features of two machines
 
 Unit = Literal["condition", "condition and training"]
 
@@ -201,7 +201,27 @@ def _make_test(panel: Panel, metric: str, pairs: Sequence[tuple[ComparedRun, Com
             return compare_manifold(a, b, reference, family, seed, clusters, many, known)
         return compare_kernel(a, b, reference, KERNELS[family], seed, clusters, many, known)
 
-    return means if panel.has_column(first[0], metric) else sets
+    test = means if panel.has_column(first[0], metric) else sets
+    return _checked(test, metric, pairs) if metric_info(metric).scope == "set" else test
+
+
+def _checked(test: _Test, metric: str, pairs: Sequence[tuple[ComparedRun, ComparedRun]]) -> _Test:
+    """Return a test that refuses images which do not give the difference of the scores on record."""
+
+    def checked(tests: int) -> Difference:
+        found, score = test(tests), pairs[0][0].scores[metric]
+        first, second = (float(np.mean([_value(pair[side], metric) for pair in pairs])) for side in (0, 1))
+        limit = allowed(metric, max(abs(first), abs(second)), found.error, score.n, score.n_real)
+        limit += one_image(metric, score.n, score.n_real)  # each of the two may have moved by one
+        if abs(found.value - (first - second)) > limit:
+            names = " and ".join(run.folder.record.run_id for run in pairs[0])
+            raise VerificationError(
+                f"{metric} of {names}: their images give a difference of {found.value:.6g}, their scores one of "
+                f"{first - second:.6g} (tolerance {limit:.3g}); score the runs again"
+            )
+        return found
+
+    return checked
 
 
 def _tested(compared: Compared, test: _Test, tests: int) -> Compared:
@@ -209,22 +229,9 @@ def _tested(compared: Compared, test: _Test, tests: int) -> Compared:
         difference = test(tests)
     except ValueError as error:
         return replace(compared, reason=str(error), unit=None)
-    if metric_info(compared.metric).scope == "set":
-        _check_value(compared, difference)
     if len(compared.by_seed) > 1:
         difference = across_seeds(difference, compared.by_seed)
     return replace(compared, difference=difference)
-
-
-def _check_value(compared: Compared, difference: Difference) -> None:
-    """Refuse a set metric whose images do not give the difference of the scores on record."""
-    found, on_record = difference.value, float(np.mean(compared.by_seed))
-    size = max(abs(one.mean) for one in (compared.first_values, compared.second_values) if one is not None)
-    if abs(found - on_record) > _TOLERANCE[0] * size + _TOLERANCE[1] * difference.error:
-        raise VerificationError(
-            f"{compared.metric} of {compared.first} and {compared.second}: their images give a difference of "
-            f"{found:.6g}, their scores one of {on_record:.6g}; score the runs again"
-        )
 
 
 def _judge(done: Sequence[Compared]) -> list[Compared]:

@@ -112,7 +112,12 @@ def _read(folder: RunFolder) -> ComparedRun:
             f"{folder.path}: the run has no scores of its present images; run: ccbench score {folder.path}"
         )
     columns = folder.per_sample().set_index("condition_id")
-    if not columns.index.is_unique:
-        raise DataError(f"{folder.path}: a condition occurs twice in the per-sample scores; score the run again")
+    samples, wanted = folder.samples(), folder.record.conditions.n if folder.record.conditions else 0
+    if len(samples) != wanted or [sample.index for sample in samples] != list(range(len(samples))):
+        raise DataError(f"{folder.path}: found {len(samples)} images, wanted one for each of {wanted} conditions")
+    if sorted(columns.index) != sorted(sample.condition_id for sample in samples) or not columns.index.is_unique:
+        raise DataError(
+            f"{folder.path}: the scores of single images are of other conditions than the images; score the run again"
+        )
     scores = {score.metric: score for score in Scorecard.from_json(card).scores}
     return ComparedRun(folder, scores, columns.select_dtypes("float64"))

@@ -13,6 +13,7 @@ from typing import IO
 
 from ccbench.errors import DataError
 from ccbench.files import make_folder, new_file
+from ccbench.text import one_line
 
 MAX_BYTES = 32 * 2**30  # several times the largest release
 MAX_MEMBERS = 200_000
@@ -53,7 +54,7 @@ def extract(archive: Path, folder: Path, max_bytes: int = MAX_BYTES, max_members
         else:
             raise DataError(f"{archive}: neither zip nor tar; unpack it with its own program and give the folder")
     except _DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise DataError(f"{archive}: cannot be unpacked ({reason}); copy the archive again") from error
 
 

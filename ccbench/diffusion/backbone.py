@@ -17,6 +17,7 @@ from ccbench.assets import backbone_kind, find_backbone
 from ccbench.diffusion.sd15 import SD15, Part
 from ccbench.diffusion.single_file import load_part, openai_tokenizer, refuse_misfits
 from ccbench.errors import DataError, MissingError, UsageError
+from ccbench.text import one_line
 from ccbench.types import Image
 
 
@@ -130,7 +131,7 @@ def _read(kind: Any, reference: str, part: str | None, **settings: Any) -> Any:
     try:
         return kind.from_pretrained(source, local_files_only=offline, **place, **settings)
     except (OSError, ValueError, RuntimeError) as error:
-        first_line = str(error).strip().splitlines()[0]
+        first_line = one_line(error, 200)
         if isinstance(error, RuntimeError):
             raise DataError(f"{reference!r}: {part or 'its weights'}: {first_line}; copy it again") from error
         parts = "unet/ vae/ text_encoder/ tokenizer/ scheduler/" if part else "config.json and its weights"

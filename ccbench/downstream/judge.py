@@ -65,10 +65,6 @@ class Judge:
         with exact_arithmetic(self._device):
             return [at_half(seen) for seen in segment_images(self._network, images, self._size)]
 
-    def notes(self) -> dict[str, str | float]:
-        """Return its weights and how good it is on real validation images, for the scorecard."""
-        return {"judge_weights": self.weights, "judge_dice_validation": self.dice}
-
 
 def judge_settings(image_size: int, images: int) -> SegmenterSettings:
     """Return the settings of the judge of a protocol with images of a side, of which it has so many to train on."""

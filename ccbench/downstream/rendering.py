@@ -1,6 +1,5 @@
 """A segmentation table as markdown, LaTeX and CSV: pure functions of its record, the only place where it is rounded."""
 
-import io
 from collections.abc import Iterator
 
 import pandas as pd
@@ -13,6 +12,9 @@ from ccbench.metrics.ranking import ALPHA
 from ccbench.stored_tables import PAGE, TableKind, notice
 from ccbench.tables import (
     MARKS,
+    csv_text,
+    escape_cells,
+    escape_markdown,
     escape_tex,
     format_difference,
     format_difference_span,
@@ -23,6 +25,7 @@ from ccbench.tables import (
     format_span,
     format_value,
     interval_notes,
+    markdown_code,
     markdown_table,
     metric_heading,
 )
@@ -45,12 +48,12 @@ _SELECT = {
 
 def render_markdown(table: SegmentationTable) -> str:
     """Return the page of a table."""
-    parts = [f"# Segmentation on {table.protocol}\n", notice("ccbench segment"), _facts(table)]
+    parts = [f"# Segmentation on {escape_markdown(table.protocol)}\n", notice("ccbench segment"), _facts(table)]
     for budget in table.budgets:
         heading, meaning = _BUDGETS[budget]
         parts.append(f"## {heading.capitalize()}\n\n{meaning}\n")
         for segmenter in table.segmenters:
-            parts.append(f"**{segmenter}**, {PRIMARY} / mIoU_256\n\n{_main(table, segmenter, budget)}")
+            parts.append(f"**{escape_markdown(segmenter)}**, {PRIMARY} / mIoU_256\n\n{_main(table, segmenter, budget)}")
     parts += [_marks(table), _differences(table), _conventions(table), _sizes(table), _reported(table), _costs(table)]
     return "\n".join(part for part in parts if part)
 
@@ -87,9 +90,7 @@ def render_csv(table: SegmentationTable) -> str:
         {**value.model_dump(exclude=left_out), **{f"seed_{seed}": value.seeds.get(seed) for seed in seeds}}
         for value in table.values
     ]
-    text = io.StringIO()
-    pd.DataFrame(rows).to_csv(text, index=False, lineterminator="\n")
-    return text.getvalue()
+    return csv_text(pd.DataFrame(rows))
 
 
 def main_rows(table: SegmentationTable, budget: BudgetName) -> Iterator[tuple[str, ...]]:
@@ -118,16 +119,20 @@ def _facts(table: SegmentationTable) -> str:
     sizes = ", ".join(f"{name} {count}" for name, count in table.tests.items())
     seeds = sorted({cell.seed for cell in table.cells})
     lines = [
-        ("protocol", f"`{table.protocol}`, hash `{table.protocol_hash}`"),
-        ("test images", sizes + (f"; {OVERALL}: the first {table.own} together, by image" if table.own > 1 else "")),
+        ("protocol", f"{markdown_code(table.protocol)}, hash {markdown_code(table.protocol_hash)}"),
+        (
+            "test images",
+            escape_markdown(sizes)
+            + (f"; {OVERALL}: the first {table.own} together, by image" if table.own > 1 else ""),
+        ),
         ("seeds", f"{', '.join(map(str, seeds))}; a number is mean ± standard deviation over them"),
         ("checkpoint", _SELECT[table.select]),
     ]
     for name, settings in table.settings.items():
         one = next(cell for (segmenter, _), cell in cells.items() if segmenter == name)
         shown = ", ".join(f"{key} {_plain(value)}" for key, value in settings.items() if value not in ("", None))
-        lines.append((name, f"{one.parameters:,} parameters; {shown}"))
-    notes = "".join(f"- {note}\n" for note in table.notes)
+        lines.append((escape_markdown(name), escape_markdown(f"{one.parameters:,} parameters; {shown}")))
+    notes = "".join(f"- {escape_markdown(note)}\n" for note in table.notes)
     return markdown_table(("frozen", "value"), lines) + (f"\n{notes}" if notes else "")
 
 
@@ -142,10 +147,12 @@ def _main(table: SegmentationTable, segmenter: str, budget: BudgetName) -> str:
     for row in _rows(table, budget):
         first, *others = (_marked(table, segmenter, row, test, budget) for test in tests)
         rows.append((row, str(steps[segmenter, row]), first, _interval(table, segmenter, row, tests[0]), *others))
-    header = ("trained on", "steps", tests[0], "95% interval", *tests[1:])
+    header = ("trained on", "steps", *map(escape_markdown, (tests[0], "95% interval", *tests[1:])))
     shown = [table.value(segmenter, row, tests[0], PRIMARY) for row in _rows(table, budget)]
     notes = interval_notes([(value.row, value.no_interval) for value in shown if value])
-    return markdown_table(header, rows, right=range(1, len(header))) + "".join(f"\n{note}\n" for note in notes)
+    return markdown_table(header, escape_cells(rows), right=range(1, len(header))) + "".join(
+        f"\n{note}\n" for note in notes
+    )
 
 
 def _interval(table: SegmentationTable, segmenter: str, row: str, test: str) -> str:
@@ -196,8 +203,8 @@ def _differences(table: SegmentationTable) -> str:
     heads = ("segmenter", "trained on", "less", *(("seeds paired",) if recorded else ()))
     header = (*heads, f"{PRIMARY}", "95% interval", "p", "p Holm", "effect", "n")
     notes = interval_notes([(f"{one.row} less {one.baseline}", one.no_interval) for one in tested])
-    text = markdown_table(header, rows, right=range(len(heads), len(header)))
-    return f"## Differences on {test}\n\n{text}" + "".join(f"\n{note}\n" for note in notes)
+    text = markdown_table(header, escape_cells(rows), right=range(len(heads), len(header)))
+    return f"## Differences on {escape_markdown(test)}\n\n{text}" + "".join(f"\n{note}\n" for note in notes)
 
 
 def _seeds(one: Test) -> str:
@@ -224,7 +231,8 @@ def _conventions(table: SegmentationTable) -> str:
         for row in table.rows
     ]
     header = ("segmenter", "trained on", *map(metric_heading, metrics))
-    return f"## Every convention on {test}\n\n{markdown_table(header, rows, right=range(2, len(header)))}"
+    shown = markdown_table(header, escape_cells(rows), right=range(2, len(header)))
+    return f"## Every convention on {escape_markdown(test)}\n\n{shown}"
 
 
 def _sizes(table: SegmentationTable) -> str:
@@ -237,9 +245,10 @@ def _sizes(table: SegmentationTable) -> str:
         for row in table.rows
     ]
     limits = ", ".join(f"{name} {low:.0%} to {min(high, 1):.0%}" for name, (low, high) in STRATA.items())
-    text = markdown_table(("segmenter", "trained on", *header), rows, right=range(2, 2 + len(header)))
+    text = markdown_table(("segmenter", "trained on", *header), escape_cells(rows), right=range(2, 2 + len(header)))
     return (
-        f"## By size of the polyp on {test}\n\n{PRIMARY}; share of the image that the mask covers: {limits}.\n\n{text}"
+        f"## By size of the polyp on {escape_markdown(test)}\n\n{PRIMARY}; share of the image that the mask covers: "
+        f"{limits}.\n\n{text}"
     )
 
 
@@ -281,7 +290,7 @@ def _costs(table: SegmentationTable) -> str:
         for (segmenter, row), seconds in groups.items()
     ]
     header = ("segmenter", "trained on", "images", "steps", "training", "synthetic images of")
-    return f"## Cost and origin\n\n{markdown_table(header, rows, right=(2, 3, 4))}"
+    return f"## Cost and origin\n\n{markdown_table(header, escape_cells(rows), right=(2, 3, 4))}"
 
 
 def _files(table: SegmentationTable) -> dict[str, str]:

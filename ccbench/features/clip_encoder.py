@@ -21,6 +21,7 @@ from ccbench.features.base import check_images, kept_random_state, run_batches
 from ccbench.features.fused import fuse
 from ccbench.features.paths import open_tower
 from ccbench.images import sha256_file
+from ccbench.text import one_line
 from ccbench.types import Image
 
 _STEP = 8  # tokens: texts are filled up to a multiple
@@ -51,7 +52,7 @@ def build_network(model_cfg: dict[str, Any], weights: Path, encoder: str) -> CLI
             network = kind(**settings)
         network.load_state_dict(state)
     except (TypeError, KeyError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0][:160]
+        reason = one_line(error, 160)
         raise DataError(f"encoder {encoder}: {weights} and its configuration do not fit ({reason})") from error
     return network.float().eval().requires_grad_(False)
 

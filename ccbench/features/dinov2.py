@@ -16,6 +16,7 @@ from ccbench.errors import DataError
 from ccbench.features.base import check_images, run_batches
 from ccbench.features.paths import open_tower
 from ccbench.images import resize_image, sha256_file
+from ccbench.text import one_line
 from ccbench.types import Image
 
 SIZE = 224  # pixels, 16 x 16 patches: what published DINOv2 distances use, not the 518 of the last training stage
@@ -58,8 +59,7 @@ def _load(weights: Path) -> tuple[str, VisionTransformer]:
         fitting = checkpoint_filter_fn(state, network)  # position embeddings are resampled to 16 x 16
         network.load_state_dict(fitting, assign=True)
     except (RuntimeError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0][:160]
-        raise DataError(f"encoder dinov2: {weights} does not fit {name} ({reason})") from error
+        raise DataError(f"encoder dinov2: {weights} does not fit {name} ({one_line(error, 160)})") from error
     return name.removesuffix("_patch14_dinov2").replace("_", "-"), network.float().eval().requires_grad_(False)
 
 

@@ -9,6 +9,7 @@ from ccbench.assets import shipped_weights
 from ccbench.errors import MissingError, VerificationError
 from ccbench.files import make_folder
 from ccbench.images import sha256_file
+from ccbench.text import one_line
 
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
@@ -99,7 +100,7 @@ def _fetch(encoder: str, download: Callable[[], str]) -> str:
     try:
         return download()
     except (OSError, RuntimeError, ValueError) as error:  # what urllib, the hub client and hash checks raise
-        reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+        reason = one_line(error, 120)
         raise MissingError(
             f"encoder {encoder}: its weights could not be fetched ({reason}); give a local file"
         ) from error

@@ -162,6 +162,8 @@ def _nearest(
         folder = entry.runs[0].folder
         files = folder.image_files()
         for pair in cards[folder.record.run_id].near_pairs[:WORST]:
+            if pair.index >= len(files) or pair.training_index >= len(train):
+                raise DataError(f"{folder.path}: its scores name a pair that is not there; score the run again")
             other = train[pair.training_index].image
             rule = "nearest training image"
             shown = read_image(files[pair.index])

@@ -1,6 +1,7 @@
 """A report as one HTML page that needs no network: style, script and images are in it."""
 
 import base64
+import hashlib
 import io
 from collections.abc import Sequence
 from importlib.resources import files
@@ -13,7 +14,7 @@ from scipy.ndimage import binary_erosion
 
 from ccbench.metrics import metric_info
 from ccbench.provenance import package_version
-from ccbench.records import RunRecord
+from ccbench.records import RunRecord, count_failures
 from ccbench.report.content import Case, Report
 from ccbench.report.plots import Curve, Dot, DotRow, draw_dots, draw_losses
 from ccbench.tables import METRIC_GROUPS, format_count, format_seconds, format_value, interval_notes, metric_heading
@@ -35,14 +36,16 @@ def render_report(report: Report, title: str | None = None) -> str:
         lstrip_blocks=True,
     )
     here = files("ccbench.report").joinpath("templates")
+    style, script = (here.joinpath(f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     return loader.get_template("report.html").render(
         title=title or _title(report),
         protocol=report.protocol,
         n=report.n,
         public=report.public,
         version=package_version("ccbench"),
-        style=here.joinpath("report.css").read_text(encoding="utf-8"),
-        script=here.joinpath("report.js").read_text(encoding="utf-8"),
+        policy=_policy(style, script),
+        style=style,
+        script=script,
         groups=[{"name": name, "title": heading or "Main"} for name, heading in METRIC_GROUPS.items()],
         metrics=[_metric(name) for name in report.metrics()],
         rows=_rows(report),
@@ -64,6 +67,19 @@ def render_report(report: Report, title: str | None = None) -> str:
         failures=_failures(report),
         provenance=[_provenance(name, run.folder.record) for name, run in report.runs()],
     )
+
+
+def _policy(style: str, script: str) -> str:
+    """Return the page's Content-Security-Policy: its own style and script by hash, images in it, nothing else."""
+    styled, scripted = (_policy_hash(text) for text in (style, script))
+    return (
+        f"default-src 'none'; style-src {styled}; script-src {scripted}; img-src data:; base-uri 'none'; "
+        "form-action 'none'"
+    )
+
+
+def _policy_hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _title(report: Report) -> str:
@@ -111,7 +127,7 @@ def _rows(report: Report) -> list[dict[str, Any]]:
                 "image_seconds": cost.seconds_per_image or 0,
                 "parameters": format_count(cost.parameters_trained) if cost.parameters_trained else "-",
                 "parameters_count": cost.parameters_trained or 0,
-                "memorised": any(card.notes.get("memorisation") == "look" for card in cards),
+                "memorised": any(card.notes.memorisation == "look" for card in cards),
             }
         )
     for name, scores in report.controls.items():
@@ -195,7 +211,7 @@ def _failures(report: Report) -> list[dict[str, Any]]:
     rows = []
     for name, run in report.runs():
         record, card = run.folder.record, report.cards[run.folder.record.run_id]
-        counts = {**card.failures, **record.failures}
+        counts = count_failures(record, card.failures)
         rows.append(
             {
                 "run": record.run_id,
@@ -204,7 +220,7 @@ def _failures(report: Report) -> list[dict[str, Any]]:
                 "failures": ", ".join(f"{count} {kind}" for kind, count in counts.items() if count) or "none",
                 "reasons": [f"{score.metric}: {score.reason}" for score in card.scores if score.reason],
                 "board": "; ".join(record.not_comparable) or "as its protocol says",
-                "memorisation": str(card.notes.get("memorisation", "not measured")),
+                "memorisation": card.notes.memorisation or "not measured",
             }
         )
     return rows

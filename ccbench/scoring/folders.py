@@ -13,7 +13,7 @@ from ccbench.features.pipeline import EncodedSet, encode_files, encode_texts
 from ccbench.images import list_images
 from ccbench.metrics import SetFamily
 from ccbench.prompts import match_prompts, read_prompts
-from ccbench.scorecard import Scorecard, per_sample_table
+from ccbench.scorecard import Notes, Scorecard, per_sample_table
 from ccbench.scoring.parts import NETWORK_FAMILIES, REAL_SPLIT, Partners, count_failures, digest, pair, set_distances
 from ccbench.seeding import derive_seed
 from ccbench.types import Progress, SilentProgress
@@ -76,7 +76,7 @@ def score_folders(
             [path.stem for path in files], {"clip_score": score.values, "clip_image": image.values}
         ),
         failures=count_failures(made, None),
-        notes={} if truncated is None else {"prompts_truncated_share": truncated},
+        notes=Notes(prompts_truncated_share=truncated),
     )
 
 

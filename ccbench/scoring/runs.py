@@ -1,6 +1,6 @@
 """Scores the images of a run as its protocol says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ccbench.assets import BackboneSource
@@ -15,7 +15,8 @@ from ccbench.scoring.fidelity import Segmenter
 from ccbench.scoring.parts import VAE_CEILING
 from ccbench.scoring.synthesis import SynthesisScorer
 from ccbench.store import RunFolder
-from ccbench.types import PairSequence, Progress, SilentProgress
+from ccbench.synthesis import sample_again
+from ccbench.types import Image, PairSequence, Progress, SilentProgress
 
 _JUDGES_DATA: tuple[Split, ...] = ("train", "validation")
 
@@ -55,6 +56,17 @@ class RunScorer:
         if self._held is None or self._held[0] != key:
             self._held = key, self._open(config, trained_on)
         return self._held[1].score(run.image_files(), run.copy_files())
+
+    def sample_again(self, run: RunFolder, numbers: Sequence[int]) -> list[Image]:
+        """Return the images that a complete run's checkpoint gives for some test conditions; nothing is written.
+
+        Raises:
+            UsageError: the method is not installed. DataError: the test data are missing or changed.
+            MissingError: the backbone is not there. VerificationError: other weights than trained.
+        """
+        return sample_again(
+            run, self._data_root, numbers, device=self._device, backbone=self._backbone, progress=self._progress
+        )
 
     def _open(self, config: RunConfig, trained_on: str | None) -> SynthesisScorer:
         protocol, source = config.protocol, self._backbone

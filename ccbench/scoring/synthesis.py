@@ -15,7 +15,7 @@ from ccbench.features.cache import FeatureCache
 from ccbench.features.pipeline import EncodedSet, encode_files, encode_set, encode_texts
 from ccbench.metrics.diversity import copy_diversity
 from ccbench.metrics.memorisation import Neighbours
-from ccbench.scorecard import NearPair, Scorecard, SourceScores, per_sample_table
+from ccbench.scorecard import NearPair, Notes, Scorecard, SourceScores, per_sample_table
 from ccbench.scoring.fidelity import Measured, Meter, Segmenter
 from ccbench.scoring.pairs import StreamedPairs
 from ccbench.scoring.panel import ImageSet, Panel
@@ -97,12 +97,13 @@ class SynthesisScorer:
             controls=self._controls,
             per_sample=per_sample_table(pairs.ids, found.values),
             failures=count_failures(made.encoded, panel.real.encoded.sizes),
-            notes={
-                "prompts_truncated_share": clip.count_truncated(pairs.prompts) / len(pairs.prompts),
-                "memorisation": f"not told: {near}" if isinstance(near, str) else near.verdict,
-                **{f"path of {e.id}": f"{e.path}, feature error {e.path_error:.0e}" for e in (panel.network, clip)},
-                **({} if isinstance(judge, str) else judge.notes()),
-            },
+            notes=Notes(
+                prompts_truncated_share=clip.count_truncated(pairs.prompts) / len(pairs.prompts),
+                memorisation=f"not told: {near}" if isinstance(near, str) else near.verdict,
+                paths={e.id: f"{e.path}, feature error {e.path_error:.0e}" for e in (panel.network, clip)},
+                judge_weights=None if isinstance(judge, str) else judge.weights,
+                judge_dice_validation=None if isinstance(judge, str) else judge.dice,
+            ),
             near_pairs=[] if isinstance(near, str) else _near_pairs(near.neighbours, pairs, self._known),
             by_source={
                 source: SourceScores(part.panel.score(made.rows(part.rows)).scores, part.controls)

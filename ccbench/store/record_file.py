@@ -9,7 +9,8 @@ from ccbench.config import RunConfig, flatten
 from ccbench.errors import DataError, UsageError
 from ccbench.files import read_json
 from ccbench.provenance import now, process_rank
-from ccbench.records import RunRecord
+from ccbench.records import RunRecord, first_problem, make_run_id
+from ccbench.store.inside import inside
 
 RECORD = "run.json"
 """Its name in the run folder."""
@@ -20,7 +21,7 @@ _PATIENCE = 300  # seconds that a process waits for the first one, which checks 
 def new_record(config: RunConfig) -> RunRecord:
     """Return the record of a run that has not begun."""
     return RunRecord(
-        run_id=f"{config.method}-seed{config.seed}-{config.config_hash[:8]}",
+        run_id=make_run_id(config.method, config.seed, config.config_hash),
         started=now(),
         protocol=config.protocol.name,
         protocol_hash=config.protocol.hash,
@@ -37,16 +38,15 @@ def read_record(path: Path) -> RunRecord:
     Raises:
         DataError: it cannot be read.
     """
+    file = inside(path, RECORD)
     try:
-        return RunRecord.model_validate(read_json(path / RECORD))
+        return RunRecord.model_validate(read_json(file))
     except ValidationError as error:
-        problem = error.errors()[0]
-        place = ".".join(map(str, problem["loc"]))
-        raise DataError(f"{path / RECORD}: {place}: {problem['msg']}; start a new run in another folder") from error
+        raise DataError(f"{file}: {first_problem(error)}; restore the file, or start a new run elsewhere") from error
 
 
 def await_record(path: Path, config: RunConfig | None) -> RunRecord:
-    """Return the first process's record as soon as it is that of `config`; what ails the folder is said there.
+    """Return the first process's record as soon as it is that of `config`; what is wrong with the folder is said there.
 
     Raises:
         UsageError: there is none for a long time.

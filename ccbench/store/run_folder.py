@@ -17,9 +17,11 @@ from ccbench.provenance import now, process_rank
 from ccbench.records import Failure, RunRecord, Sample
 from ccbench.registry import find_method
 from ccbench.scorecard import Scorecard
+from ccbench.store.inside import inside, is_there, plain_files
 from ccbench.store.record_file import RECORD, await_record, difference, new_record, read_record
 from ccbench.store.sample_list import SampleList, digest
 from ccbench.store.score_files import read_per_sample, read_scorecard, scored_files, write_scorecard
+from ccbench.text import one_line
 from ccbench.types import Image
 
 if TYPE_CHECKING:
@@ -41,15 +43,15 @@ class RunFolder:
 
     def __init__(self, path: Path, record: RunRecord, lock: IO[bytes] | None) -> None:
         self.path = path
-        self.checkpoint = path / "checkpoint"
+        self.checkpoint = inside(path, "checkpoint")
         self.gallery = path / "gallery.png"
         self.public_gallery = path / "gallery-public.png"
         self.nearest_training = path / "nearest-training.png"
         self.log = path / "log.txt"
         self.following = process_rank() > 0
-        self._samples = SampleList(path / "samples.jsonl", "images")
-        self._copies = SampleList(path / "copies.jsonl", "copies")
-        self._training = SampleList(path / "training-samples.jsonl", "training-images")
+        self._samples = SampleList(path, "samples.jsonl", "images")
+        self._copies = SampleList(path, "copies.jsonl", "copies")
+        self._training = SampleList(path, "training-samples.jsonl", "training-images")
         self._record = record
         self._lock = lock
         self._config: RunConfig | None = None
@@ -57,7 +59,7 @@ class RunFolder:
     @staticmethod
     def is_there(path: Path) -> bool:
         """Return whether a run has begun in a folder."""
-        return (path / RECORD).is_file()
+        return is_there(path, RECORD)
 
     @classmethod
     def open(cls, path: Path, config: RunConfig | None = None) -> "RunFolder":
@@ -65,6 +67,7 @@ class RunFolder:
 
         Raises:
             UsageError: the folder holds another configuration or other files, cannot be written, or is in use.
+            DataError: its record cannot be read, or what should be a file or folder of it is a link.
         """
         if process_rank() > 0:
             run = cls(path, await_record(path, config), None)
@@ -138,7 +141,7 @@ class RunFolder:
 
     def fail(self, error: BaseException) -> None:
         """Mark the run failed, with its error; the same command again still resumes it."""
-        self.update(status="failed", error=" ".join(f"{type(error).__name__}: {error}".split()), finished=now())
+        self.update(status="failed", error=one_line(f"{type(error).__name__}: {error}"), finished=now())
 
     @contextmanager
     def recording_failure(self) -> Iterator[None]:
@@ -203,6 +206,14 @@ class RunFolder:
         self._training.check(samples)
         return {sample.condition_id: self.path / sample.file for sample in samples}
 
+    def picture(self, path: Path) -> Path | None:
+        """Return a picture of the run folder, None where it is not there; no record holds its hash.
+
+        Raises:
+            DataError: it is a link, or no plain file.
+        """
+        return path if is_there(self.path, path.name) else None
+
     def is_sampled(self) -> bool:
         """Return whether every condition has its image; `complete` then checks them."""
         return self.record.conditions is not None and len(self.samples()) == self.record.conditions.n
@@ -214,7 +225,7 @@ class RunFolder:
             VerificationError: an image is missing or is not the one that was recorded.
         """
         samples, wanted = self.samples(), self.record.conditions.n if self.record.conditions else 0
-        if [sample.index for sample in samples] != list(range(wanted)) or not wanted:
+        if len(samples) != wanted or [one.index for one in samples] != list(range(len(samples))) or not wanted:
             raise VerificationError(
                 f"{self.path}: found {len(samples)} images of {wanted}; run the command again to resume"
             )
@@ -231,7 +242,7 @@ class RunFolder:
         Raises:
             DataError: the file cannot be read.
         """
-        return read_scorecard(self.path, self._samples_sha256())
+        return read_scorecard(self.path, self.samples_sha256())
 
     def per_sample(self) -> "pd.DataFrame":
         """Return the scorecard's table of one row an image.
@@ -243,7 +254,7 @@ class RunFolder:
 
     def write_scorecard(self, scorecard: Scorecard) -> None:
         """Write the scorecard and its per-sample table, tied to the images it was computed from."""
-        write_scorecard(self.path, self.record.run_id, self._samples_sha256(), scorecard)
+        write_scorecard(self.path, self.record.run_id, self.samples_sha256(), scorecard)
 
     def scored_files(self) -> dict[str, tuple[str, str]]:
         """Return the sha256 of the files that the scores stand on: name -> what it is, and what it was when scored.
@@ -254,18 +265,26 @@ class RunFolder:
         return scored_files(self.path)
 
     def checkpoint_sha256(self) -> str | None:
-        """Return sha256 hex over name and content of the checkpoint's safetensors files; None when it has none."""
-        files = sorted(self.checkpoint.rglob("*.safetensors"))
+        """Return sha256 hex over name and content of the checkpoint's safetensors files; None when it has none.
+
+        Raises:
+            DataError: the checkpoint holds a link or a device.
+        """
+        files = [file for file in plain_files(self.checkpoint) if file.suffix == ".safetensors"]
         lines = [f"{file.relative_to(self.checkpoint).as_posix()}\t{sha256_file(file)}\n" for file in files]
         return hashlib.sha256("".join(lines).encode()).hexdigest() if lines else None
+
+    def checkpoint_bytes(self) -> int:
+        """Return the bytes of the checkpoint's safetensors files together; as `checkpoint_sha256`."""
+        return sum(file.stat().st_size for file in plain_files(self.checkpoint) if file.suffix == ".safetensors")
 
     def copy_checkpoint(self, source: "RunFolder") -> None:
         """Replace the checkpoint by a copy of another run's; a reader never sees half of it.
 
         Raises:
-            UsageError: it cannot be written.
+            DataError: it holds a link or a device. UsageError: it cannot be written.
         """
-        copy_folder(source.checkpoint, self.checkpoint)
+        copy_folder(inside(source.path, source.checkpoint.name), self.checkpoint)
 
     def difference(self, config: RunConfig) -> str:
         """Say which settings of the run differ from `config`'s, for the message that refuses the folder."""
@@ -275,7 +294,8 @@ class RunFolder:
         """Return sha256 hex over the images of training conditions, in their order."""
         return digest(self.training_samples())
 
-    def _samples_sha256(self) -> str:
+    def samples_sha256(self) -> str:
+        """Return sha256 hex over the images that are scored, in the order of conditions and copies."""
         return digest([*self.samples(), *self.copies()])
 
 

@@ -4,21 +4,20 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from ccbench.errors import DataError, VerificationError
-from ccbench.files import append_line, make_folder, write_atomic
+from ccbench.files import append_line, make_folder, read_data, read_text, write_atomic
 from ccbench.images import file_stem, sha256_file, write_png
-from ccbench.records import Failure, Sample
+from ccbench.records import Failure, Sample, first_problem
+from ccbench.store.inside import inside, is_there
 from ccbench.text import json_line
 from ccbench.types import Image
 
 
 class SampleList:
-    """Images of one kind. `lines`: the JSON Lines file. `folder`: of the images, in the same run folder."""
+    """Images of one kind in a run folder. `lines`: the JSON Lines file. `folder`: of the images. Neither is a link."""
 
-    def __init__(self, lines: Path, folder: str) -> None:
-        self.lines, self.folder = lines, lines.parent / folder
+    def __init__(self, run: Path, lines: str, folder: str) -> None:
+        self.lines, self.folder = inside(run, lines), inside(run, folder)
 
     def path(self, index: int, condition_id: str, copy: int = 0) -> Path:
         """Return where the image of one condition belongs; sorted names are the order of the conditions."""
@@ -47,19 +46,21 @@ class SampleList:
         """Return the samples whose image file exists, in the order of conditions and copies.
 
         Raises:
-            DataError: a line other than a torn last one cannot be read.
+            DataError: a line other than a torn last one cannot be read, or names a file of another folder or a link.
         """
-        text = self.lines.read_text(encoding="utf-8") if self.lines.exists() else ""
-        found: dict[tuple[int, int], Sample] = {}
-        whole = text[: text.rfind("\n") + 1].splitlines()
-        for number, line in enumerate(whole, start=1):
+        run, found = self.lines.parent, dict[tuple[int, int], Sample]()
+        text = read_text(self.lines) if is_there(run, self.lines.name) else ""
+        for number, line in enumerate(text.split("\n")[:-1], start=1):  # what follows the last line feed is torn
             try:
                 sample = Sample.model_validate_json(line)
-            except ValidationError as error:
+                if not sample.file.startswith(f"{self.folder.name}/"):
+                    raise ValueError(f"file: found {sample.file}, wanted one in {self.folder.name}/")
+            except ValueError as error:
                 raise DataError(
-                    f"{self.lines}:{number}: not a sample; remove the line and run the command again"
+                    f"{self.lines}:{number}: not a sample ({first_problem(error)}); remove the line and run the "
+                    "command again"
                 ) from error
-            if self.file(sample).is_file():
+            if is_there(run, sample.file):
                 found[sample.index, sample.copy_index] = sample
         return [found[key] for key in sorted(found)]
 
@@ -79,7 +80,7 @@ class SampleList:
 
     def drop_torn_line(self) -> None:
         """Remove a last line that was not written to its end."""
-        data = self.lines.read_bytes() if self.lines.exists() else b""
+        data = read_data(self.lines) if is_there(self.lines.parent, self.lines.name) else b""
         if data and not data.endswith(b"\n"):
             write_atomic(self.lines, data[: data.rfind(b"\n") + 1])
 

@@ -19,6 +19,7 @@ from ccbench.diffusion.trainer import NoiseObjective, NoisyBatch, TrainingSet, e
 from ccbench.errors import DataError, MissingError
 from ccbench.plugin import LoadContext, TrainContext, TrainReport
 from ccbench.seeding import derive_seed
+from ccbench.text import one_line
 from ccbench.types import Condition, Image
 from ccbench_uni_controlnet.config import UniControlNetConfig
 
@@ -55,7 +56,7 @@ class ImageEncoder:
             self._processor = CLIPImageProcessor.from_pretrained(reference, local_files_only=offline)
         except (OSError, ValueError) as error:
             raise MissingError(
-                f"global_adapter.encoder={reference}: {str(error).strip().splitlines()[0]}; wanted a folder with a "
+                f"global_adapter.encoder={reference}: {one_line(error, 200)}; wanted a folder with a "
                 "CLIP vision model and preprocessor_config.json, or a hub id while online"
             ) from error
         self._network = loaded.requires_grad_(False).eval().to(device)

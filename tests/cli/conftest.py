@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import ccbench.scoring.runs
+import ccbench.verification.run
 from board_runs import make_card
 from calling import Call, Finished
 from ccbench.cli import execute
@@ -12,6 +13,7 @@ from ccbench.protocols import PROTOCOLS, Protocol
 from ccbench.scorecard import Scorecard
 from ccbench.scoring.runs import RunScorer
 from ccbench.store import RunFolder
+from ccbench.verification import Check
 
 
 @pytest.fixture
@@ -50,9 +52,12 @@ def scored_images(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytes
 
 @pytest.fixture
 def scored_alike(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let scoring a run again give the scores that it has: they are made up, and no encoder would find them."""
+    """Let verifying a run give the scores and images that it has: they are made up, and no encoder would find them."""
 
     def score(self: RunScorer, run: RunFolder) -> Scorecard:
         return Scorecard.from_json(run.scorecard() or {}, run.per_sample())
 
     monkeypatch.setattr(RunScorer, "score", score)
+    monkeypatch.setattr(
+        ccbench.verification.run, "resample", lambda *_: [Check(what="images sampled again: c0", state="match")]
+    )

@@ -37,7 +37,7 @@ def here(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyP
         values = [40 + i % 7 + EFFECTS[settings.taam.mode] + 0.1 * run.config.seed * (i % 3) for i in range(len(ids))]
         score = Score("text_fidelity", "text_fidelity|v:1", sum(values) / len(ids), len(ids))
         scored.append(run.record.run_id)
-        return Scorecard([score], {}, per_sample_table(ids, {"text_fidelity": values}), {}, {})
+        return Scorecard([score], {}, per_sample_table(ids, {"text_fidelity": values}), {})
 
     def in_this_process(
         work: Callable[..., None], items: Any, size: Any, devices: Any, title: str, **named: Any

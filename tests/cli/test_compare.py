@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import ccbench.boards.copies
 import ccbench.comparison.data
 from calling import Call
 from ccbench.data.sources import open_split
@@ -27,7 +28,7 @@ def two_runs(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.Mon
     def fake_split(protocol: Protocol, split: str, *rest: object) -> DataSplit:
         return DataSplit(split, images[split], lambda: [split], "none")
 
-    for place in (sources, ccbench.comparison.data):
+    for place in (sources, ccbench.comparison.data, ccbench.boards.copies):
         monkeypatch.setattr(place, "open_split", fake_split)
     manifest = fake_split(small_protocol, "test").manifest_sha256
     conditions = ConditionsRecord(split="test", n=N, manifest_sha256=manifest)
@@ -53,6 +54,15 @@ def test_a_table_and_its_json(call: Call, two_runs: list[Path]) -> None:
     assert [one["name"] for one in found["methods"]] == ["fake", "fake (tint=0.1)"] and found["tests"] == 7
 
 
+def test_the_records_suffice_without_the_method(
+    call: Call, two_runs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = call("compare", *two_runs, "--json").json
+    monkeypatch.setattr("ccbench.registry._scan", lambda group: iter(()))
+    done = call("compare", *two_runs, "--json")
+    assert done.code == 0 and done.json == wanted
+
+
 def test_errors_are_one_line(call: Call, two_runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     for args, code in ((two_runs[:1], 2), ((*two_runs, "--against", "x"), 2), ((two_runs[0], "nowhere"), 2)):
         done = call("compare", *args, "--quiet")
@@ -64,7 +74,7 @@ def test_errors_are_one_line(call: Call, two_runs: list[Path], monkeypatch: pyte
     assert done.code == 4 and "the runs were scored on" in done.err and done.err.count("\n") == 1
 
 
-def test_tests_are_kept_with_the_board_and_go_when_it_changes(
+def test_tests_are_kept_with_the_board_and_cover_the_runs_that_were_tested(
     call: Call, two_runs: list[Path], scored_alike: None
 ) -> None:
     assert "--store: no board in leaderboards/small" in call("compare", *two_runs, "--store").err
@@ -84,9 +94,15 @@ def test_tests_are_kept_with_the_board_and_go_when_it_changes(
     assert drift.code == 5 and "made of other scores than the board's (other-seed0" in drift.err
     stored.write_text(held)
     assert call("leaderboard", "add", two_runs[0]).code == 0 and stored.is_file()  # nothing has changed
-    result = next(Path("leaderboards/small/results/fake").glob("fake-seed0-*.json"))
-    result.write_text(result.read_text().replace('"status": "complete"', '"status":  "complete"'))
-    assert call("leaderboard", "add", two_runs[0]).code == 0 and not stored.exists()
+    card = two_runs[0] / "scores" / "scorecard.json"
+    card.write_text(card.read_text().replace('"clip_score|', '"clip_score|v:9|'))
+    again = call("leaderboard", "add", two_runs[0])
+    assert again.code == 2 and "--replace" in again.err and stored.read_text() == held
+    edited = next(Path("leaderboards/small/results/fake").glob("fake-seed0-*.json"))
+    whole = edited.read_text()
+    edited.write_text(whole.replace('"p": null', '"p": 0.5', 1))
+    assert "was edited" in call("leaderboard", "render").err
+    edited.write_text(whole)
 
 
 def test_a_board_keeps_no_tests_of_other_runs_than_its_own(

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
-from board_runs import make_card, make_run
+import ccbench.boards.copies
+from board_runs import N, make_card, make_run
 from calling import Call
+from ccbench.boards.copies import SIDE, RealThumbnails
 from ccbench.protocols import PROTOCOLS, Protocol
 from ccbench.scoring.runs import RunScorer
 
@@ -17,6 +20,8 @@ def board(
 ) -> Path:
     """A board of two seeds."""
     monkeypatch.setitem(PROTOCOLS, "small", small_protocol.model_copy(update={"backbone": "sd-mini"}))
+    noise = np.random.default_rng(9).integers(0, 256, (N, SIDE, SIDE, 3), dtype=np.uint8)
+    monkeypatch.setattr(ccbench.boards.copies, "real_thumbnails", lambda *_: RealThumbnails(noise, noise))
     for seed in (0, 1):
         run = make_run(Path(f"run{seed}"), "small", make_card(50.0 + seed, 25.0), seed=seed)
         assert call("leaderboard", "add", run).code == 0

@@ -64,6 +64,11 @@ def test_images_become_a_run_and_nothing_is_generated(call: Call, made: Path) ->
     assert run.gallery.is_file() and str(made) not in (run.path / "run.json").read_text()
 
 
+def test_a_text_that_steers_the_terminal_is_refused(call: Call, made: Path) -> None:
+    done = call(*RUN, "--title", "\x1b[2Jgone", "--output", "out")
+    assert done.code == 2 and "--title: found \\x1b[2Jgone" in done.err and not Path("out").exists()
+
+
 def test_the_same_command_skips_what_is_there_and_ends_equal_after_a_stop(call: Call, made: Path) -> None:
     first = call(*RUN, "--output", "out", "--json")
     again = call(*RUN, "--output", "out", "--json")

@@ -1,12 +1,19 @@
 """`ccbench report`: what is on the page, and that nothing of it comes from elsewhere."""
 
+import base64
+import hashlib
+import html
+import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from calling import Call
+from ccbench.images import write_png
 from ccbench.protocols import PROTOCOLS, Protocol
+from ccbench.store import RunFolder
 from report_runs import write_scored_run
 
 
@@ -33,6 +40,48 @@ def test_one_page_that_needs_nothing_else(call: Call, runs: list[Path]) -> None:
     assert "50.50 ± 0.71" in page and "46.00 to 54.00" in page and "Fake &lt;b&gt;" in page and "<b>&</b>" not in page
     assert "text_fidelity: no attributes" in page and "2 nan" in page and "⚑ near training" in page
     assert "distance 0.125" in page and "e" * 64 in page and page.count("<polyline") == 3
+
+
+def test_the_records_suffice_without_the_method(call: Call, runs: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call("report", *runs, "--output", "with.html").code == 0
+    monkeypatch.setattr("ccbench.registry._scan", lambda group: iter(()))
+    assert call("report", *runs, "--output", "without.html").code == 0
+    assert Path("without.html").read_text() == Path("with.html").read_text()
+
+
+def test_the_page_allows_its_own_script_and_style_alone(call: Call, runs: list[Path]) -> None:
+    with RunFolder.open(runs[0]) as run:
+        method = run.record.method
+        assert method is not None
+        run.update(
+            method=method.model_copy(update={"title": "</script><script>alert(1)</script><img src=//x.example>"})
+        )
+    assert call("report", *runs[:1]).code == 0
+    page = Path("report.html").read_text()
+    (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">', page)
+    policy = html.unescape(policy)
+    assert policy.startswith("default-src 'none';") and "img-src data:" in policy
+    assert page.index("Content-Security-Policy") < min(page.index(tag) for tag in ("<style", "<link", "<script"))
+    for tag, rule in (("style", "style-src"), ("script", "script-src")):
+        (text,) = re.findall(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{rule} 'sha256-{digest}';" in policy
+    assert "unsafe" not in policy and not re.search(r"\s(?:on[a-z]+|style)=", page) and "<img src=//" not in page
+
+
+def test_an_image_that_a_run_names_elsewhere_is_not_in_the_page(call: Call, runs: list[Path], tmp_path: Path) -> None:
+    write_png(tmp_path / "secret.png", np.full((16, 16, 3), 77, dtype=np.uint8))
+    lines = (runs[0] / "samples.jsonl").read_text()
+    for name in ("../secret.png", str(tmp_path / "secret.png")):
+        first = json.loads(lines.splitlines()[0])
+        (runs[0] / "samples.jsonl").write_text(lines.replace(first["file"], name))
+        done = call("report", runs[0])
+        assert done.code == 4 and not Path("report.html").exists()
+    (runs[0] / "samples.jsonl").write_text(lines)
+    image = runs[0] / json.loads(lines.splitlines()[0])["file"]
+    image.unlink()
+    image.symlink_to(tmp_path / "secret.png")
+    assert call("report", runs[0]).code == 4 and not Path("report.html").exists()
 
 
 def test_a_title_names_three_methods_and_counts_the_others(

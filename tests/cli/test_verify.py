@@ -11,7 +11,7 @@ import pytest
 from board_runs import add_unverified, make_card, make_run
 from calling import Call
 from ccbench.protocols import PROTOCOLS, Protocol
-from ccbench.scorecard import NearPair, Scorecard, SourceScores
+from ccbench.scorecard import NearPair, Notes, Scorecard, SourceScores
 from ccbench.scoring.runs import RunScorer
 from ccbench.store import RunFolder
 from ccbench.types import Interval, Score
@@ -24,6 +24,9 @@ def run(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyPa
     return make_run(tmp_path / "made", "small", full_card(52.0, 25.0))
 
 
+NOTES = Notes(0.125, "publish", {"lite0": "fused cpu, feature error 1e-05"}, "1ef66590", 0.889)
+
+
 def full_card(
     fd: float,
     clip: float,
@@ -33,7 +36,9 @@ def full_card(
     same: float = 1e-7,
     recall: float = 0.4,
     precision: float = 1 / 3,
-    missing: tuple[float, ...] = (0, 0, 1),
+    missing: tuple[float, ...] = (0.0, 0.0, 1.0),
+    notes: Notes = NOTES,
+    memorised: float = 0.25,
 ) -> Scorecard:
     """A scorecard with a p-value, shares, a data set scored apart, a copy and a pair near to a training image."""
     card = make_card(fd, clip)
@@ -41,6 +46,7 @@ def full_card(
         Score("kid_lite0", "kid_lite0|enc:lite0", 0.25, 3, 5, p=p),
         Score("recall_lite0", "recall_lite0|enc:lite0", 0.4, 3, 5, Interval(0.2, recall, 0.95, "bootstrap")),
         Score("precision_lite0", "precision_lite0|enc:lite0", precision, 3, 5),
+        Score("memorised_near", "memorised_near|enc:mini-clip", memorised, 3, 5),
     ]
     return dataclasses.replace(
         card,
@@ -48,6 +54,7 @@ def full_card(
         by_source={"kvasir": SourceScores([Score("fd_lite0", "fd_lite0|apart", apart, 3, 5)], {})},
         near_pairs=[NearPair(0, "c0", 2, "t2", same), NearPair(1, "c1", 4, "t4", near)],
         per_sample=card.per_sample.assign(polyp_missing=missing),
+        notes=notes,
     )
 
 
@@ -63,7 +70,7 @@ def states(done: object) -> dict[str, str]:
 def test_a_run_that_is_as_it_was_matches(call: Call, run: Path, tmp_path: Path) -> None:
     add_unverified(run, tmp_path / "boards")
     done = call("verify", run, "--boards", tmp_path / "boards", "--json")
-    assert done.code == 0 and done.json["state"] == "match" and set(states(done).values()) == {"match"}
+    assert done.code == 0 and done.json["state"] == "match" and set(states(done).values()) == {"match", "not checked"}
     assert {
         "configuration",
         "run.json",
@@ -198,6 +205,42 @@ def test_intervals_of_an_earlier_rule_are_not_compared(
     ):
         again(monkeypatch, dataclasses.replace(held, scores=[found]))
         assert states(call("verify", old, "--json"))["kid_lite0"] == state
+
+
+def noted(**changes: Any) -> Notes:
+    return dataclasses.replace(NOTES, **changes)
+
+
+@pytest.mark.parametrize(
+    ("moved", "state"),
+    [
+        ({"notes": noted(paths={"lite0": "eager cuda, feature error 0e+00"})}, "match"),
+        ({"notes": noted(paths={})}, "match"),
+        ({"notes": noted(prompts_truncated_share=0.25)}, "drift"),
+        ({"notes": noted(memorisation="look")}, "drift"),
+        ({"notes": noted(memorisation="look"), "memorised": 0.25 + 1 / 3}, "within tolerance"),  # one image of three
+        ({"notes": noted(memorisation="look"), "memorised": 1.0}, "drift"),
+        ({"notes": noted(judge_weights="3a0c771f", judge_dice_validation=0.8895)}, "within tolerance"),
+        ({"notes": noted(judge_weights="3a0c771f", judge_dice_validation=0.8)}, "drift"),
+        ({"notes": noted(judge_dice_validation=0.8895)}, "drift"),  # one judge has one Dice
+        ({"notes": noted(judge_weights=None, judge_dice_validation=None)}, "drift"),
+    ],
+)
+def test_each_note_has_its_rule(
+    moved: dict[str, Any], state: str, call: Call, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where features were computed is no score: another device or path is a match."""
+    again(monkeypatch, full_card(**{"fd": 52.0, "clip": 25.0, **moved}))
+    assert call("verify", run, "--json").json["state"] == state
+
+
+def test_the_record_suffices_without_the_method(call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ccbench.registry._scan", lambda group: iter(()))
+    done = call("verify", run, "--json")
+    assert done.code == 0 and done.json["state"] == "match"
+    assert states(done)["configuration"] == "not checked" and states(done)["run.json"] == "match"
+    flip(run / "run.json", lambda data: data.index(b'"tint": 0.5') + 10)
+    assert call("verify", run).code == 5
 
 
 def test_what_cannot_be_verified(call: Call, run: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from board_runs import CONDITIONS, TRAINED_ON, add_unverified, make_card, make_r
 from ccbench.audit_record import KINDS, Audit, AuditedSet, Counts, ImageName, Kind, Pair, SharedCluster, Thresholds
 from ccbench.boards.adding import store_audit
 from ccbench.boards.rendering import render_boards
+from ccbench.boards.store import seal
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.protocols import PROTOCOLS, Protocol
 
@@ -81,6 +82,9 @@ def test_a_board_without_an_audit_says_how_to_make_one(
     for file in tmp_path.glob("small/**/*.*"):
         if file.suffix in (".toml", ".json"):
             file.write_text(file.read_text().replace(old, new))
+    (result,) = tmp_path.glob("small/results/*/*.json")
+    held = json.loads(result.read_text())
+    result.write_text(json.dumps({**held, "sha256": seal(held)}))
     render_boards(tmp_path)
     assert "`ccbench data audit --protocol small --data-root DIR --store`" in section(tmp_path)
 

@@ -19,7 +19,7 @@ from ccbench.boards.rendering import render_boards
 from ccbench.boards.scores import score_frame
 from ccbench.boards.store import read_board
 from ccbench.errors import DataError, UsageError, VerificationError
-from ccbench.images import read_image, sha256_file, write_png
+from ccbench.images import read_image, write_png
 from ccbench.protocols import PROTOCOLS, Protocol
 from ccbench.records import BackboneRecord
 from ccbench.registry import find_method
@@ -92,7 +92,7 @@ def test_every_number_leads_to_its_record(tmp_path: Path, protocol: str) -> None
     render_boards(tmp_path / "boards")
     text = page(tmp_path / "boards")
     assert f"]({file.relative_to(tmp_path / 'boards' / 'small').as_posix()})" in text
-    assert sha256_file(file)[:12] in text
+    assert json.loads(file.read_text())["sha256"][:12] in text
     assert (
         "(gallery-fake.png)" in text and "fd_lite0\\|enc:lite0" in text and "clip_image: the encoder is missing" in text
     )
@@ -220,10 +220,14 @@ def test_a_controls_run_takes_the_place_of_the_scorecards_row(tmp_path: Path, pr
     assert "`clip_image\\|ref:partners`" in text and "clip_image\\|ref:none" not in text
 
 
-def test_a_run_added_again_replaces_itself(tmp_path: Path, protocol: str) -> None:
-    for fd in (50.0, 60.0):
-        run = make_run(tmp_path / f"run{fd}", protocol, make_card(fd, 25.0))
-        file = add_unverified(run, tmp_path / "boards")
+def test_a_run_takes_the_place_of_another_only_when_asked(tmp_path: Path, protocol: str) -> None:
+    first, second = (make_run(tmp_path / f"run{fd}", protocol, make_card(fd, 25.0)) for fd in (50.0, 60.0))
+    file = add_unverified(first, tmp_path / "boards")
+    before = file.read_bytes()
+    with pytest.raises(UsageError, match=r"a run of this configuration and seed that was started .* --replace"):
+        add_unverified(second, tmp_path / "boards")
+    assert add_unverified(first, tmp_path / "boards") == file and file.read_bytes() == before
+    assert add_unverified(second, tmp_path / "boards", replace=True) == file
     assert [path.name for path in file.parent.iterdir()] == [file.name]
     assert json.loads(file.read_text())["scorecard"]["scores"][0]["value"] == 60.0
 
@@ -359,7 +363,7 @@ def test_where_users_bring_the_data_only_the_public_gallery_comes_along(
     kept = tmp_path / "boards" / "small" / "gallery-fake.png"
     assert not kept.exists()
     write_png(RunFolder.read(run).public_gallery, noise)
-    add_unverified(run, tmp_path / "boards")
+    add_unverified(run, tmp_path / "boards", replace=True)
     render_boards(tmp_path / "boards")
     assert kept.is_file() and "![fake: the mask's outline, synthetic](gallery-fake.png)" in page(tmp_path / "boards")
 

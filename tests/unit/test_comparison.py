@@ -212,7 +212,7 @@ def test_runs_that_never_compare(tmp_path: Path) -> None:
     c = write_run(tmp_path / "c", draw_images(3), LOW, sets=("tint=0.2",), conditions=other)
     with pytest.raises(DataError, match="only equal ones compare"):
         read_entries([a, c])
-    b.update(protocol_hash="0" * 8)
+    b.update(protocol_hash="0" * 16)
     with pytest.raises(DataError, match="only runs of one protocol"):
         read_entries([a, b])
     b.update(status="failed", protocol_hash=a.record.protocol_hash)

@@ -95,7 +95,7 @@ def test_masks_seams_and_prompts_are_scored_by_their_functions(score: Score, tes
     stated = [measurable(read_attributes(pair.condition.prompt)) for pair in test_pairs]
     told = text_fidelity(shown, stated, FROM_TEXT)
     assert told is not None and found["text_fidelity"] == pytest.approx(told.value)
-    assert card.notes["judge_dice_validation"] == 0.5
+    assert card.notes.judge_dice_validation == 0.5
     signatures = {entry.metric: entry.signature for entry in card.scores}
     assert signatures["mask_dice"].startswith("mask_dice|judge:red|n:8|ref:conditions@")
     # The images in another order are other answers to the same conditions.
@@ -129,7 +129,7 @@ def test_copies_of_training_images_are_found_and_named(
     score: Score, test_pairs: list[RealPair], train_pairs: list[RealPair]
 ) -> None:
     card = score([pair.image for pair in train_pairs[2:]])
-    assert card.notes["memorisation"] == "look" and values(card)["memorised_near"] == 1
+    assert card.notes.memorisation == "look" and values(card)["memorised_near"] == 1
     assert {(pair.index, pair.training_index) for pair in card.near_pairs} == {(k, k + 2) for k in range(N)}
     assert {pair.training_id for pair in card.near_pairs} == {pair.condition.id for pair in train_pairs[2:]}
     assert max(pair.distance for pair in card.near_pairs) < 1e-5

@@ -112,7 +112,7 @@ def test_folders_with_both_encoders(tmp_path: Path, both: Folders) -> None:
     assert scores["clip_score"].n_real is None
     assert card.per_sample["condition_id"].tolist() == [f"case-{i:03d}" for i in range(8)]
     assert card.per_sample["clip_image"].mean() == pytest.approx(scores["clip_image"].value)
-    assert card.notes == {"prompts_truncated_share": 1 / 8}
+    assert card.notes.to_json() == {"prompts_truncated_share": 1 / 8}
     assert [entry.signature.split("|n:")[1].split("|")[0] for entry in card.controls[REAL_SPLIT]] == ["4x4"] * 8
 
 

@@ -16,7 +16,7 @@ from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.files import write_atomic
 from ccbench.protocols import Protocol
 from ccbench.records import ConditionsRecord
-from ccbench.scorecard import Scorecard, per_sample_table
+from ccbench.scorecard import Notes, Scorecard, per_sample_table
 from ccbench.store import RunFolder
 from ccbench.types import Image, Score
 from fake_methods import METHOD
@@ -256,7 +256,7 @@ def test_the_scorecard_comes_back_until_an_image_changes(run: RunFolder) -> None
     assert run.scorecard() is None
     score = Score(metric="fd_lite0", signature="s", value=1.25, n=2, n_real=3)
     table = per_sample_table(["a", "b"], {"clip_score": [1.0, 2.0], "clip_image": []})
-    card = Scorecard([score], {"real-split": [score]}, table, {"black": 0}, {"truncated_share": 0.5})
+    card = Scorecard([score], {"real-split": [score]}, table, {"black": 0}, Notes(0.5, paths={"lite0": "eager cpu"}))
     run.write_scorecard(card)
     assert run.scorecard() == card.to_json()
     pd.testing.assert_frame_equal(run.per_sample(), table)
@@ -264,8 +264,12 @@ def test_the_scorecard_comes_back_until_an_image_changes(run: RunFolder) -> None
     assert run.scorecard() is None
 
 
-def test_a_missing_table_is_a_data_error(run: RunFolder) -> None:
-    with pytest.raises(DataError, match=r"per_sample\.parquet: cannot be read"):
+def test_a_missing_table_is_an_error(run: RunFolder) -> None:
+    with pytest.raises(VerificationError, match=r"per_sample\.parquet: not the table that was written"):
+        run.per_sample()
+    run.write_scorecard(Scorecard([], {}, per_sample_table([], {}), {}))
+    (run.path / "scores" / "per_sample.parquet").unlink()
+    with pytest.raises(DataError, match=r"per_sample\.parquet: is missing; .* run: ccbench score"):
         run.per_sample()
 
 

@@ -10,6 +10,7 @@ from PIL import Image as PilImage
 
 from ccbench.data.captioners.agent import Turn
 from ccbench.errors import MissingError, UsageError
+from ccbench.text import one_line
 from ccbench.types import Image
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ def open_chat_model(model: str, revision: str | None = None, device: str = "cpu"
             raise UsageError(f"--model {model}: has no chat template; give an instruction-tuned model")
         network = kind.from_pretrained(model, dtype="auto", use_safetensors=True, **where).eval().to(device)
     except (OSError, ValueError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = one_line(error, 200)
         raise MissingError(
             f"--model {model}: {reason}; wanted a folder in Hugging Face format with safetensors weights, "
             "or a hub id while online"

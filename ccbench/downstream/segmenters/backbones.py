@@ -11,6 +11,7 @@ from torch import Tensor
 from ccbench.downstream.mmlab import MODELS, BaseModule
 from ccbench.errors import CcbenchError, DataError, MissingError, UsageError
 from ccbench.features.lite0 import load_lite0
+from ccbench.text import one_line
 
 
 @MODELS.register_module()
@@ -59,7 +60,7 @@ def not_loaded(what: str, weights: str, error: Exception) -> CcbenchError:
             f"segmenter: {what} are not on this machine and cannot be fetched ({type(error).__name__}); "
             "give a file with --set weights=FILE"
         )
-    reason = " ".join(str(error).split())[:120]
+    reason = one_line(error, 120)
     return DataError(f"{weights}: holds no {what} ({reason}); give another file")
 
 

@@ -1,0 +1,106 @@
+"""Images are tied to weights: some are sampled again from the checkpoint, and other images are drift."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fake_methods
+from ccbench.config import resolve_config
+from ccbench.errors import VerificationError
+from ccbench.images import read_image
+from ccbench.plugin import Method
+from ccbench.protocols import Protocol
+from ccbench.scoring.runs import RunScorer
+from ccbench.store import RunFolder
+from ccbench.synthesis import synthesize
+from ccbench.training import train
+from ccbench.verification import RESAMPLED, resample
+from ccbench.verification.images import GREY_LEVELS, compare_images
+
+COUNT = 8
+
+MakeRun = Callable[..., RunFolder]
+
+
+@pytest.fixture
+def make(tmp_path: Path, small_protocol: Protocol, fake_plugin: str) -> MakeRun:
+    """Return a function that trains and samples a run of the fake method."""
+
+    def make(name: str = "run", seed: int = 0, sets: tuple[str, ...] = (), method: Any = None) -> RunFolder:
+        chosen: Method[Any] = method or fake_methods.METHOD
+        config = resolve_config(chosen, small_protocol, limit=COUNT, seed=seed, sets=sets)
+        with RunFolder.open(tmp_path / name, config) as run:
+            train(run, None)
+            synthesize(run, None)
+        return RunFolder.read(tmp_path / name)
+
+    return make
+
+
+def states(run: RunFolder, k: int = RESAMPLED) -> list[str]:
+    return [check.state for check in resample(run, k, RunScorer(None))]
+
+
+def test_the_checkpoints_own_images_are_found(make: MakeRun) -> None:
+    run = make()
+    found = resample(run, RESAMPLED, RunScorer(None))
+    assert [check.state for check in found] == ["match"] * RESAMPLED == ["match"] * 4
+    assert found == resample(run, RESAMPLED, RunScorer(None)), "whoever verifies samples the same"
+    assert states(run, 100) == ["match"] * COUNT and states(run, 0) == []
+    # In an odd batch the fake method gives one grey level more, as float rounding may.
+    assert states(run, 3) == ["within tolerance"] * 3
+    assert resample(run, 3, RunScorer(None))[0].detail == "differs by 1 grey levels in the mean (tolerance 1)"
+
+
+def replace_images(run: RunFolder, images: list[Path]) -> RunFolder:
+    """Put other images in the place of a run's, as its own record of them."""
+    samples, pixels = run.samples(), [read_image(file) for file in images]
+    (run.path / "samples.jsonl").unlink()
+    for sample, image in zip(samples, pixels, strict=True):
+        run.add_sample(sample.index, sample.condition_id, sample.seed, image)
+    return RunFolder.read(run.path)
+
+
+def test_images_of_another_training_or_seed_are_drift(make: MakeRun) -> None:
+    run, other = make(), make("other", seed=1)
+    assert states(replace_images(run, other.image_files()), COUNT) == ["drift"] * COUNT
+
+
+def test_other_weights_than_recorded_are_refused(make: MakeRun) -> None:
+    run = make()
+    (run.checkpoint / "colour.safetensors").write_bytes(np.zeros(3).tobytes())
+    with pytest.raises(VerificationError, match="not the weights that training left"):
+        resample(run, RESAMPLED, RunScorer(None))
+
+
+def test_a_run_without_checkpoint_or_method_says_so(make: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make()
+    bare = run.record.model_copy(update={"method": run.record.method.model_copy(update={"weights_sha256": None})})  # type: ignore[union-attr]
+    record, run._record = run._record, bare
+    assert [check.detail for check in resample(run, 4, RunScorer(None))] == ["not resampled: no checkpoint"]
+    run._record = record
+    monkeypatch.setattr("ccbench.registry._scan", lambda group: iter(()))
+    (check,) = resample(RunFolder.read(run.path), 4, RunScorer(None))
+    assert check.state == "not checked" and "not resampled: --method: unknown method 'fake'" in check.detail
+
+
+def test_nothing_that_a_run_names_is_opened(make: MakeRun) -> None:
+    """Free text of a stranger's settings may name a file, or a repository on a hub."""
+    (check,) = resample(make(sets=("taam.mode=somebody/else",)), 4, RunScorer(None))
+    assert check.detail == (
+        "not resampled: method.taam.mode is 'somebody/else'; nothing that a run names is loaded or fetched"
+    )
+
+
+def test_the_difference_is_a_mean_of_grey_levels() -> None:
+    image = np.full((4, 4, 3), 100, dtype=np.uint8)
+    near, far = image + np.uint8(GREY_LEVELS), image - np.uint8(GREY_LEVELS + 1)
+    assert [compare_images("x", image, other).state for other in (image, near, far, image[:2])] == [
+        "match",
+        "within tolerance",
+        "drift",
+        "drift",
+    ]
