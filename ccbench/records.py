@@ -5,9 +5,19 @@ bounded and finite. Every model here refuses anything else.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from ccbench.assets import BackboneKind
 from ccbench.text import one_line
@@ -65,6 +75,21 @@ class Record(BaseModel):
     """Base of what a run folder holds as JSON: frozen, and an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ExtendedRecord(Record):
+    """A record with fields that stored ones do not have: where they hold their default they are not written.
+
+    So a stored table that is read and written again keeps its bytes.
+    """
+
+    added: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        empty = {name for name in self.added if getattr(self, name) == fields[name].default}
+        return {name: value for name, value in handler(self).items() if name not in empty}
 
 
 class MethodRecord(Record):

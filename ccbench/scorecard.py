@@ -139,7 +139,7 @@ class _IntervalForm(Record):
 
 
 class _ScoreForm(Record):
-    """A score as JSON; one without `p` is of a version that did not test."""
+    """A score as JSON; older ones have no `p` and no `no_interval`."""
 
     metric: Text
     signature: Text
@@ -149,6 +149,7 @@ class _ScoreForm(Record):
     n: Count
     n_real: Count | None
     reason: Text | None
+    no_interval: Text | None = None
 
 
 class _PairForm(Record):
@@ -199,7 +200,7 @@ def _to_json(scores: Sequence[Score], controls: Mapping[str, Sequence[Score]]) -
 
 
 def score_to_json(score: Score) -> dict[str, Any]:
-    """Return `{metric, signature, value, interval, p, n, n_real, reason}`."""
+    """Return `{metric, signature, value, interval, p, n, n_real, reason, no_interval}`."""
     return {
         "metric": score.metric,
         "signature": score.signature,
@@ -209,6 +210,7 @@ def score_to_json(score: Score) -> dict[str, Any]:
         "n": score.n,
         "n_real": score.n_real,
         "reason": score.reason,
+        "no_interval": score.no_interval,
     }
 
 

@@ -29,6 +29,7 @@ def variant(config: RunConfig) -> str:
     changed = dict(config.overrides)
     if not isinstance(config.settings, RecordedSettings):  # whose defaults nobody knows here
         plain = resolve_config(find_method(config.method), config.protocol)
+        plain = plain.model_copy(update={"revision": config.revision})
         changed = {} if variant_hash(config) == plain.config_hash else changed
     if isinstance(config.settings, OfMethodConfig):  # says nothing without the method, the default one too
         changed["method.of"] = config.settings.of
