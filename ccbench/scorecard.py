@@ -139,7 +139,7 @@ class _IntervalForm(Record):
 
 
 class _ScoreForm(Record):
-    """A score as JSON; one without `p` is of a version that did not test, one without `no_interval` of an earlier."""
+    """A score as JSON; older ones have no `p` and no `no_interval`."""
 
     metric: Text
     signature: Text

@@ -12,8 +12,8 @@ from ccbench.metrics.manifold_shares import ManifoldShares
 from ccbench.metrics.paired import across_seeds, compare_kernel, compare_manifold, compare_means
 from ccbench.metrics.scores import set_scores
 from ccbench.metrics.shares import Shares, frechet_shares, kernel_shares, mean_shares, ratio_shares
-from ccbench.scorecard import score_from_json, score_to_json
-from ccbench.types import Interval
+from ccbench.scorecard import Scorecard, per_sample_table
+from ccbench.types import Interval, Score
 
 SEVEN = FEWEST_CLUSTERS - 1
 FAMILIES = ("fd", "kid", "cmmd", "precision", "recall", "density", "coverage")
@@ -125,6 +125,10 @@ def test_manifold_shares_are_the_mean_s_own_part_and_that_of_the_balls(frames: i
         np.testing.assert_allclose(shares.conditions if of_images else shares.reference, own, atol=1e-12)
 
 
+def card_of(score: Score) -> Scorecard:
+    return Scorecard([score], {}, per_sample_table([], {}), {})
+
+
 @pytest.mark.parametrize("few", ["images", "reference"])
 def test_too_few_videos_have_a_reason_in_place_of_an_interval(few: str) -> None:
     rng = np.random.default_rng(6)
@@ -134,7 +138,7 @@ def test_too_few_videos_have_a_reason_in_place_of_an_interval(few: str) -> None:
     for score in set_scores(x, y, "lite0", "enc:lite0", "ref", FAMILIES, *names):
         assert score.value is not None and score.interval is None
         assert score.no_interval == "7 clusters: too few for an interval, 8 are needed"
-        assert score_from_json(score_to_json(score)) == score
+        assert Scorecard.from_json(card_of(score).to_json()).scores == [score]
     alone = set_scores(x, y, "lite0", "enc:lite0", "ref", FAMILIES)
     assert [one.value for one in alone] == [s.value for s in set_scores(x, y, "lite0", "e", "r", FAMILIES, *names)]
     assert all(isinstance(one.interval, Interval) for one in alone)
@@ -156,9 +160,9 @@ def test_values_that_are_all_alike_have_no_interval_of_no_width() -> None:
 
 def test_records_without_the_reason_still_load() -> None:
     (score,) = set_scores(*(np.random.default_rng(s).normal(size=(20, 4)) for s in (1, 2)), "lite0", "e", "r", ["kid"])
-    record = score_to_json(score)
-    del record["no_interval"]
-    assert score_from_json(record) == score
+    record = card_of(score).to_json()
+    del record["scores"][0]["no_interval"]
+    assert Scorecard.from_json(record).scores == [score]
 
 
 @pytest.mark.parametrize("unequal", [False, True])
