@@ -80,7 +80,7 @@ def verify_run(
 def _check_files(run: RunFolder) -> Iterator[Check]:
     record = run.record
     if record.status != "complete":
-        raise UsageError(f"{run.path}: the run is {record.status}, not complete; run the same command to finish it")
+        raise UsageError(f"{run.path}: the run is {run.state}, not complete; run the same command to finish it")
     config = run.config
     yield _equal("configuration", config.config_hash, record.config_hash)
     yield _equal("protocol", config.protocol.hash, record.protocol_hash)

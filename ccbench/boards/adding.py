@@ -93,7 +93,7 @@ def store_audit(audit: Audit, boards: Path) -> Path:
 def _make_result(folder: RunFolder) -> BoardResult:
     record, where = folder.record, folder.path
     if record.status != "complete":
-        raise UsageError(f"{where}: the run is {record.status}, not complete; run the same command to finish it")
+        raise UsageError(f"{where}: the run is {folder.state}, not complete; run the same command to finish it")
     if record.not_comparable:
         raise UsageError(
             f"{where}: no board takes it, it differs from its protocol: {'; '.join(record.not_comparable)}"

@@ -97,8 +97,9 @@ def test_interrupted_run_says_how_to_resume_and_ends_equal(
     monkeypatch.setattr(fake_methods.FakeGenerator, "generate", interrupt)
     stopped = call(*many, "--output", "out", "--quiet")
     assert stopped.code == 130
-    assert stopped.err == "error: interrupted; what was finished is kept, and the same command resumes\n"
-    assert json.loads(Path("out", "run.json").read_text())["status"] == "started"
+    assert stopped.err == "error: interrupted; sampling: 16 of 20 images are kept; the same command goes on\n"
+    record = json.loads(Path("out", "run.json").read_text())
+    assert (record["status"], record["heartbeat"]) == ("interrupted", None)
     assert 0 < len(list_images(Path("out", "images"))) < 20
     assert call(*many, "--output", "out").code == 0
     assert call(*many, "--output", "whole").code == 0

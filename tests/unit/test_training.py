@@ -89,7 +89,7 @@ def test_interrupted_training_goes_on_and_both_attempts_cost(run: RunFolder, mon
         with pytest.raises(KeyboardInterrupt):
             train(run, None)
     first = run.record.cost.train_seconds
-    assert (run.record.status, run.record.training) == ("started", None)
+    assert (run.record.status, run.record.training) == ("interrupted", None)
     assert first > 0
     train(run, None)
     assert run.record.training is not None
