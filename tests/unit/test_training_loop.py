@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file, save_file
 
 from ccbench.diffusion import loop
@@ -62,6 +63,12 @@ class Fit:
         with pytest.raises(RuntimeError, match="cut off"):
             self(name, stop)
         return self.folder / name / loop.STATE
+
+
+@pytest.fixture(autouse=True)
+def new_process() -> None:
+    """Let accelerate read the environment again: it does so once a process."""
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture
