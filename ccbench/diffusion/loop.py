@@ -58,7 +58,10 @@ class Objective(nn.Module):
 
 @dataclass(frozen=True)
 class MovingAverage:
-    """Exponential moving average of the weights, which is what is saved: decay min(`decay`, (1 + n) / (10 + n))."""
+    """Exponential moving average of the weights, which is what is saved: decay min(`decay`, (1 + n) / (10 + n)).
+
+    n counts the updates from 1, as in the released LDM code.
+    """
 
     decay: float
 
