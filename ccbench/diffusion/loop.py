@@ -190,11 +190,10 @@ class _Steps:
         trained = [parameter for group in state.optimiser.param_groups for parameter in group["params"]]
         accelerator.clip_grad_norm_(trained, self._settings.max_grad_norm)
         self._optimiser.step()
-        if self._average is not None and state.averaged is not None:
-            _update_average(
-                state.averaged, state.network, min(self._average.decay, (1 + state.step) / (10 + state.step))
-            )
         state.step += 1
+        if self._average is not None and state.averaged is not None:
+            decay = min(self._average.decay, (1 + state.step) / (10 + state.step))
+            _update_average(state.averaged, state.network, decay)
         state.running.append(accelerator.reduce(torch.stack(losses).sum(), "mean"))
 
     def _agree(self, stops: bool) -> bool:
