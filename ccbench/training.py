@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ccbench.assets import BackboneSource, backbone_kind, find_backbone
-from ccbench.config import config_of
+from ccbench.config import config_of, require_current
 from ccbench.data.sources import DataSplit, open_split
 from ccbench.diffusion.environment import ignored_variables, plain_environment
 from ccbench.errors import DataError, UsageError, VerificationError
@@ -41,12 +41,14 @@ def train(
         shared: folder in which trainings on the same pairs keep what they have in common, see `TrainContext`.
 
     Raises:
-        UsageError: the method is not installed, or a loss is not finite. MissingError: the backbone is not there.
+        UsageError: the method is not installed, or has another revision now, or a loss is not finite.
+        MissingError: the backbone is not there.
         DataError: see `open_split`.
     """
     if run.record.training is not None and run.checkpoint.is_dir():
         return
     config = run.config
+    require_current(config, run.path)
     method, reference = find_method(config.method), backbone.reference or config.protocol.backbone
     with run.recording_status():
         split = open_split(config.protocol, "train", data_root, config.limit)

@@ -63,7 +63,7 @@ def await_record(path: Path, config: RunConfig | None) -> RunRecord:
 
 def difference(record: RunRecord, config: RunConfig) -> str:
     """Say which settings differ, for the message that refuses a folder."""
-    held, wanted = dict(flatten(record.config)), dict(flatten(config.model_dump(mode="json", exclude={"overrides"})))
-    shared = [key for key in wanted if key in held]  # an older record lacks settings that were added later
-    changed = [f"{key} {held[key]!r}, not {wanted[key]!r}" for key in shared if held[key] != wanted[key]]
+    held = {"revision": 1, **dict(flatten(record.config))}
+    wanted = dict(flatten({**config.model_dump(mode="json", exclude={"overrides"}), **config.image_parts()}))
+    changed = [f"{key} {held.get(key)!r}, not {value!r}" for key, value in wanted.items() if held.get(key) != value]
     return f"run {record.run_id} of another configuration ({'; '.join(changed[:3]) or 'made by another version'})"
