@@ -46,6 +46,7 @@ class Fit:
         self.folder, self.said = folder, list[str]()
 
     def __call__(self, name: str, act: Callable[[int], None] = lambda step: None, **settings: Any) -> bytes:
+        AcceleratorState._reset_state(reset_partial_state=True)  # it reads the environment once a process
         known = {"max_steps": STEPS, "batch_size": 8, "learning_rate": 0.05, "checkpoint_every": 4}
         training = TrainingSettings.model_validate({**known, **settings})
         folder, note = self.folder / name, self.said.append
@@ -63,12 +64,6 @@ class Fit:
         with pytest.raises(RuntimeError, match="cut off"):
             self(name, stop)
         return self.folder / name / loop.STATE
-
-
-@pytest.fixture(autouse=True)
-def new_process() -> None:
-    """Let accelerate read the environment again: it does so once a process."""
-    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.fixture
