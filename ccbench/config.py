@@ -11,7 +11,14 @@ from typing import Any, Literal, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 
 from ccbench.errors import DataError, UsageError
-from ccbench.plugin import Method, OfMethodConfig, Settings, TrainingSettings
+from ccbench.plugin import (
+    Method,
+    OfMethodConfig,
+    Settings,
+    TrainingSettings,
+    marked_fields,
+    untouched_fields,
+)
 from ccbench.protocols import PROTOCOLS, Protocol
 from ccbench.registry import find_method
 from ccbench.text import one_line
@@ -89,9 +96,10 @@ class RunConfig(Settings):
     def not_comparable(self) -> tuple[str, ...]:
         """Why no board may take the run; empty when one may. Nothing is told of `RecordedSettings`."""
         reasons = [] if self.limit is None else [f"limit={self.limit}"]
-        frozen, used = _image_fields(self.protocol.training), _image_fields(self.training)
+        frozen, used = self.protocol.training.model_dump(), self.training.model_dump()
+        budget = [key for key in used if key not in marked_fields(TrainingSettings, "affects_image", False)]
         reasons += [
-            f"training.{key}={used[key]} (protocol: {frozen[key]})" for key in frozen if used[key] != frozen[key]
+            f"training.{key}={used[key]} (protocol: {frozen[key]})" for key in budget if used[key] != frozen[key]
         ]
         kind = type(self.settings)
         known = not issubclass(kind, RecordedSettings)
@@ -275,18 +283,12 @@ def _own_protocol(recorded: Protocol) -> Protocol:
 
 
 def _image_fields(settings: BaseModel) -> dict[str, Any]:
-    kept: dict[str, Any] = {}
     if isinstance(settings, RecordedSettings):
         return settings.model_dump(mode="json")
-    for name, field in type(settings).model_fields.items():
-        extra = field.json_schema_extra
-        if isinstance(extra, dict) and extra.get("affects_image") is False:
-            continue
-        value = getattr(settings, name)
-        if isinstance(extra, dict) and extra.get("added_later") and value == field.default:
-            continue
-        kept[name] = _image_fields(value) if isinstance(value, BaseModel) else settings.model_dump(mode="json")[name]
-    return kept
+    left_out = marked_fields(type(settings), "affects_image", False) | untouched_fields(settings)
+    kept = settings.model_dump(mode="json", exclude=left_out)
+    values = {name: getattr(settings, name) for name in kept}
+    return kept | {name: _image_fields(value) for name, value in values.items() if isinstance(value, BaseModel)}
 
 
 def _keys(prefix: str, model: type[BaseModel]) -> Iterator[str]:

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -21,6 +22,7 @@ from ccbench.text import escape_json, json_line, one_line
 MOST_TEXT = 256 * 2**20
 """Bytes of the largest text or JSON file that is read."""
 
+_TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp")
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -228,6 +230,26 @@ def remove_folder(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+def remove_temporaries(folder: Path) -> None:
+    """Remove what writers that were killed have left under a folder of ours that nobody else writes in now."""
+    for parent, folders, files in os.walk(folder):
+        for name in filter(_TEMPORARY.fullmatch, (*folders, *files)):
+            path = Path(parent, name)
+            if path.is_dir():
+                remove_folder(path)
+            else:
+                remove_file(path)
+        folders[:] = [name for name in folders if not _TEMPORARY.fullmatch(name)]
+
+
+def share_folder(folder: Path) -> None:
+    """Give plain files under a folder of ours its permissions: some libraries write for one user only."""
+    mode = stat.S_IMODE(folder.stat().st_mode) & 0o666
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            path.chmod(mode)
+
+
 def lock_folder(path: Path, wait: bool = False) -> IO[bytes]:
     """Make a folder and hold it until the returned file is closed; the system lets go of a process that was killed.
 
@@ -252,6 +274,20 @@ def lock_folder(path: Path, wait: bool = False) -> IO[bytes]:
             f"--output {path}: another command is working in this folder; wait for it or choose another folder"
         ) from error
     return lock
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a command holds a folder now; where the lock cannot be looked at, none does."""
+    try:
+        handle = os.open(path / ".lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return False
+    with os.fdopen(handle, "rb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            return isinstance(error, BlockingIOError)
+    return False
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -111,7 +111,7 @@ def bring(run: RunFolder, outside: OutsideRun, progress: Progress = SilentProgre
     Raises:
         DataError: an image or the test data has changed meanwhile. VerificationError: see `RunFolder.complete`.
     """
-    with run.recording_failure():
+    with run.recording_status():
         if not run.is_sampled():
             _copy_missing(run, outside, progress)
         run.complete()
@@ -122,7 +122,7 @@ def _copy_missing(run: RunFolder, outside: OutsideRun, progress: Progress) -> No
     if run.record.conditions not in (None, conditions):
         raise DataError(f"{run.path}: the test data has changed since this run began; restore it or start a new run")
     run.update(
-        status="started",
+        status="running",
         error=None,
         finished=None,
         method=_describe(outside.config),

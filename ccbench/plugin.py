@@ -19,18 +19,18 @@ Need = Literal["mask", "prompt", "background"]
 
 
 class Settings(BaseModel):
-    """Base of everything a user may set: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class MethodConfig(Settings):
-    """Base of a method's own settings; a method adds its fields. Defaults are the paper's.
+    """Base of everything a user may set: frozen, an unknown key is an error, and so is a number that is not finite.
 
     A field whose `json_schema_extra` holds `affects_image=False` changes speed or memory only and stays out of the
     configuration's hash. One that holds `added_later=True` stays out while it has its default, so that runs made before
     the field was there keep their hash.
     """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class MethodConfig(Settings):
+    """Base of a method's own settings; a method adds its fields. Defaults are the paper's."""
 
     num_inference_steps: int = Field(20, ge=1, le=1000, description="denoising steps of the sampler")
     guidance_scale: float = Field(7.0, ge=1.0, description="classifier-free guidance; 1 = off")
@@ -55,8 +55,8 @@ class OfMethodConfig(Settings):
 class TrainingSettings(Settings):
     """The training budget and optimiser, frozen by a protocol and equal for the methods on its board."""
 
-    max_steps: int = Field(30_000, ge=0, description="optimiser steps")
-    batch_size: int = Field(4, ge=1)
+    max_steps: int = Field(30_000, ge=0, le=10**9, description="optimiser steps")
+    batch_size: int = Field(4, ge=1, le=2**16)
     learning_rate: float = Field(1e-5, gt=0)
     weight_decay: float = Field(1e-2, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
@@ -64,9 +64,35 @@ class TrainingSettings(Settings):
     checkpoint_every: int = Field(
         500,
         ge=1,
+        le=10**9,
         description="steps between checkpoints from which training resumes",
         json_schema_extra={"affects_image": False},
     )
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32",
+        description="of the arithmetic in a step; weights and their updates are fp32",
+        json_schema_extra={"added_later": True},
+    )
+    gradient_accumulation: int = Field(
+        1,
+        ge=1,
+        le=2**16,
+        description="parts in which a batch is worked on, one after another: less memory, equal up to rounding",
+        json_schema_extra={"added_later": True},
+    )
+
+
+def marked_fields(model: type[BaseModel], mark: str, value: bool = True) -> set[str]:
+    """Return the names of a model's fields whose `json_schema_extra` holds `mark=value`."""
+    extras = ((name, field.json_schema_extra) for name, field in model.model_fields.items())
+    return {name for name, extra in extras if isinstance(extra, dict) and extra.get(mark) is value}
+
+
+def untouched_fields(settings: BaseModel) -> set[str]:
+    """Return the names of the fields that were added later and hold their default."""
+    fields = type(settings).model_fields
+    later = marked_fields(type(settings), "added_later")
+    return {name for name in later if getattr(settings, name) == fields[name].default}
 
 
 @dataclass(frozen=True)
@@ -131,6 +157,7 @@ class TrainContext(Generic[C]):
             only tensors are read.
         shared: folder of what all trainings on these pairs have in common, such as encoded images; a file in it is
             named by all else that it depends on, and may be removed at any time. None = nothing is kept.
+        note: says one line to the user, such as that a damaged checkpoint cannot be used.
     """
 
     pairs: PairSequence
@@ -144,6 +171,7 @@ class TrainContext(Generic[C]):
     progress: Progress = field(default_factory=SilentProgress)
     allow_pickle: bool = False
     shared: Path | None = None
+    note: Callable[[str], None] = lambda text: None
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ccbench.errors import UsageError
-from ccbench.plugin import Settings, TrainingSettings
+from ccbench.plugin import Settings, TrainingSettings, untouched_fields
 
 
 class Protocol(Settings):
@@ -45,7 +45,8 @@ class Protocol(Settings):
     @property
     def hash(self) -> str:
         """Sixteen hex digits over every field that all rows share."""
-        text = json.dumps(self.model_dump(mode="json", exclude={"method_settings"}), sort_keys=True)
+        left_out: dict[str, Any] = {"method_settings": True, "training": untouched_fields(self.training)}
+        text = json.dumps(self.model_dump(mode="json", exclude=left_out), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def frozen_settings(self, method: str, fields: Collection[str]) -> dict[str, Any]:

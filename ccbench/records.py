@@ -162,13 +162,17 @@ class RunRecord(Record):
     """All that is needed to trust a run, kept as `run.json`. `failures`: kind -> synthetic images of that kind.
 
     Attributes:
+        status: `started` has begun and waits for the next command; `running` is worked on, or its process was killed,
+            which the lock of its folder tells; `interrupted` was ended by a signal.
+        heartbeat: when a command last said that it works on a running one.
         checkpoint_from: None where the run was trained itself.
     """
 
     schema_version: Literal[1] = 1
     run_id: Name
-    status: Literal["started", "complete", "failed"] = "started"
+    status: Literal["started", "running", "interrupted", "complete", "failed"] = "started"
     error: Text | None = None
+    heartbeat: Text | None = None
     started: Text
     finished: Text | None = None
     method: MethodRecord | None = None

@@ -5,6 +5,7 @@ An interrupted sampling ends as an uninterrupted one.
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ccbench.plugin import Generator, LoadContext, RealData
 from ccbench.records import Failure
 from ccbench.registry import find_method
 from ccbench.seeding import sample_seed
+from ccbench.signals import keeping
 from ccbench.store import RunFolder
 from ccbench.training import describe_split, peak_memory_mb
 from ccbench.types import Image, PairSequence, Progress, ProgressStep, SilentProgress
@@ -49,7 +51,7 @@ def synthesize(
         DataError: the test data is missing, or is not what the run was started with.
         VerificationError: an image on disk is not the one that was recorded.
     """
-    with run.recording_failure():
+    with run.recording_status():
         if not run.is_sampled():
             if run.record.training is None:
                 raise UsageError(f"{run.path}: this run is not trained; train it first (ccbench train or ccbench run)")
@@ -76,7 +78,7 @@ def add_copies(
         UsageError: the run is not complete, or as `synthesize`. VerificationError: other weights than trained.
     """
     if run.record.status != "complete":
-        raise UsageError(f"{run.path}: the run is {run.record.status}, not complete; finish it before it gets copies")
+        raise UsageError(f"{run.path}: the run is {run.state}, not complete; finish it before it gets copies")
     split = open_split(run.config.protocol, "test", data_root, run.config.limit)
     done = {(sample.index, sample.copy_index) for sample in run.copies()}
     wanted = [(index, copy) for index in range(min(COPIED, len(split.pairs))) for copy in range(1, copies)]
@@ -181,10 +183,11 @@ class _Sampling:
             raise DataError(
                 f"{run.path}: the test data has changed since this run began; restore it or start a new run"
             )
-        run.update(status="started", error=None, finished=None, conditions=conditions)
+        run.update(status="running", error=None, finished=None, conditions=conditions)
         done = {(sample.index, sample.copy_index) for sample in run.samples()}
         generator = self._load(split)
-        with self.progress.step("sampling", conditions.n) as step:
+        progress = run.beating(self.progress)
+        with _keeping_images(done, conditions.n), progress.step("sampling", conditions.n) as step:
             step.advance(len(done))
             for chunk in self._chunks([(index, 0) for index in range(conditions.n)], done):
                 _count_cost(run, _sample_chunk(run, generator, split.pairs, chunk, done, step), len(chunk))
@@ -198,7 +201,7 @@ class _Sampling:
         lacking = len(set(wanted) - done)
         if lacking:
             generator = self._load(self._split("test"))
-            with self.progress.step(title, lacking) as step:
+            with _keeping_images(done, len(wanted)), self.progress.step(title, lacking) as step:
                 for chunk in self._chunks(wanted, done):
                     _sample_chunk(self.run, generator, pairs, chunk, done, step, training)
         return lacking
@@ -271,8 +274,13 @@ def _sample_chunk(
                 run.add_training_sample(index, condition.id, seed, image, find_failure(image))
             else:
                 run.add_sample(index, condition.id, seed, image, find_failure(image), copy)
+            done.add((index, copy))
             step.advance()
     return seconds
+
+
+def _keeping_images(done: set[_Key], wanted: int) -> AbstractContextManager[None]:
+    return keeping(lambda: f"sampling: {len(done)} of {wanted} images are kept")
 
 
 def _count_cost(run: RunFolder, seconds: float, images: int) -> None:

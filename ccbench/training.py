@@ -1,16 +1,19 @@
 """Trains the method of a run under its protocol, once."""
 
+import math
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from ccbench.assets import BackboneSource, backbone_kind, find_backbone
 from ccbench.config import config_of, require_current
 from ccbench.data.sources import DataSplit, open_split
+from ccbench.diffusion.environment import ignored_variables, plain_environment
 from ccbench.errors import DataError, UsageError, VerificationError
-from ccbench.files import make_folder
+from ccbench.files import make_folder, share_folder
 from ccbench.plugin import TrainContext
 from ccbench.provenance import collect_environment, process_count, source_state
 from ccbench.records import BackboneRecord, ConditionsRecord, MethodRecord, OriginRecord, TrainingRecord
@@ -27,16 +30,19 @@ def train(
     backbone: BackboneSource = BackboneSource(),
     shared: Path | None = None,
     progress: Progress = SilentProgress(),
+    note: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Fill the run's checkpoint; nothing is done when the record says that training is finished.
 
-    An interrupted training goes on from the method's own last checkpoint when the call is repeated.
+    An interrupted training goes on from the method's own last checkpoint when the call is repeated. The settings decide
+    alone: what the environment asks of accelerate is not followed, and said by `note`.
 
     Args:
         shared: folder in which trainings on the same pairs keep what they have in common, see `TrainContext`.
 
     Raises:
-        UsageError: the method is not installed, or has another revision now. MissingError: the backbone is not there.
+        UsageError: the method is not installed, or has another revision now, or a loss is not finite.
+        MissingError: the backbone is not there.
         DataError: see `open_split`.
     """
     if run.record.training is not None and run.checkpoint.is_dir():
@@ -44,11 +50,11 @@ def train(
     config = run.config
     require_current(config, run.path)
     method, reference = find_method(config.method), backbone.reference or config.protocol.backbone
-    with run.recording_failure():
+    with run.recording_status():
         split = open_split(config.protocol, "train", data_root, config.limit)
         make_folder(run.checkpoint)
         run.update(
-            status="started",
+            status="running",
             error=None,
             finished=None,
             method=describe_method(config.method),
@@ -63,13 +69,17 @@ def train(
             checkpoint=run.checkpoint,
             seed=config.seed,
             device=device,
-            progress=progress,
+            progress=run.beating(progress),
             allow_pickle=backbone.allow_pickle,
             shared=None if shared is None else shared / split.manifest_sha256[:16],
+            note=note,
         )
+        for line in ignored_variables(config.training):
+            note(line)
         begin = time.perf_counter()
         try:
-            report = method.train(context)
+            with plain_environment():
+                report = method.train(context)
         finally:  # an interrupted attempt has its cost too
             cost = run.record.cost
             seconds = (cost.train_seconds or 0.0) + time.perf_counter() - begin
@@ -77,6 +87,12 @@ def train(
             run.update(cost=cost.model_copy(update={"train_seconds": seconds, "peak_memory_mb": peak}))
         if run.record.method is None or (method.train_ref is not None and not any(run.checkpoint.iterdir())):
             raise UsageError(f"method {config.method!r}: training left nothing in {run.checkpoint}; repair the plugin")
+        if bad := [step for step, loss in report.loss if not math.isfinite(loss)]:
+            raise UsageError(
+                f"method {config.method!r}: the loss of step {bad[0]:,} is not finite; lower the learning rate, "
+                f"and remove {run.checkpoint} before the next try"
+            )
+        share_folder(run.checkpoint)
         run.update(
             method=run.record.method.model_copy(update={"weights_sha256": run.checkpoint_sha256()}),
             training=TrainingRecord(steps=report.steps, pairs=describe_split(split), loss=report.loss),
@@ -114,7 +130,7 @@ def copy_training(run: RunFolder, source: RunFolder, data_root: Path | None, *, 
     wanted = {config.config_hash: config for config in (run.config, config_of(run.config)) if config is not None}
     record, where = source.record, f"--checkpoint-from {source.path}"
     if record.status != "complete" or record.training is None or record.method is None:
-        raise UsageError(f"{where}: the run is {record.status}, not complete; finish it first")
+        raise UsageError(f"{where}: the run is {source.state}, not complete; finish it first")
     if record.config_hash not in wanted:
         differ = source.difference(list(wanted.values())[-1])
         raise UsageError(f"{where}: holds {differ}; leave the option out to train, or name a run of this configuration")
@@ -123,11 +139,11 @@ def copy_training(run: RunFolder, source: RunFolder, data_root: Path | None, *, 
         raise DataError(f"{where}: trained on other pairs than the training split holds now; leave the option out")
     if record.method.weights_sha256 is None or record.method.weights_sha256 != source.checkpoint_sha256():
         raise VerificationError(f"{where}: its checkpoint does not hold the weights that it recorded; train it again")
-    with run.recording_failure():
+    with run.recording_status():
         run.copy_checkpoint(source)
         method = describe_method(run.config.method)
         run.update(
-            status="started",
+            status="running",
             error=None,
             finished=None,
             method=method.model_copy(update={"weights_sha256": record.method.weights_sha256}),

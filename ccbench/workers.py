@@ -4,11 +4,13 @@ import multiprocessing
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from ccbench.errors import CcbenchError
+from ccbench.signals import Terminated, handled_signals
 from ccbench.types import Progress, ProgressStep, SilentProgress
 
 T = TypeVar("T")
@@ -17,6 +19,7 @@ Note = Callable[[str], None]
 Work = Callable[[Sequence[T], str, Progress, Note], None]
 """Does a share of the work on a device; a module's function, or a `functools.partial` of one."""
 
+_GRACE = 30.0  # seconds in which a worker that is ended may keep what it has
 _PATIENCE = 1.0  # seconds between two looks at whether a process is still there
 
 
@@ -67,7 +70,10 @@ def work_in_processes(
     finally:
         for process in started:
             process.terminate()
+        end = time.monotonic() + _GRACE
         for process in started:
+            process.join(max(0.0, end - time.monotonic()))
+            process.kill()
             process.join()
 
 
@@ -144,9 +150,10 @@ def _run(work: Work[T], share: Sequence[T], device: str, messages: Any, counted:
     torch.set_num_threads(1)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        work(share, device, _Forwarded(messages, counted), lambda text: messages.put(("note", text)))
+        with handled_signals():
+            work(share, device, _Forwarded(messages, counted), lambda text: messages.put(("note", text)))
         messages.put(("end", None))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Terminated):
         return
     except CcbenchError as error:
         messages.put(("error", error))

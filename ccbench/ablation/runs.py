@@ -117,6 +117,7 @@ def _finish_share(
                 backbone=place.backbone,
                 shared=place.shared,
                 progress=progress,
+                note=note,
             )
             synthesize(run, place.data_root, device=device, backbone=place.backbone, progress=progress)
             if run.scorecard() is None:

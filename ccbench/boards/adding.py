@@ -166,7 +166,7 @@ def _make_result(folder: RunFolder) -> BoardResult:
     """
     record, where = folder.record, folder.path
     if record.status != "complete":
-        raise UsageError(f"{where}: the run is {record.status}, not complete; run the same command to finish it")
+        raise UsageError(f"{where}: the run is {folder.state}, not complete; run the same command to finish it")
     config = _derive_config(folder)
     reasons = config.not_comparable or record.not_comparable
     if reasons:

@@ -32,10 +32,10 @@ from ccbench.cli import (
 from ccbench.cli.streams import finish_streams, prepare_streams, say
 from ccbench.errors import CcbenchError
 from ccbench.provenance import process_rank
+from ccbench.signals import INTERRUPTED, TERMINATED, Terminated, handled_signals
 
 __all__ = ["app", "execute", "main"]
 
-INTERRUPTED = 130
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC)
 
 app = typer.Typer(
@@ -90,21 +90,26 @@ def execute(args: Sequence[str]) -> int:
     """Run one command line and return its exit code; every failure is one line on stderr.
 
     0 done, 1 finished with failures or an unexpected error, 2 usage, 3 something missing on this machine, 4 data,
-    5 verification or drift, 130 interrupted.
+    5 verification or drift, 130 interrupted, 143 ended by SIGTERM.
     """
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # ours say what is loading and how long it takes
     try:
-        code = app(args=list(args), prog_name="ccbench", standalone_mode=False)
+        with handled_signals() as signals:
+            code = app(args=list(args), prog_name="ccbench", standalone_mode=False)
     except CcbenchError as error:
         return _say(str(error), error.exit_code)
     except typer.TyperException as error:
         return _say(f"{error.format_message().rstrip('.')}{_help_hint(error)}", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except Terminated:
+        code = TERMINATED
     except Exception as error:  # noqa: BLE001  the one border where a traceback becomes a line
         return _say_unexpected(error)
-    if code == INTERRUPTED:
-        return _say("interrupted; what was finished is kept, and the same command resumes", INTERRUPTED)
+    if code in (INTERRUPTED, TERMINATED):
+        ended = "ended by SIGTERM" if code == TERMINATED else "interrupted"
+        kept = signals.kept or ["what was finished is kept, what was under way is not"]
+        return _say("; ".join([ended, *kept, "the same command goes on"]), code)
     return code if isinstance(code, int) else 0
 
 

@@ -95,7 +95,7 @@ def _score_run(
 
     with RunFolder.open(folder) as run:
         if run.record.status != "complete":
-            raise UsageError(f"{folder}: the run is {run.record.status}, not complete; finish it with ccbench run")
+            raise UsageError(f"{folder}: the run is {run.state}, not complete; finish it with ccbench run")
         card = score_step(run, data_root, device, backbone, no_cache, out)
         card = {**card, "failures": count_failures(run.record, card["failures"])}
         out.json({"run_id": run.record.run_id, "output": str(run.path), **card})

@@ -71,7 +71,22 @@ def train_step(
         out.note("train: skipped, a control with nothing to train")
     elif done is None or not run.checkpoint.is_dir():
         picked = options.pick_device(device)
-        train_run(run, data_root, device=picked, backbone=backbone, progress=out.progress())
+        out.note(_budget(run))
+        train_run(run, data_root, device=picked, backbone=backbone, progress=out.progress(), note=out.warn)
         out.note(f"train: done in {format_seconds(run.record.cost.train_seconds or 0)}")
     else:
         out.note(f"train: skipped, the checkpoint is complete ({done.steps} steps)")
+
+
+def _budget(run: "RunFolder") -> str:
+    """Say before training how long it is: a limit on the images does not shorten it."""
+    config = run.config
+    training, limit = config.training, config.limit
+    text = f"train: {training.max_steps:,} steps of {training.batch_size} images"
+    if limit is None:
+        return text
+    passes = training.max_steps * training.batch_size / limit
+    return (
+        f"{text}; --limit {limit} does not shorten it, each of {limit} images is seen {passes:,.0f} times. "
+        "Less: --set training.max_steps=N"
+    )

@@ -94,7 +94,7 @@ def _named(part: str) -> tuple[str, str]:
 def _check_fits(base: RunFolder, folder: RunFolder) -> None:
     record, wanted = folder.record, base.record
     if record.status != "complete":
-        raise UsageError(f"{folder.path}: the run is {record.status}, not complete; run the same command to finish it")
+        raise UsageError(f"{folder.path}: the run is {folder.state}, not complete; run the same command to finish it")
     if (record.protocol, record.protocol_hash) != (wanted.protocol, wanted.protocol_hash):
         raise DataError(
             f"{folder.path}: made under {record.protocol} {record.protocol_hash}, {base.path} under {wanted.protocol} "

@@ -1,7 +1,5 @@
 """The training loop of every method: seeded steps, checkpoints to resume from, several processes as one."""
 
-import csv
-import io
 import time
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -11,30 +9,30 @@ from typing import Any
 import numpy as np
 import torch
 from accelerate import Accelerator
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import nn
 
-from ccbench.assets import key_misfits, load_safetensors
+from ccbench.diffusion.processes import Share, arithmetic, prepare_process, shares
+from ccbench.diffusion.state import LOSS, STATE, WEIGHTS, Training, is_finished, load_finished, load_weights, not_finite
 from ccbench.errors import DataError, UsageError
-from ccbench.files import make_folder, remove_file, whole_file, write_atomic
+from ccbench.files import make_folder
 from ccbench.plugin import TrainContext, TrainReport
 from ccbench.seeding import derive_seed
+from ccbench.signals import Signals, handled_signals, keeping
 
-WEIGHTS, STATE, LOSS = "model.safetensors", "training.safetensors", "loss.csv"
+__all__ = [
+    "LOSS",
+    "STATE",
+    "WEIGHTS",
+    "MovingAverage",
+    "Objective",
+    "Share",
+    "batch_order",
+    "load_weights",
+    "prepare_process",
+    "run_steps",
+]
+
 LOG_EVERY = 10
-
-
-@dataclass(frozen=True)
-class Share:
-    """The part of every batch that this process works on: part `rank` of `count` equal ones."""
-
-    rank: int
-    count: int
-
-    def of(self, batch: torch.Tensor) -> torch.Tensor:
-        """Return this process's rows of a tensor whose first dimension is the whole batch."""
-        return batch.chunk(self.count)[self.rank]
 
 
 class Objective(nn.Module):
@@ -68,19 +66,6 @@ class MovingAverage:
     decay: float
 
 
-def prepare_process(context: TrainContext[Any]) -> Accelerator:
-    """Return the process's accelerator; `accelerate launch` makes several.
-
-    Raises:
-        UsageError: the batch cannot be shared equally.
-    """
-    accelerator = Accelerator(cpu=context.device == "cpu")
-    size, count = context.training.batch_size, accelerator.num_processes
-    if size % count:
-        raise UsageError(f"training.batch_size={size} cannot be shared by {count} processes; start {size} or a divisor")
-    return accelerator
-
-
 def run_steps(
     context: TrainContext[Any],
     objective: Objective,
@@ -93,71 +78,153 @@ def run_steps(
 ) -> TrainReport:
     """Train `objective.network` for the protocol's steps; leave its weights and `loss.csv` in the checkpoint folder.
 
-    Weights that are there are final: they are loaded, and nothing is trained.
+    Weights that are there are final: they are loaded, and nothing is trained. A state that is there is gone on from.
+    Of either, a damaged one is said and not used: training starts anew.
 
-    AdamW with a constant rate and a bounded gradient norm. `seconds` of the report is this call's.
+    AdamW with a constant rate and a bounded gradient norm. `seconds` of the report is this call's. A first SIGINT or
+    SIGTERM is answered at the end of the step, with the state of that step on disk.
 
     Args:
         context: the budget, and where to resume from. objective: already on the accelerator's device.
         accelerator: of `prepare_process`. folder: of these weights, the context's checkpoint folder unless given.
         learning_rate: instead of the protocol's. average: save the moving average of the weights instead of them.
         title: names the step in progress displays.
-    """
-    started = time.perf_counter()
-    folder, settings = folder or context.checkpoint, context.training
-    make_folder(folder)
-    network = objective.network
-    if (folder / WEIGHTS).exists() and not (folder / STATE).exists():
-        load_weights(network, folder / WEIGHTS)
-        loss = _read_loss(folder / LOSS)
-        return TrainReport(settings.max_steps, 0.0, sum(p.numel() for p in network.parameters()), loss)
-    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trained, learning_rate or settings.learning_rate, weight_decay=settings.weight_decay)
-    averaged = None if average is None else {key: value.clone() for key, value in network.state_dict().items()}
-    step, loss, running = _resume(folder, network, optimiser, averaged)
-    objective.averaged = averaged
-    share = Share(accelerator.process_index, accelerator.num_processes)
-    model, optimiser = accelerator.prepare(objective, optimiser)
-    with context.progress.step(title, settings.max_steps) as progress:
-        progress.advance(step)
-        while step < settings.max_steps:
-            value = model(step, share)
-            optimiser.zero_grad()
-            accelerator.backward(value)
-            accelerator.clip_grad_norm_(trained, settings.max_grad_norm)
-            optimiser.step()
-            step += 1
-            if average is not None and averaged is not None:
-                _update_average(averaged, network, min(average.decay, (1 + step) / (10 + step)))
-            running.append(accelerator.reduce(value.detach(), "mean"))
-            if step % LOG_EVERY == 0 or step == settings.max_steps:
-                loss.append((step, torch.stack(running).mean().item()))
-                running.clear()
-            progress.advance(1, f"loss {loss[-1][1]:.3f}" if loss else "")
-            if step % settings.checkpoint_every == 0 and step < settings.max_steps and accelerator.is_main_process:
-                _save_state(folder, network, optimiser, averaged, step, loss, running)
-    if accelerator.is_main_process:
-        _write_loss(folder / LOSS, loss)
-        _save(folder / WEIGHTS, averaged or network.state_dict())
-        remove_file(folder / STATE)
-    accelerator.wait_for_everyone()
-    return TrainReport(step, time.perf_counter() - started, sum(p.numel() for p in trained), loss)
-
-
-def load_weights(network: nn.Module, path: Path) -> None:
-    """Load a safetensors file into a network of the same shape.
 
     Raises:
-        MissingError: no such file. DataError: a key is missing, unknown or of another shape.
+        UsageError: a loss or a weight is not finite; what is on disk is of a step at which all were.
     """
-    state, wanted = load_safetensors(path), network.state_dict()
-    shapes = ({key: tuple(value.shape) for key, value in tensors.items()} for tensors in (state, wanted))
-    if wrong := key_misfits(*shapes):
-        raise DataError(
-            f"{path}: {len(wrong)} keys do not fit this method's configuration ({min(wrong)}); "
-            "sample with the settings it was trained with"
-        )
-    network.load_state_dict(state)
+    started = time.perf_counter()
+    folder, settings, network = make_folder(folder or context.checkpoint), context.training, objective.network
+
+    def say(error: DataError, then: str) -> None:
+        context.note(f"{title}: {str(error).partition('; ')[0]}; {then}")
+
+    if is_finished(folder):
+        try:
+            loss = load_finished(network, folder)
+            return TrainReport(settings.max_steps, 0.0, sum(p.numel() for p in network.parameters()), loss)
+        except DataError as error:
+            say(error, "training starts anew")
+    trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    optimiser = torch.optim.AdamW(trained, learning_rate or settings.learning_rate, weight_decay=settings.weight_decay)
+    state = Training(network, optimiser)
+    if average is not None:
+        state.averaged = {key: value.clone() for key, value in network.state_dict().items()}
+    try:
+        state.resume(folder)
+    except DataError as error:
+        say(error, "training starts anew at step 0")
+    steps = _Steps(context, objective, accelerator, state, folder, average, title)
+    with handled_signals() as signals, keeping(steps.kept), signals.held():
+        steps.run(signals)
+    accelerator.wait_for_everyone()
+    return TrainReport(state.step, time.perf_counter() - started, sum(p.numel() for p in trained), state.loss)
+
+
+class _Steps:
+    """The steps of one training that are left."""
+
+    def __init__(
+        self,
+        context: TrainContext[Any],
+        objective: Objective,
+        accelerator: Accelerator,
+        state: Training,
+        folder: Path,
+        average: MovingAverage | None,
+        title: str,
+    ) -> None:
+        objective.averaged = state.averaged
+        self._model, self._optimiser = accelerator.prepare(objective, state.optimiser)
+        self._context, self._settings, self._accelerator = context, context.training, accelerator
+        self._state, self._folder, self._average, self._title = state, folder, average, title
+        self._shares, self._on_disk = shares(accelerator, context.training), state.step
+
+    def run(self, signals: Signals) -> None:
+        """Make the steps and leave the weights, or leave the state where a signal ended them.
+
+        Raises:
+            UsageError: a loss or a weight is not finite.
+        """
+        state, settings, main = self._state, self._settings, self._accelerator.is_main_process
+        every = 1 if self._accelerator.device.type == "cpu" else LOG_EVERY  # a look at a loss waits for a GPU
+        with self._context.progress.step(self._title, settings.max_steps) as progress:
+            progress.advance(state.step)
+            while state.step < settings.max_steps:
+                self._step()
+                stops, last = self._agree(signals.received is not None), state.step == settings.max_steps
+                saves = stops or (state.step % settings.checkpoint_every == 0 and not last)
+                logs = last or state.step % LOG_EVERY == 0
+                if logs or saves or state.step % every == 0:
+                    self._check_losses()
+                if logs:
+                    state.loss.append((state.step, torch.stack(state.running).mean().item()))
+                    state.running.clear()
+                progress.advance(1, f"loss {state.loss[-1][1]:.3f}" if state.loss else "")
+                if saves:
+                    self._check_weights()
+                    if main:
+                        state.save(self._folder)
+                    self._on_disk = state.step
+                if stops:
+                    return
+        self._check_weights()
+        if main:
+            state.finish(self._folder)
+        self._on_disk = state.step
+
+    def kept(self) -> str:
+        """Say what of the training is on disk."""
+        if not self._on_disk:
+            return f"{self._title}: nothing is kept yet"
+        return f"{self._title}: step {self._on_disk:,} of {self._settings.max_steps:,} is kept"
+
+    def _step(self) -> None:
+        state, accelerator, losses = self._state, self._accelerator, []
+        self._optimiser.zero_grad()
+        for share in self._shares:
+            with arithmetic(self._settings, accelerator.device):
+                value = self._model(state.step, share) / len(self._shares)
+            accelerator.backward(value)
+            losses.append(value.detach())
+        trained = [parameter for group in state.optimiser.param_groups for parameter in group["params"]]
+        accelerator.clip_grad_norm_(trained, self._settings.max_grad_norm)
+        self._optimiser.step()
+        state.step += 1
+        if self._average is not None and state.averaged is not None:
+            decay = min(self._average.decay, (1 + state.step) / (10 + state.step))
+            _update_average(state.averaged, state.network, decay)
+        state.running.append(accelerator.reduce(torch.stack(losses).sum(), "mean"))
+
+    def _agree(self, stops: bool) -> bool:
+        """Return whether to stop here; several processes stop at the same step, where their losses are looked at."""
+        if self._accelerator.num_processes == 1:
+            return stops
+        if self._state.step % LOG_EVERY:
+            return False
+        asked = torch.tensor(float(stops), device=self._accelerator.device)
+        return bool(self._accelerator.reduce(asked, "sum").item())
+
+    def _check_losses(self) -> None:
+        losses = torch.stack(self._state.running)
+        if bool(losses.isfinite().all()):
+            return
+        at = int((~losses.isfinite()).nonzero()[0])
+        step = self._state.step - len(losses) + at + 1
+        raise self._not_finite(f"the loss of step {step:,} is {losses[at].item()}", first=step == 1)
+
+    def _check_weights(self) -> None:
+        weights = {**self._state.network.state_dict(), **(self._state.averaged or {})}
+        if bad := not_finite(weights):
+            raise self._not_finite(f"after step {self._state.step:,} weights of {bad} are not finite")
+
+    def _not_finite(self, what: str, first: bool = False) -> UsageError:
+        """Return the error of a training that cannot go on; a `first` step has changed no weight yet."""
+        rate = self._state.optimiser.param_groups[0]["lr"]
+        do = "look at the backbone and the training images" if first else f"lower the learning rate of {rate:g}"
+        if self._settings.precision != "fp32":
+            do += ", or train with training.precision=fp32"
+        return UsageError(f"{self._title}: {what}; {do}; {self.kept()}, and the same settings end here again")
 
 
 def batch_order(count: int, batch_size: int, seed: int, step: int) -> torch.Tensor:
@@ -180,70 +247,3 @@ def _update_average(averaged: dict[str, torch.Tensor], network: nn.Module, decay
             averaged[key].lerp_(value, 1 - decay)
         else:
             averaged[key].copy_(value)
-
-
-def _save(path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None = None) -> None:
-    try:
-        with whole_file(path) as temporary:  # not through memory, as write_atomic: a state may be gigabytes
-            save_file({key: value.detach().contiguous().cpu() for key, value in tensors.items()}, temporary, metadata)
-    except SafetensorError as error:
-        raise UsageError(f"{path}: cannot be written ({error}); free the disk, and the same command goes on") from error
-
-
-def _save_state(
-    folder: Path,
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    averaged: dict[str, torch.Tensor] | None,
-    step: int,
-    loss: list[tuple[int, float]],
-    running: list[torch.Tensor],
-) -> None:
-    """Write weights, their average and AdamW's moments in one file, so that they can never be of different steps."""
-    tensors = {f"weights/{key}": value for key, value in network.state_dict().items()}
-    tensors |= {f"average/{key}": value for key, value in (averaged or {}).items()}
-    for index, state in optimiser.state_dict()["state"].items():
-        tensors |= {f"{name}/{index}": torch.as_tensor(value) for name, value in state.items()}
-    tensors["loss"] = torch.tensor(loss, dtype=torch.float64)
-    tensors["running"] = torch.stack(running) if running else torch.empty(0)
-    _save(folder / STATE, tensors, {"step": str(step)})
-
-
-def _resume(
-    folder: Path, network: nn.Module, optimiser: torch.optim.Optimizer, averaged: dict[str, torch.Tensor] | None
-) -> tuple[int, list[tuple[int, float]], list[torch.Tensor]]:
-    """Load what `_save_state` left; return the step reached, the loss curve so far, and the losses since its end."""
-    if not (folder / STATE).exists():
-        return 0, [], []
-    tensors = load_file(folder / STATE)
-    device = next(network.parameters()).device
-    network.load_state_dict(_under("weights/", tensors))
-    for key, value in _under("average/", tensors).items():
-        if averaged is not None:
-            averaged[key] = value.to(device)
-    loss = [(int(step), float(value)) for step, value in tensors.pop("loss")]
-    running = list(tensors.pop("running", torch.empty(0)).to(device))
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in tensors.items():
-        name, _, index = key.partition("/")
-        if name not in ("weights", "average"):
-            moments.setdefault(int(index), {})[name] = value
-    optimiser.load_state_dict({"state": moments, "param_groups": optimiser.state_dict()["param_groups"]})
-    return int(next(iter(moments.values()))["step"].item()), loss, running
-
-
-def _under(prefix: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-
-
-def _read_loss(path: Path) -> list[tuple[int, float]]:
-    with path.open(newline="") as file:
-        return [(int(row["step"]), float(row["loss"])) for row in csv.DictReader(file)]
-
-
-def _write_loss(path: Path, loss: list[tuple[int, float]]) -> None:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow(["step", "loss"])
-    writer.writerows(loss)
-    write_atomic(path, text.getvalue().encode())

@@ -65,5 +65,7 @@ def difference(record: RunRecord, config: RunConfig) -> str:
     """Say which settings differ, for the message that refuses a folder."""
     held = {"revision": 1, **dict(flatten(record.config))}
     wanted = dict(flatten({**config.model_dump(mode="json", exclude={"overrides"}), **config.image_parts()}))
+    older = [key for key in wanted if key.startswith("protocol.") and key not in held]  # its protocol lacks them
+    wanted = {key: value for key, value in wanted.items() if key not in older}
     changed = [f"{key} {held.get(key)!r}, not {value!r}" for key, value in wanted.items() if held.get(key) != value]
     return f"run {record.run_id} of another configuration ({'; '.join(changed[:3]) or 'made by another version'})"

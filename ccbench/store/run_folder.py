@@ -1,6 +1,7 @@
 """The folder of one run: opened and locked, or looked at; what commands ask of it and add to it."""
 
 import hashlib
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,18 +12,19 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ccbench.config import RunConfig, resolve_config, restore_config
 from ccbench.errors import UsageError, VerificationError
-from ccbench.files import copy_folder, lock_folder, write_json
+from ccbench.files import copy_folder, is_locked, lock_folder, remove_temporaries, write_json
 from ccbench.images import sha256_file
 from ccbench.provenance import now, process_rank
 from ccbench.records import Failure, RunRecord, Sample
 from ccbench.registry import find_method
 from ccbench.scorecard import Scorecard
+from ccbench.store.heartbeat import BEAT_EVERY, BeatingProgress
 from ccbench.store.inside import inside, is_there, plain_files
 from ccbench.store.record_file import RECORD, await_record, difference, new_record, read_record
 from ccbench.store.sample_list import SampleList, digest
 from ccbench.store.score_files import read_per_sample, read_scorecard, scored_files, write_scorecard
 from ccbench.text import one_line
-from ccbench.types import Image
+from ccbench.types import Image, Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,6 +57,7 @@ class RunFolder:
         self._record = record
         self._lock = lock
         self._config: RunConfig | None = None
+        self._beat = 0.0
 
     @staticmethod
     def is_there(path: Path) -> bool:
@@ -83,6 +86,9 @@ class RunFolder:
                 run = cls(path, read_record(path), lock)
                 if config is not None and run.record.config_hash != config.config_hash:
                     raise UsageError(f"--output {path}: holds {difference(run.record, config)}; choose another folder")
+                if run.record.status == "running":  # its process was killed: the lock was free
+                    run.update(status="interrupted")
+                remove_temporaries(path)
                 for one in (run._samples, run._copies, run._training):
                     one.drop_torn_line()
             else:
@@ -131,26 +137,48 @@ class RunFolder:
             self._config = restore_config(self._record.config)
         return self._config
 
+    @property
+    def state(self) -> str:
+        """The record's status; a running one whose folder nobody holds, for its process was killed, is interrupted."""
+        status = self._record.status
+        return "interrupted" if status == "running" and not is_locked(self.path) else status
+
     def update(self, **changes: object) -> None:
         """Replace fields of the record and write it; an unknown field is an error of the caller."""
-        fields = {name: getattr(self._record, name) for name in RunRecord.model_fields}
-        record = RunRecord.model_validate({**fields, **changes})
+        fields = {name: getattr(self._record, name) for name in RunRecord.model_fields} | changes
+        record = RunRecord.model_validate({**fields, "heartbeat": now() if fields["status"] == "running" else None})
         if not self.following:
             write_json(self.path / RECORD, record.model_dump(mode="json"))
-        self._record = record
+        self._record, self._beat = record, time.monotonic()
+
+    def beating(self, progress: Progress) -> Progress:
+        """Return progress that also renews the record's heartbeat."""
+        return BeatingProgress(progress, self._renew)
+
+    def _renew(self) -> None:
+        if self._record.status == "running" and time.monotonic() - self._beat > BEAT_EVERY:
+            self.update()
 
     def fail(self, error: BaseException) -> None:
         """Mark the run failed, with its error; the same command again still resumes it."""
         self.update(status="failed", error=one_line(f"{type(error).__name__}: {error}"), finished=now())
 
     @contextmanager
-    def recording_failure(self) -> Iterator[None]:
-        """Mark the run failed when an exception passes; Ctrl-C leaves it `started`."""
+    def recording_status(self) -> Iterator[None]:
+        """Mark the run failed when an exception passes, interrupted when a signal's does, else no longer running."""
         try:
             yield
         except Exception as error:
             self.fail(error)
             raise
+        except BaseException:
+            self._rest("interrupted")
+            raise
+        self._rest("started")
+
+    def _rest(self, status: str) -> None:
+        if self._record.status == "running":
+            self.update(status=status)
 
     def image_path(self, index: int, condition_id: str) -> Path:
         """Return where the image of one condition belongs; sorted names are the order of the conditions."""

@@ -58,7 +58,7 @@ def verify_run(
 def _check_files(run: RunFolder) -> Iterator[Check]:
     record = run.record
     if record.status != "complete":
-        raise UsageError(f"{run.path}: the run is {record.status}, not complete; run the same command to finish it")
+        raise UsageError(f"{run.path}: the run is {run.state}, not complete; run the same command to finish it")
     recorded = Protocol.model_validate(record.config.get("protocol"))
     yield equal("protocol", recorded.hash, record.protocol_hash)
     if recorded.hash != record.protocol_hash:

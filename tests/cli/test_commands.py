@@ -1,19 +1,25 @@
 """The verbs, on a fake method that needs NumPy only and a scorecard made by hand."""
 
 import json
+import os
 import re
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import ccbench.gallery
 import ccbench.registry
 import fake_methods
 from calling import Call
 from ccbench.cli.options import RunOptions
 from ccbench.images import list_images, read_image, read_mask, write_png
+from ccbench.plugin import TrainContext, TrainReport
 from ccbench.protocols import PROTOCOLS
 from ccbench.registry import list_methods
+from ccbench.store import RunFolder
 
 RUN = ("run", "--method", "fake", "--protocol", "small", "--limit", "4")
 STEPS = ("train", "synthesize", "score", "gallery")
@@ -97,14 +103,55 @@ def test_interrupted_run_says_how_to_resume_and_ends_equal(
     monkeypatch.setattr(fake_methods.FakeGenerator, "generate", interrupt)
     stopped = call(*many, "--output", "out", "--quiet")
     assert stopped.code == 130
-    assert stopped.err == "error: interrupted; what was finished is kept, and the same command resumes\n"
-    assert json.loads(Path("out", "run.json").read_text())["status"] == "started"
+    assert stopped.err == "error: interrupted; sampling: 16 of 20 images are kept; the same command goes on\n"
+    record = json.loads(Path("out", "run.json").read_text())
+    assert (record["status"], record["heartbeat"]) == ("interrupted", None)
     assert 0 < len(list_images(Path("out", "images"))) < 20
     assert call(*many, "--output", "out").code == 0
     assert call(*many, "--output", "whole").code == 0
     assert [path.read_bytes() for path in list_images(Path("out", "images"))] == [
         path.read_bytes() for path in list_images(Path("whole", "images"))
     ]
+
+
+def test_sigterm_ends_any_command_with_143(
+    call: Call, scored_images: list[list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(ccbench.gallery, "draw_gallery", lambda *_, **named: os.kill(os.getpid(), signal.SIGTERM))
+    ended = call(*RUN, "--output", "out", "--quiet")
+    assert ended.code == 143 and ended.err.startswith("error: ended by SIGTERM; what was finished is kept")
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert RunFolder.read(Path("out")).state == "complete"  # only its picture is missing
+
+
+def test_a_limit_says_that_training_is_as_long(call: Call, scored_images: list[list[Path]]) -> None:
+    assert "train: 3 steps of 2 images; --limit 2 does not shorten it" in call(*RUN[:-1], "2", "--output", "a").err
+    assert "--limit" not in call("run", "--method", "fake", "--protocol", "small", "--set", "training.max_steps=1").err
+
+
+def test_what_accelerate_is_asked_for_is_said_to_be_ignored(
+    call: Call, scored_images: list[list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    seen: list[str | None] = []
+    real = fake_methods.train
+
+    def train(context: TrainContext[Any]) -> TrainReport:
+        seen.append(os.environ.get("ACCELERATE_MIXED_PRECISION"))
+        return real(context)
+
+    monkeypatch.setattr(fake_methods, "train", train)
+    done = call(*RUN, "--output", "out", "--quiet")
+    assert done.err == "ACCELERATE_MIXED_PRECISION=fp16 is ignored: training.precision=fp32\n" and seen == [None]
+    assert "training.precision=bf16 (protocol: fp32)" in call(*RUN, "--set", "training.precision=bf16").out
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400"])
+def test_a_setting_is_a_finite_number(call: Call, scored_images: list[list[Path]], value: str) -> None:
+    for key in ("training.learning_rate", "guidance_scale"):
+        done = call(*RUN, "--set", f"{key}={value}", "--output", "out")
+        assert done.code == 2 and f"--set {key}={value}: " in done.err and not Path("out").exists()
 
 
 def test_failed_images_end_in_code_one_and_are_counted(

@@ -1,5 +1,6 @@
 """Defaults < protocol < file < --set; unknown keys name the nearest; the hash covers what changes an image."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,27 @@ from ccbench.config import RunConfig, resolve_config, restore_config
 from ccbench.errors import DataError, UsageError
 from ccbench.protocols import Protocol
 from fake_methods import METHOD, FakeConfig
+
+
+def test_stored_results_keep_their_hashes() -> None:
+    """Settings that were added later stay out of a hash while they have their default."""
+    files = sorted(Path(__file__).parents[2].glob("leaderboards/*/results/*/*.json"))
+    assert len(files) > 20
+    for file in files:
+        record = json.loads(file.read_text())["record"]
+        config = restore_config(record["config"])
+        found = (config.config_hash, config.protocol.hash, list(config.not_comparable))
+        assert found == (record["config_hash"], record["protocol_hash"], record["not_comparable"]), file
+
+
+def test_settings_that_were_added_later_count_once_they_are_changed(small_protocol: Protocol) -> None:
+    plain = resolve_config(METHOD, small_protocol)
+    for setting in ("precision=bf16", "gradient_accumulation=2"):
+        changed = resolve_config(METHOD, small_protocol, sets=[f"training.{setting}"])
+        assert changed.config_hash != plain.config_hash and len(changed.not_comparable) == 1
+        key = setting.partition("=")[0]
+        training = small_protocol.training.model_copy(update={key: getattr(changed.training, key)})
+        assert small_protocol.model_copy(update={"training": training}).hash != small_protocol.hash
 
 
 @pytest.fixture

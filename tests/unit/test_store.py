@@ -17,8 +17,9 @@ from ccbench.files import write_atomic
 from ccbench.protocols import Protocol
 from ccbench.records import ConditionsRecord
 from ccbench.scorecard import Notes, Scorecard, per_sample_table
+from ccbench.signals import Terminated
 from ccbench.store import RunFolder
-from ccbench.types import Image, Score
+from ccbench.types import Image, Score, SilentProgress
 from fake_methods import METHOD
 
 
@@ -230,14 +231,59 @@ def test_a_changed_image_is_found(run: RunFolder) -> None:
         run.complete()
 
 
-def test_a_failure_is_recorded_in_one_line_and_ctrl_c_is_none(run: RunFolder) -> None:
-    with pytest.raises(RuntimeError), run.recording_failure():
+def test_a_failure_is_recorded_in_one_line(run: RunFolder) -> None:
+    with pytest.raises(RuntimeError), run.recording_status():
         raise RuntimeError("two\nlines")
     assert (run.record.status, run.record.error) == ("failed", "RuntimeError: two lines")
-    run.update(status="started", error=None)
-    with pytest.raises(KeyboardInterrupt), run.recording_failure():
-        raise KeyboardInterrupt
-    assert (run.record.status, run.record.error) == ("started", None)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, Terminated])
+def test_what_a_signal_ends_is_interrupted(run: RunFolder, error: type[BaseException]) -> None:
+    with pytest.raises(error), run.recording_status():
+        run.update(status="running")
+        raise error
+    assert (run.record.status, run.record.error, run.record.heartbeat) == ("interrupted", None, None)
+
+
+def test_a_run_waits_for_the_next_command_when_one_is_done(run: RunFolder) -> None:
+    with run.recording_status():
+        run.update(status="running")
+        assert run.state == "running" and run.record.heartbeat is not None
+    assert (run.record.status, run.record.heartbeat) == ("started", None)
+
+
+def test_progress_renews_the_heartbeat_now_and_then(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter(f"second {number}" for number in range(9))
+    monkeypatch.setattr("ccbench.store.run_folder.now", lambda: next(times))
+    run.update(status="running")
+    with run.beating(SilentProgress()).step("a long step", 3) as step:
+        step.advance()
+        assert RunFolder.read(run.path).record.heartbeat == "second 0"
+        monkeypatch.setattr("ccbench.store.run_folder.BEAT_EVERY", -1)
+        step.advance()
+        assert RunFolder.read(run.path).record.heartbeat == "second 1"
+
+
+def test_a_run_whose_process_was_killed_is_interrupted(run: RunFolder, config: RunConfig) -> None:
+    """The system lets go of the lock of a killed process; nothing else tells one from a process that works."""
+    run.update(status="running")
+    reader = RunFolder.read(run.path)
+    assert reader.state == "running"
+    run.close()
+    assert (reader.record.status, reader.state) == ("running", "interrupted")
+    with RunFolder.open(run.path, config) as again:
+        assert again.record.status == "interrupted"
+
+
+def test_what_killed_writers_have_left_is_removed(run: RunFolder, config: RunConfig) -> None:
+    run.close()
+    (run.path / "checkpoint" / ".0123456789ab.tmp").mkdir(parents=True)
+    (run.path / "checkpoint" / ".0123456789ab.tmp" / "half").touch()
+    (run.path / ".aaaaaaaaaaaa.tmp").touch()
+    (run.path / "checkpoint" / ".keep.tmp").touch()  # of the user
+    RunFolder.open(run.path, config).close()
+    found = sorted(path.name for path in run.path.rglob("*") if path.name.endswith(".tmp"))
+    assert found == [".keep.tmp"]
 
 
 def test_an_unreadable_record_is_a_data_error(run: RunFolder) -> None:

@@ -98,7 +98,7 @@ def test_ctrl_c_between_two_images(
         patch.setattr(RunFolder, "add_sample", cut)
         with pytest.raises(KeyboardInterrupt):
             synthesize(run, None, batch_size=BATCH)
-    assert (run.record.status, len(run.samples())) == ("started", images)
+    assert (run.record.status, len(run.samples())) == ("interrupted", images)
     again = reopen(run)
     synthesize(again, None, batch_size=BATCH)
     assert content(again) == wanted

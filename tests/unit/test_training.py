@@ -1,5 +1,6 @@
 """Training runs once, records what it cost, and leaves a failed or interrupted run resumable."""
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,7 @@ def test_interrupted_training_goes_on_and_both_attempts_cost(run: RunFolder, mon
         with pytest.raises(KeyboardInterrupt):
             train(run, None)
     first = run.record.cost.train_seconds
-    assert (run.record.status, run.record.training) == ("started", None)
+    assert (run.record.status, run.record.training) == ("interrupted", None)
     assert first > 0
     train(run, None)
     assert run.record.training is not None
@@ -102,6 +103,35 @@ def test_a_method_that_leaves_no_checkpoint_fails_the_run(run: RunFolder, monkey
         train(run, None)
     assert run.record.status == "failed"
     assert str(run.record.error).startswith("UsageError: method 'fake'")
+
+
+def test_a_loss_that_is_not_finite_fails_the_run(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a method with a loop of its own; no record could hold it."""
+
+    def train_to_nan(context: TrainContext[Any]) -> TrainReport:
+        return dataclasses.replace(real(context), loss=[(1, 1.0), (2, float("nan"))])
+
+    real = fake_methods.train
+    monkeypatch.setattr(fake_methods, "train", train_to_nan)
+    for _ in range(2):
+        with pytest.raises(UsageError, match="method 'fake': the loss of step 2 is not finite; lower"):
+            train(run, None)
+        assert (run.record.status, run.record.training) == ("failed", None)
+
+
+def test_what_training_left_can_be_read_by_whom_the_run_can(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some libraries write files for one user only, safetensors among them."""
+
+    def train_alone(context: TrainContext[Any]) -> TrainReport:
+        report = real(context)
+        (context.checkpoint / "colour.safetensors").chmod(0o600)
+        return report
+
+    real = fake_methods.train
+    monkeypatch.setattr(fake_methods, "train", train_alone)
+    train(run, None)
+    weights, record = run.checkpoint / "colour.safetensors", run.path / "run.json"
+    assert weights.stat().st_mode == record.stat().st_mode
 
 
 def test_a_backbone_is_shipped_a_folder_or_a_hub_id(tmp_path: Path) -> None:

@@ -116,6 +116,36 @@ def test_workers_end_when_their_command_is_killed(tmp_path: Path) -> None:
     wait_for(lambda: not any(map(is_running, started)))
 
 
+KEEPERS = """
+import os, sys, time
+from ccbench.signals import handled_signals
+from ccbench.workers import work_in_processes
+
+def keep(items, device, progress, note):
+    file = os.path.join(sys.argv[1], items[0])
+    with handled_signals() as signals, signals.held():
+        open(file, "w").write("working")
+        while signals.received is None:
+            time.sleep(0.02)
+        open(file, "w").write("kept")
+
+if __name__ == "__main__":
+    with handled_signals():
+        work_in_processes(keep, ["a", "b"], len, ["cpu", "cpu"], "two keepers")
+"""
+
+
+def test_workers_keep_what_they_have_when_their_command_is_ended(tmp_path: Path) -> None:
+    script, folder = tmp_path / "keepers.py", tmp_path / "files"
+    script.write_text(KEEPERS)
+    folder.mkdir()
+    command = subprocess.Popen([sys.executable, str(script), str(folder)])
+    wait_for(lambda: [path.read_text() for path in folder.iterdir()] == ["working"] * 2)
+    command.terminate()
+    assert command.wait(timeout=60) == 143
+    assert [path.read_text() for path in folder.iterdir()] == ["kept"] * 2
+
+
 def is_running(pid: int) -> bool:
     """Return whether a process is there and works; one that has ended may wait for its parent to ask."""
     status = Path(f"/proc/{pid}/status")
