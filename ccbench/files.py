@@ -220,6 +220,18 @@ def remove_file(path: Path) -> None:
         _refuse(path, "cannot be removed", error)
 
 
+def set_aside(path: Path) -> Path:
+    """Give a damaged file of ours another name beside it, in place of one set aside before, and return that.
+
+    Raises:
+        UsageError: it cannot be renamed.
+    """
+    try:
+        return path.replace(path.with_name(f"{path.name}.damaged"))
+    except OSError as error:
+        _refuse(path, "cannot be renamed", error)
+
+
 def remove_folder(path: Path) -> None:
     """Remove a folder of ours with all that is in it, if it is there; a link is removed, not what it leads to."""
     if path.is_symlink():
@@ -262,23 +274,50 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 # Reading
 
 
+@contextmanager
+def open_plain(path: Path) -> Iterator[IO[bytes]]:
+    """Give a plain file to be read; a device never ends and a pipe waits for ever, so neither is opened.
+
+    Raises:
+        DataError: it is missing, no plain file, or cannot be read.
+    """
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
+            mode = os.fstat(stream.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                raise DataError(f"{path}: is a folder; give a file" if stat.S_ISDIR(mode) else _not_plain(path))
+            yield stream
+    except IsADirectoryError as error:
+        raise DataError(f"{path}: is a folder; give a file") from error
+    except OSError as error:
+        what = "is a link to a file that is not there" if path.is_symlink() and not path.exists() else error.strerror
+        raise DataError(f"{path}: cannot be read ({what}); give a file that can be read") from error
+
+
 def read_data(path: Path, most: int = MOST_TEXT) -> bytes:
     """Return the content of a plain file of at most `most` bytes.
 
     Raises:
-        DataError: it is missing, no plain file (a device never ends), larger, or cannot be read.
+        DataError: as `open_plain`, or it is larger.
     """
-    try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-            state = os.fstat(stream.fileno())
-            if not stat.S_ISREG(state.st_mode):
-                raise DataError(f"{path}: is no plain file; give the file itself")
-            if state.st_size > most:
-                raise DataError(f"{path}: holds {state.st_size:,} bytes, wanted at most {most:,}; give another file")
-            return stream.read(most)
-    except OSError as error:
-        what = "is a link to a file that is not there" if path.is_symlink() and not path.exists() else error.strerror
-        raise DataError(f"{path}: cannot be read ({what}); give a file that can be read") from error
+    with open_plain(path) as stream:
+        if (size := os.fstat(stream.fileno()).st_size) > most:
+            raise DataError(f"{path}: holds {size:,} bytes, wanted at most {most:,}; give another file")
+        return stream.read(most)
+
+
+def check_plain(path: Path) -> None:
+    """Raise `DataError` unless a file, or all that is in a folder, are plain files and folders, also behind links.
+
+    For libraries that open what they are given themselves.
+    """
+    for entry in [path, *path.rglob("*")] if path.is_dir() else [path]:
+        if not (entry.is_file() or entry.is_dir()):
+            raise DataError(_not_plain(entry) if entry.exists() else f"{entry}: is not there; give another")
+
+
+def _not_plain(path: Path) -> str:
+    return f"{path}: is no plain file; give the file itself"
 
 
 def read_text(path: Path, most: int = MOST_TEXT) -> str:

@@ -18,7 +18,7 @@ import PIL.ImageOps
 from numpy.typing import NDArray
 
 from ccbench.errors import DataError
-from ccbench.files import write_atomic
+from ccbench.files import open_plain, write_atomic
 from ccbench.types import Image, Mask, check_image, check_mask
 
 if TYPE_CHECKING:
@@ -26,11 +26,30 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 64_000_000  # above any endoscope's frame, below what a decompression bomb needs
+MAX_SIDE = 32_768  # pixels: one row of 64,000,000 is no picture, and resizing it takes minutes
 MAX_BYTES = 512 * 2**20  # twice what so many pixels take uncompressed
 MASK_THRESHOLD = 127  # Kvasir-SEG masks are JPEGs with 0..8 and 247..255: `> 0` would grow every polyp
 LOSSY_FORMATS = ("JPEG", "WEBP")  # their decoders may differ in the last bit
+_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")  # Pillow opens forty more by content, EPS with another program
+_OTHER_FORMATS = {
+    b"%!PS": "an EPS drawing",
+    b"\xc5\xd0\xd3\xc6": "an EPS drawing",
+    b"GIF8": "a GIF",
+    b"8BPS": "a Photoshop file",
+    b"\0\0\1\0": "an icon",
+    b"icns": "an icon",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"DDS ": "a DDS texture",
+    b"SIMPLE  =": "a FITS file",
+    b"\x59\xa6\x6a\x95": "a Sun raster image",
+    b"\x01\xda": "an SGI image",
+    b"qoif": "a QOI image",
+    **{b"P%d" % number: "a PNM image" for number in range(1, 8)},
+}
 _EIGHT_BIT_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 _TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_MOST_SAMPLES = 4  # of a pixel: tifffile makes room for as many as the file states
 _ORIENTATION = 0x0112
 _TELLING_TAGS = frozenset((0x010F, 0x0110, 0x0132, 0x8769, 0x8825))  # make, model, date, EXIF block, place
 _DAMAGE = (  # what the decoders raise on files that are cut or changed
@@ -60,7 +79,8 @@ def read_image(path: Path) -> Image:
     """Return the image file as (H, W, 3) uint8 RGB with its EXIF orientation applied; transparency is dropped.
 
     Raises:
-        DataError: the file is missing, unreadable, truncated, not 8 bits a channel, above `MAX_PIXELS`, or animated.
+        DataError: the file is missing, unreadable, truncated, not 8 bits a channel, above `MAX_PIXELS` or `MAX_SIDE`,
+            animated, or of another format than PNG, JPEG, TIFF, BMP and WebP, whatever its name says.
     """
     return open_image(path).pixels
 
@@ -151,8 +171,12 @@ def _write_png(path: Path, picture: PIL.Image.Image, compress_level: int) -> str
 
 
 def sha256_file(path: Path) -> str:
-    """Return the sha256 of a file's bytes in hex."""
-    with path.open("rb") as file:
+    """Return the sha256 of a file's bytes in hex.
+
+    Raises:
+        DataError: no plain file that can be read.
+    """
+    with open_plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -246,13 +270,32 @@ def decode_image(data: bytes, path: Path) -> ImageFile:
         samples = _read_tiff_samples(data, path) if data[:4] in _TIFF_STARTS else None
         return samples or _read_with_pillow(data, path)
     except PIL.UnidentifiedImageError as error:
-        raise DataError(f"{path}: not an image that can be read; convert it to PNG or copy it again") from error
+        what = f"is {found}" if (found := _name_format(data)) else "not an image that can be read"
+        raise DataError(f"{path}: {what}; convert it to PNG or copy it again") from error
     except _DAMAGE as error:
         raise DataError(f"{path}: cannot be decoded ({_line(error)}); copy the file again or remove it") from error
 
 
+def count_pixels(data: bytes) -> int:
+    """Return the pixels of an image file by its first bytes, at most `MAX_PIXELS`; where they do not say, its bytes."""
+    try:
+        with PIL.Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
+            return min(picture.width * picture.height, MAX_PIXELS)
+    except (PIL.UnidentifiedImageError, *_DAMAGE):
+        return len(data)
+
+
+def _name_format(data: bytes) -> str | None:
+    """Return which picture that is not read a file is, by its first bytes."""
+    if data[4:8] == b"ftyp":
+        return "an AVIF or HEIC image"
+    if data[128:132] == b"DICM":
+        return "a DICOM file"
+    return next((what for sign, what in _OTHER_FORMATS.items() if data.startswith(sign)), None)
+
+
 def _read_with_pillow(data: bytes, path: Path) -> ImageFile:
-    with PIL.Image.open(io.BytesIO(data)) as picture:
+    with PIL.Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
         _check_size(path, picture.width, picture.height)
         # Pillow calls a PNG of 16-bit colours RGB and drops the lower bytes: only its raw mode tells.
         stored = next((word for tile in picture.tile for word in _words(tile.args) if ";16" in word), picture.mode)
@@ -287,6 +330,8 @@ def _read_tiff_samples(data: bytes, path: Path) -> ImageFile | None:
         _check_size(path, page.imagewidth, page.imagelength)
         if page.bitspersample > 8:
             raise DataError(f"{path}: {page.bitspersample} bits a channel, wanted 8; convert it to 8-bit PNG")
+        if page.samplesperpixel > _MOST_SAMPLES:
+            raise DataError(f"{path}: {page.samplesperpixel} channels, wanted 1 to 4; convert it to 8-bit PNG")
         if page.photometric != tifffile.PHOTOMETRIC.MINISBLACK or page.samplesperpixel < 3:
             return None
         _check_strips(page, len(data))
@@ -315,6 +360,8 @@ def _check_strips(page: "TiffPage", file_size: int) -> None:
 def _check_size(path: Path, width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise DataError(f"{path}: {width} x {height} pixels, at most {MAX_PIXELS:,} are read; scale it down")
+    if max(width, height) > MAX_SIDE:
+        raise DataError(f"{path}: {width} x {height} pixels, at most {MAX_SIDE:,} a side are read; scale it down")
 
 
 def _line(error: BaseException) -> str:

@@ -54,7 +54,11 @@ _ProtocolName = Annotated[
 ]
 _Segmenters = Annotated[
     list[str] | None,
-    typer.Option("--segmenter", help="pranet, polyp-pvt (both unless given), or mmseg:PATH.", metavar="NAME..."),
+    typer.Option(
+        "--segmenter",
+        help="pranet, polyp-pvt (both unless given), or mmseg:PATH of a model for mmsegmentation: a .json is data, a .py IS RUN AS CODE, so give only one that you trust.",
+        metavar="NAME...",
+    ),
 ]
 _Rows = Annotated[
     str | None,
