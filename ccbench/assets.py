@@ -50,10 +50,46 @@ _LAYOUTS = {  # names of tensors that tell whose they are -> what such weights a
 
 
 def home() -> Path:
-    """Return the folder of ccbench's caches: `CCBENCH_HOME`, else `ccbench` in the XDG cache folder. Not created."""
-    if own := os.environ.get("CCBENCH_HOME"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ccbench"
+    """Return the folder of ccbench's caches: `CCBENCH_HOME`, else `ccbench` in the user's cache folder. Not created.
+
+    It may be one that cannot be written; what would be kept there is then made anew each time.
+    """
+    own = os.environ.get("CCBENCH_HOME")
+    return _expanded(own) if own else user_cache() / "ccbench"
+
+
+def user_cache() -> Path:
+    """Return the XDG cache folder, where Hugging Face's and torch's caches lie too unless they are told otherwise."""
+    return _expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+
+
+def torch_home() -> Path:
+    """Return the folder of torch's hub."""
+    own = os.environ.get("TORCH_HOME")
+    return _expanded(own) if own else user_cache() / "torch"
+
+
+def hugging_face_home() -> Path:
+    """Return the folder of Hugging Face's caches."""
+    own = os.environ.get("HF_HOME")
+    return _expanded(own) if own else user_cache() / "huggingface"
+
+
+def user_home() -> Path | None:
+    """Return the user's home folder; None where there is none, or the root, as in containers with a free user id."""
+    try:
+        found = Path.home()
+    except RuntimeError:
+        return None
+    return found if found != Path(found.anchor) else None
+
+
+def _expanded(folder: str) -> Path:
+    """Return a folder that may begin with `~`; without a home folder that is the root, where nobody but root writes."""
+    try:
+        return Path(folder).expanduser()
+    except RuntimeError:
+        return Path("/", folder.partition("/")[2])
 
 
 def shipped_weights(name: str) -> Path:

@@ -56,7 +56,8 @@ _Segmenters = Annotated[
     list[str] | None,
     typer.Option(
         "--segmenter",
-        help="pranet, polyp-pvt (both unless given), or mmseg:PATH of a model for mmsegmentation: a .json is data, a .py IS RUN AS CODE, so give only one that you trust.",
+        help="pranet, polyp-pvt (both unless given), or mmseg:PATH, a configuration of mmsegmentation: a .json is "
+        "read as data, a .py is RUN AS CODE, so give only one that you trust.",
         metavar="NAME...",
     ),
 ]

@@ -142,7 +142,7 @@ def _numbers(state: dict[str, Any]) -> dict[str, Any]:
     return {
         name: value
         for name, value in state.items()
-        if name != "params" and (is_number(value) or isinstance(value, list) and value and all(map(is_number, value)))
+        if name != "params" and (is_number(value) or (isinstance(value, list) and value and all(map(is_number, value))))
     }
 
 

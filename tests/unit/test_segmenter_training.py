@@ -139,9 +139,9 @@ def test_a_loss_that_is_not_finite_ends_the_training_and_the_state_before_stays(
     seen: list[float] = []
     plain = training._Keeper.after_train_iter
 
-    def diverge(self: training._Keeper, runner: Any, number: int, data: Any = None, outputs: Any = None) -> None:
+    def diverge(self: training._Keeper, runner: Any, batch_idx: int, data_batch: Any, outputs: Any) -> None:
         seen.append(float(outputs["loss"]))
-        plain(self, runner, number, data, {"loss": float("nan")} if len(seen) == 4 else outputs)
+        plain(self, runner, batch_idx, data_batch, {"loss": float("nan")} if len(seen) == 4 else outputs)
 
     monkeypatch.setattr(training._Keeper, "after_train_iter", diverge)
     with pytest.raises(UsageError, match=r"loss is nan at step 4, in pass 2; .* a lower learning_rate"):

@@ -150,7 +150,7 @@ def _check_data(content: dict[str, Any], name: str) -> dict[str, Any]:
 def _is_plain(kind: str) -> bool:
     """Return whether mmengine can find no more under a name than a registered class: it imports modules by name."""
     registered = any(kind in registry.module_dict for registry in (MODELS, MODELS.parent))
-    return registered or kind.isidentifier() and importlib.util.find_spec(kind) is None
+    return registered or (kind.isidentifier() and importlib.util.find_spec(kind) is None)
 
 
 def _adapt(part: Any, settings: SegmenterSettings) -> None:
