@@ -69,7 +69,7 @@ class TestRecord(Record):
     """One test set as a cell was tried on it: its manifest and the number of its images."""
 
     manifest_sha256: str
-    n: int
+    n: Count
 
 
 class CellRecord(Record):

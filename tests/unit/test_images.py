@@ -1,11 +1,16 @@
 """Reading, resizing and writing of images and masks; damaged files are named, never repaired."""
 
 import hashlib
+import struct
+import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import PIL.features
 import PIL.Image
 import pytest
+import tifffile
 
 from ccbench import images as io
 from ccbench.errors import DataError, UsageError
@@ -222,3 +227,69 @@ def test_a_polyp_is_cropped_to_a_square_around_it() -> None:
     for mask in (np.zeros((120, 160), np.bool_), np.ones((120, 159), np.bool_)):
         with pytest.raises(DataError, match="crop_polyp: found image"):
             io.crop_polyp(image, mask)
+
+
+def encode(format: str) -> bytes:
+    """A small picture; to memory, for Pillow would take the name that SPIDER is written to for SPIDER's own."""
+    picture = PIL.Image.new("F" if format == "SPIDER" else "RGB", (16, 16))
+    buffer = BytesIO()
+    picture.save(buffer, format)
+    return buffer.getvalue()
+
+
+RARE = {
+    "GIF": "a GIF",
+    "EPS": "an EPS drawing",
+    "PPM": "a PNM image",
+    "ICO": "an icon",
+    "ICNS": "an icon",
+    "JPEG2000": "JPEG 2000",
+    "AVIF": "an AVIF or HEIC image",
+    "SGI": "an SGI image",
+    "DDS": "a DDS texture",
+    "PCX": "not an image that can be read",
+    "TGA": "not an image that can be read",
+    "SPIDER": "not an image that can be read",
+    "PDF": "not an image that can be read",
+}
+
+
+@pytest.mark.parametrize("format", RARE)
+def test_formats_that_are_not_read_are_refused_whatever_they_are_called(format: str, tmp_path: Path) -> None:
+    PIL.Image.init()
+    if format not in PIL.Image.SAVE or (format == "AVIF" and not PIL.features.check("avif")):
+        pytest.skip(f"this Pillow writes no {format}")
+    (tmp_path / "x.png").write_bytes(encode(format))
+    with pytest.raises(DataError, match=rf"x\.png: .*{RARE[format]}") as found:
+        io.open_image(tmp_path / "x.png")
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "BMP", "WEBP"])
+def test_the_five_formats_are_read_whatever_they_are_called(format: str, tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(encode(format))
+    assert io.open_image(tmp_path / "x.png").format == format
+    assert io.count_pixels((tmp_path / "x.png").read_bytes()) == 256
+
+
+def test_a_line_of_many_pixels_is_refused_before_decoding(tmp_path: Path) -> None:
+    """As many as a picture may have, and no picture; and a bomb that says more than Pillow itself lets pass."""
+    for size, words in (((io.MAX_SIDE + 1, 1), "a side are read"), ((30_000, 30_000), "x")):
+        header = struct.pack(">IIBBBBB", *size, 1, 0, 0, 0, 0)
+        chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(10))), (b"IEND", b"")]
+        data = b"\x89PNG\r\n\x1a\n" + b"".join(
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+            for name, body in chunks
+        )
+        (tmp_path / "x.png").write_bytes(data)
+        with pytest.raises(DataError, match=words) as found:
+            io.open_image(tmp_path / "x.png")
+        assert found.value.exit_code == 4 and "\n" not in str(found.value)
+        assert io.count_pixels(data) <= io.MAX_PIXELS
+
+
+def test_a_tiff_of_many_channels_is_refused_before_room_is_made_for_them(tmp_path: Path) -> None:
+    file = tmp_path / "x.tif"
+    tifffile.imwrite(file, np.zeros((8, 8, 300), np.uint8), photometric="minisblack", planarconfig="contig")
+    with pytest.raises(DataError, match="300 channels, wanted 1 to 4"):
+        io.open_image(file)

@@ -25,6 +25,7 @@ from ccbench.downstream.segmenters import SEGMENTERS
 from ccbench.downstream.states import STATE
 from ccbench.downstream.training import Budget, Trained, train_segmenter
 from ccbench.errors import UsageError
+from hostile import Bomb
 from tiny_segmenters import SIDE, draw_discs, label, tiny
 
 TRAIN, CHECK = draw_discs(8, 0), draw_discs(3, 1)
@@ -103,22 +104,12 @@ def test_a_damaged_state_is_set_aside_with_a_word(
     assert (tmp_path / f"{STATE}.damaged").exists() and tuple(capfd.readouterr()) == ("", "")  # stdout is for results
 
 
-class _Bomb:
-    """Runs code when it is unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.mkdir, (str(self.mark),)
-
-
 def test_a_strangers_state_is_not_unpickled(whole: dict[str, bytes], tmp_path: Path) -> None:
     """Neither under the names that mmengine looks for, nor under ours."""
     mark, folder = tmp_path / "ran", tmp_path / "training"
     folder.mkdir()
     for name in ("epoch_1.pth", "latest.pth", "best.pth", STATE):
-        torch.save({"state_dict": {}, "meta": _Bomb(mark), "epoch": 1}, folder / name)
+        torch.save({"state_dict": {}, "meta": Bomb(mark), "epoch": 1}, folder / name)
     (folder / "last_checkpoint").write_text(str(folder / "epoch_1.pth"))
     assert train(folder) == Trained(6, (), 3)
     assert not mark.exists() and (folder / STATE).read_bytes() == whole["pranet"]
@@ -169,7 +160,7 @@ def torn(tensors, path, metadata):
 safetensors.torch.save_file = torn
 tried.train(Path({str(tmp_path)!r}))
 """
-    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == -signal.SIGKILL
+    assert subprocess.run([sys.executable, "-c", code], timeout=400).returncode == -signal.SIGKILL
     assert load_checked(tmp_path / STATE)[1]["taken"] == 1
     assert train(tmp_path) == Trained(6, (), 3) and (tmp_path / STATE).read_bytes() == whole["pranet"]
 
