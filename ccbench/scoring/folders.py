@@ -69,9 +69,14 @@ def score_folders(
     score, image = pair("clip_score", made, clip, texts), pair("clip_image", made, clip, partners)
     ref = f"folder@{real.digest}"
     truncated = clip.count_truncated(lines) / len(lines) if clip is not None and lines is not None else None
+    with progress.step("comparing the two sets, and the reference with itself", 2) as step:
+        distances = set_distances(made, real, network, clip, ref, _FAMILIES)
+        step.advance()
+        control = set_distances(*_split_real(real, len(made)), network, clip, ref, _FAMILIES)
+        step.advance()
     return Scorecard(
-        scores=[*set_distances(made, real, network, clip, ref, _FAMILIES), score.score, image.score],
-        controls={REAL_SPLIT: set_distances(*_split_real(real, len(made)), network, clip, ref, _FAMILIES)},
+        scores=[*distances, score.score, image.score],
+        controls={REAL_SPLIT: control},
         per_sample=per_sample_table(
             [path.stem for path in files], {"clip_score": score.values, "clip_image": image.values}
         ),
