@@ -75,15 +75,6 @@ def hugging_face_home() -> Path:
     return _expanded(own) if own else user_cache() / "huggingface"
 
 
-def user_home() -> Path | None:
-    """Return the user's home folder; None where there is none, or the root, as in containers with a free user id."""
-    try:
-        found = Path.home()
-    except RuntimeError:
-        return None
-    return found if found != Path(found.anchor) else None
-
-
 def _expanded(folder: str) -> Path:
     """Return a folder that may begin with `~`; without a home folder that is the root, where nobody but root writes."""
     try:

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any, BinaryIO, NoReturn
 
 from ccbench.errors import DataError, UsageError
 from ccbench.text import escape_json, json_line, one_line
@@ -274,36 +274,38 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 # Reading
 
 
-@contextmanager
-def open_plain(path: Path) -> Iterator[IO[bytes]]:
-    """Give a plain file to be read; a device never ends and a pipe waits for ever, so neither is opened.
-
-    Raises:
-        DataError: it is missing, no plain file, or cannot be read.
-    """
-    try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-            mode = os.fstat(stream.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                raise DataError(f"{path}: is a folder; give a file" if stat.S_ISDIR(mode) else _not_plain(path))
-            yield stream
-    except IsADirectoryError as error:
-        raise DataError(f"{path}: is a folder; give a file") from error
-    except OSError as error:
-        what = "is a link to a file that is not there" if path.is_symlink() and not path.exists() else error.strerror
-        raise DataError(f"{path}: cannot be read ({what}); give a file that can be read") from error
-
-
 def read_data(path: Path, most: int = MOST_TEXT) -> bytes:
     """Return the content of a plain file of at most `most` bytes.
 
     Raises:
         DataError: as `open_plain`, or it is larger.
     """
-    with open_plain(path) as stream:
-        if (size := os.fstat(stream.fileno()).st_size) > most:
-            raise DataError(f"{path}: holds {size:,} bytes, wanted at most {most:,}; give another file")
-        return stream.read(most)
+    try:
+        with open_plain(path) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size > most:
+                raise DataError(f"{path}: holds {size:,} bytes, wanted at most {most:,}; give another file")
+            return stream.read(most)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); give a file that can be read") from error
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a plain file for reading; what a link leads to counts.
+
+    Raises:
+        DataError: it is missing, is a folder or a device, which may never end, or may not be read.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        lost = path.is_symlink() and not path.exists()
+        what = "it is a link to a file that is not there" if lost else error.strerror
+        raise DataError(f"{path}: cannot be read ({what}); give a file that can be read") from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise DataError(f"{path}: is a folder or a device; give a plain file")
+    return os.fdopen(handle, "rb")
 
 
 def check_plain(path: Path) -> None:
@@ -313,11 +315,7 @@ def check_plain(path: Path) -> None:
     """
     for entry in [path, *path.rglob("*")] if path.is_dir() else [path]:
         if not (entry.is_file() or entry.is_dir()):
-            raise DataError(_not_plain(entry) if entry.exists() else f"{entry}: is not there; give another")
-
-
-def _not_plain(path: Path) -> str:
-    return f"{path}: is no plain file; give the file itself"
+            raise DataError(f"{entry}: is {'no plain file' if entry.exists() else 'not there'}; give another")
 
 
 def read_text(path: Path, most: int = MOST_TEXT) -> str:

@@ -83,7 +83,7 @@ def score(
         cache=options.open_cache(no_cache, out),
         progress=out.progress(),
     ).to_json()
-    out.json({"images": images.name, "reference": reference.name, **card})
+    out.json({"images": images.resolve().name, "reference": reference.resolve().name, **card})
     show_scores(card, out)
 
 

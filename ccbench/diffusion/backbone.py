@@ -199,6 +199,19 @@ def encode_prompts(backbone: Backbone, prompts: Sequence[str]) -> EncodedPrompts
     return EncodedPrompts(context, words.to(backbone.device), (told & (position == end)).to(backbone.device))
 
 
+def latent_side(backbone: Backbone, image_size: int) -> int:
+    """Return the side of the latents of an image of `image_size` pixels: an eighth for SD 1.5.
+
+    Raises:
+        UsageError: the image is no whole number of latent cells.
+    """
+    cell: int = 2 ** (len(backbone.vae.config.block_out_channels) - 1)
+    if image_size % cell:
+        near = max(1, round(image_size / cell)) * cell
+        raise UsageError(f"images of {image_size} px: wanted a multiple of {cell} for this backbone, such as {near}")
+    return image_size // cell
+
+
 def image_tensor(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
     """(N, H, W, 3) uint8 -> (N, 3, H, W) in [-1, 1]."""
     return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1

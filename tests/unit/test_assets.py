@@ -109,16 +109,8 @@ def test_where_there_is_no_home_folder_caches_lie_where_nobody_writes(monkeypatc
 
     for name in ("CCBENCH_HOME", "XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME"):
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(Path, "home", none)
     monkeypatch.setattr(Path, "expanduser", none)
-    assert assets.home() == Path("/.cache/ccbench") and assets.user_home() is None
+    assert assets.home() == Path("/.cache/ccbench")
     assert (assets.torch_home(), assets.hugging_face_home()) == (Path("/.cache/torch"), Path("/.cache/huggingface"))
     monkeypatch.setenv("CCBENCH_HOME", "~nobody/here")
     assert assets.home() == Path("/here")
-
-
-def test_a_home_that_is_the_root_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HOME", "/")
-    assert assets.user_home() is None
-    monkeypatch.setenv("HOME", "/home/somebody")
-    assert assets.user_home() == Path("/home/somebody")
