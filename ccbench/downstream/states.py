@@ -72,8 +72,8 @@ def restore_pass(folder: Path, runner: Runner, selection: Selection, passes: int
     tensors, facts = load_checked(file)
     try:
         _restore_selection(tensors, facts, selection, passes)
-        _restore_runner(tensors, facts, runner, len(selection.dice))
-    except (AttributeError, KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
+        _restore_runner(tensors, facts, runner, selection)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{file}: is of another training ({one_line(error, 120)})") from error
 
 
@@ -101,12 +101,12 @@ def _restore_selection(tensors: Tensors, facts: dict[str, Any], selection: Selec
     selection.weights = _under("taken/" if taken != len(dice) else "weights/", tensors)
 
 
-def _restore_runner(tensors: Tensors, facts: dict[str, Any], runner: Runner, epoch: int) -> None:
+def _restore_runner(tensors: Tensors, facts: dict[str, Any], runner: Runner, selection: Selection) -> None:
     network, wrapper = plain_network(runner), runner.optim_wrapper
-    wanted, weights = network.state_dict(), _under("weights/", tensors)
-    shapes = ({name: tuple(tensor.shape) for name, tensor in part.items()} for part in (weights, wanted))
-    if wrong := key_misfits(*shapes):
-        raise ValueError(min(wrong))
+    wanted, weights = _shapes(network.state_dict()), _under("weights/", tensors)
+    for part in (weights, selection.weights):
+        if wrong := key_misfits(_shapes(part), wanted):
+            raise ValueError(min(wrong))
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in _under("moments/", tensors).items():
         number, _, name = key.partition("/")
@@ -125,7 +125,7 @@ def _restore_runner(tensors: Tensors, facts: dict[str, Any], runner: Runner, epo
         schedule.load_state_dict(_fitting(found, schedule.state_dict()))
     if _is_scaled(runner):
         wrapper.loss_scaler.load_state_dict(_fitting(facts["scaler"], wrapper.loss_scaler.state_dict()))
-    loop = runner.train_loop
+    loop, epoch = runner.train_loop, len(selection.dice)
     loop._epoch, loop._iter = epoch, epoch * len(loop.dataloader)
 
 
@@ -155,6 +155,10 @@ def _fitting(found: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
     if others != kinds:
         raise ValueError(f"found {', '.join(sorted(others)) or 'nothing'}, wanted {', '.join(sorted(kinds))}")
     return found
+
+
+def _shapes(tensors: Tensors) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def _under(prefix: str, tensors: Tensors) -> Tensors:

@@ -88,7 +88,16 @@ def of_other(data: bytes) -> bytes:
     return file.read_bytes()
 
 
-@pytest.mark.parametrize("damage", [tear, flip, of_other, lambda data: pickle.dumps(print), lambda data: b""])
+def of_no_pass(data: bytes) -> bytes:
+    """A whole state that says to take a pass whose weights it does not have."""
+    file = Path(tempfile.mkdtemp()) / STATE
+    file.write_bytes(data)
+    tensors, facts = load_checked(file)
+    save_checked(file, tensors, {**facts, "taken": 1})
+    return file.read_bytes()
+
+
+@pytest.mark.parametrize("damage", [tear, flip, of_other, of_no_pass, lambda _: pickle.dumps(print), lambda _: b""])
 def test_a_damaged_state_is_set_aside_with_a_word(
     damage: Callable[[bytes], bytes], whole: dict[str, bytes], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
