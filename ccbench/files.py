@@ -12,8 +12,9 @@ import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, BinaryIO, NoReturn
+from typing import IO, Any, NoReturn
 
 from ccbench.errors import DataError, UsageError
 from ccbench.text import escape_json, json_line, one_line
@@ -290,7 +291,7 @@ def read_data(path: Path, most: int = MOST_TEXT) -> bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror}); give a file that can be read") from error
 
 
-def open_plain(path: Path) -> BinaryIO:
+def open_plain(path: Path) -> BufferedReader:
     """Open a plain file for reading; what a link leads to counts.
 
     Raises:
