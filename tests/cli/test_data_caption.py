@@ -12,7 +12,7 @@ import pytest
 import ccbench.data.captioners
 from calling import Call
 from ccbench.data.captioners.agent import Turn
-from ccbench.data.joining import read_captions
+from ccbench.data.caption_files import read_captions
 from ccbench.types import Image
 from fake_polyps import write_pair
 

@@ -32,7 +32,7 @@ def test_list_shows_every_data_set(call: Call) -> None:
 def test_check_shows_what_is_there_and_ends_well(call: Call, folder: Path) -> None:
     done = call("data", "check", folder)
     assert done.code == 0, done.err
-    for words in ("a plain folder (folder)", "52x40 3", "PNG RGB 3", "0, 255", "nothing that a benchmark must not"):
+    for words in ("a plain folder (folder)", "52x40 3", "PNG RGB 3", "0, 255", "a plain folder: fit for a benchmark"):
         assert words in done.out
     assert "check folder" in done.err and call("data", "check", folder, "--quiet").err == ""
 
@@ -91,4 +91,4 @@ def test_prepare_leaves_faulty_pairs_out_when_told(call: Call, folder: Path) -> 
 def test_prepare_refuses_what_is_no_archive(call: Call, tmp_path: Path) -> None:
     (tmp_path / "a.rar").write_bytes(b"Rar!" + bytes(60))
     done = call("data", "prepare", "folder", "--source", "a.rar", "--output", "out")
-    assert done.code == 4 and "neither zip nor tar" in done.err and not Path("out").exists()
+    assert done.code == 4 and "a RAR archive, which is not read" in done.err and not Path("out").exists()

@@ -15,7 +15,8 @@ from ccbench.boards.rendering import render_boards
 from ccbench.config import OutsideConfig, restore_config
 from ccbench.data import phantom_source
 from ccbench.data.sources import open_split
-from ccbench.images import file_stem, list_images, read_image, write_png
+from ccbench.image_folders import list_images
+from ccbench.images import file_stem, read_image, write_png
 from ccbench.outside import check_outside
 from ccbench.protocols import PROTOCOLS, Protocol
 from ccbench.seeding import sample_seed

@@ -122,7 +122,7 @@ def test_a_changed_zip_fails_its_checksum(tmp_path: Path) -> None:
 
 def test_other_files_are_no_archives(tmp_path: Path) -> None:
     (tmp_path / "a.rar").write_bytes(b"Rar!\x1a\x07\x01\x00" + bytes(100))
-    with pytest.raises(DataError, match="neither zip nor tar; unpack it with its own program"):
+    with pytest.raises(DataError, match="a RAR archive, which is not read; unpack it with its own program"):
         extract(tmp_path / "a.rar", tmp_path / "out")
     with pytest.raises(DataError, match="no such file"):
         extract(tmp_path / "none.zip", tmp_path / "out")

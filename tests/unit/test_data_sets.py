@@ -10,8 +10,10 @@ import pytest
 
 from ccbench.data.joining import PairFiles
 from ccbench.data.sets import DATA_SETS, find_data_set, recognise
+from ccbench.data.splits import read_split
 from ccbench.errors import DataError, UsageError
-from ccbench.images import read_image, read_mask
+from ccbench.images import read_image
+from ccbench.masks import read_mask
 from fake_polyps import draw_pair, write_file, write_grey_tiff, write_pair
 from real_files import real_data
 
@@ -65,9 +67,9 @@ def pairs_at(images: str, masks: str, names: list[str]) -> Callable[[Path], None
     return lambda root: write_pairs(root, images, masks, names)
 
 
-ETIS = ["etis-10", "etis-2"]
+KVASIR = sorted(name.removeprefix("kvasir-") for name in read_split("kvasir-seg"))[::50]  # of the release's own names
 LAYOUTS: list[tuple[str, str, Callable[[Path], None], list[str]]] = [
-    ("kvasir-seg", "any", pairs_at("images/{}.jpg", "masks/{}.jpg", ["cju7", "cju1"]), ["kvasir-cju1", "kvasir-cju7"]),
+    ("kvasir-seg", "any", pairs_at("images/{}.jpg", "masks/{}.jpg", KVASIR), [f"kvasir-{name}" for name in KVASIR]),
     ("cvc-clinicdb", "any", write_clinicdb_tif, ["clinicdb-1", "clinicdb-2"]),
     ("cvc-clinicdb", "any", pairs_at("PNG/Original/{}.png", "PNG/Ground Truth/{}.png", ["3"]), ["clinicdb-3"]),
     ("cvc-clinicdb", "any", pairs_at("TIF/original/{}.tif", "TIF/GroundTruth/{}.tif", ["3"]), ["clinicdb-3"]),
@@ -181,6 +183,7 @@ def test_a_plain_folder_has_captions_or_metadata(tmp_path: Path) -> None:
         "cluster": "v",
         "split": "test",
     }
+    (tmp_path / "captions.jsonl").unlink()
     (tmp_path / "metadata.jsonl").write_text(json.dumps(row))
     files = tmp_path / "images" / "b.png", tmp_path / "masks" / "b.png"
     assert folder.list_pairs(tmp_path)[1] == PairFiles("x 1", *files, "new", "v", "c2", "test")
@@ -210,7 +213,7 @@ def test_what_is_no_data_set_is_refused(tmp_path: Path, polyp_files: Path) -> No
 def test_an_empty_data_set_is_refused(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     (tmp_path / "masks").mkdir()
-    with pytest.raises(DataError, match="holds no pair; wanted images/"):
+    with pytest.raises(DataError, match="images: holds no image; wanted files ending in"):
         DATA_SETS["folder"].list_pairs(tmp_path)
 
 

@@ -9,6 +9,8 @@ import pytest
 
 from ccbench import images as io
 from ccbench.errors import DataError, UsageError
+from ccbench.image_folders import list_images
+from ccbench.masks import read_mask
 from fake_encoders import random_images
 from fake_polyps import write_grey_tiff
 from real_files import real_data
@@ -80,11 +82,11 @@ def test_other_modes_become_rgb(tmp_path: Path, mode: str) -> None:
 def test_mask_threshold_and_channel_maximum(tmp_path: Path) -> None:
     grey = np.array([[0, 8, 127, 128, 247, 255]], dtype=np.uint8)
     PIL.Image.fromarray(grey).save(tmp_path / "grey.png")
-    assert io.read_mask(tmp_path / "grey.png").tolist() == [[False, False, False, True, True, True]]
+    assert read_mask(tmp_path / "grey.png").tolist() == [[False, False, False, True, True, True]]
     red = np.zeros((2, 2, 3), dtype=np.uint8)
     red[0, 0] = (200, 0, 0)  # a grey conversion gives 60: the polyp would be lost
     PIL.Image.fromarray(red).save(tmp_path / "red.png")
-    assert io.read_mask(tmp_path / "red.png").tolist() == [[True, False], [False, False]]
+    assert read_mask(tmp_path / "red.png").tolist() == [[True, False], [False, False]]
 
 
 def test_resize_squashes_and_keeps_masks_two_valued() -> None:
@@ -102,11 +104,11 @@ def test_resize_squashes_and_keeps_masks_two_valued() -> None:
 def test_list_images_is_sorted_and_needs_one(tmp_path: Path) -> None:
     for name in ("b.PNG", "a.jpg", ".hidden.png", "notes.txt"):
         (tmp_path / name).write_bytes(b"")
-    assert [path.name for path in io.list_images(tmp_path)] == ["a.jpg", "b.PNG"]
+    assert [path.name for path in list_images(tmp_path)] == ["a.jpg", "b.PNG"]
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "empty", tmp_path / "gone"):
         with pytest.raises(DataError, match=folder.name):
-            io.list_images(folder)
+            list_images(folder)
 
 
 def test_a_tiff_of_three_grey_samples_is_read_as_rgb(tmp_path: Path) -> None:
@@ -196,7 +198,7 @@ def test_a_written_mask_has_one_channel_of_two_values(tmp_path: Path) -> None:
     digest = io.write_mask(tmp_path / "m.png", mask)
     with PIL.Image.open(tmp_path / "m.png") as file:
         assert file.mode == "L" and np.array_equal(np.asarray(file), mask * 255)
-    assert np.array_equal(io.read_mask(tmp_path / "m.png"), mask) and digest == io.sha256_file(tmp_path / "m.png")
+    assert np.array_equal(read_mask(tmp_path / "m.png"), mask) and digest == io.sha256_file(tmp_path / "m.png")
 
 
 def test_a_polyp_is_cropped_to_a_square_around_it() -> None:
