@@ -13,7 +13,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any, BinaryIO, NoReturn
 
 from ccbench.errors import DataError, UsageError
 from ccbench.text import escape_json, json_line, one_line
@@ -269,16 +269,31 @@ def read_data(path: Path, most: int = MOST_TEXT) -> bytes:
         DataError: it is missing, no plain file (a device never ends), larger, or cannot be read.
     """
     try:
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as stream:
-            state = os.fstat(stream.fileno())
-            if not stat.S_ISREG(state.st_mode):
-                raise DataError(f"{path}: is no plain file; give the file itself")
-            if state.st_size > most:
-                raise DataError(f"{path}: holds {state.st_size:,} bytes, wanted at most {most:,}; give another file")
+        with open_plain(path) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if size > most:
+                raise DataError(f"{path}: holds {size:,} bytes, wanted at most {most:,}; give another file")
             return stream.read(most)
     except OSError as error:
-        what = "is a link to a file that is not there" if path.is_symlink() and not path.exists() else error.strerror
+        raise DataError(f"{path}: cannot be read ({error.strerror}); give a file that can be read") from error
+
+
+def open_plain(path: Path) -> BinaryIO:
+    """Open a plain file for reading; what a link leads to counts.
+
+    Raises:
+        DataError: it is missing, is a folder or a device, which may never end, or may not be read.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        lost = path.is_symlink() and not path.exists()
+        what = "it is a link to a file that is not there" if lost else error.strerror
         raise DataError(f"{path}: cannot be read ({what}); give a file that can be read") from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise DataError(f"{path}: is a folder or a device; give a plain file")
+    return os.fdopen(handle, "rb")
 
 
 def read_text(path: Path, most: int = MOST_TEXT) -> str:

@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,30 +37,31 @@ class MethodEntry:
 
 @dataclass(frozen=True)
 class Offer:
-    """An entry point with the package that offers it."""
+    """An entry point with the package that offers it.
+
+    Attributes:
+        error: why this name cannot be used: it is offered twice.
+    """
 
     point: EntryPoint
     distribution: str
     version: str
     place: str
+    error: str | None = None
 
 
 def list_methods() -> list[MethodEntry]:
-    """List every installed method by name, the broken ones with their error. Imports the plugins, not torch.
-
-    Raises:
-        UsageError: two installed packages offer a method of one name.
-    """
-    return [_load(offer) for _, offer in sorted(find_offers(GROUP, "method").items())]
+    """List every installed method by name, the broken ones with their error. Imports the plugins, not torch."""
+    return [_load(offer) for _, offer in sorted(find_offers(GROUP).items())]
 
 
 def find_entry(name: str, option: str = "--method") -> MethodEntry:
     """Return the entry called `name`, broken or not; `option` is where it was asked for, for the message.
 
     Raises:
-        UsageError: no such method (the nearest name is given), or two of one name.
+        UsageError: no such method; the nearest name is given.
     """
-    offers = find_offers(GROUP, "method")
+    offers = find_offers(GROUP)
     if name in offers:
         return _load(offers[name])
     near = difflib.get_close_matches(name, offers, n=1)
@@ -76,7 +77,7 @@ def check_new_name(name: str, where: str) -> None:
     """
     if not KEBAB_CASE.fullmatch(name):
         raise UsageError(f"{where}: found {name!r}, wanted lower case letters, digits and single hyphens: my-method")
-    if name in (offers := find_offers(GROUP, "method")):
+    if name in (offers := find_offers(GROUP)):
         owner = f"{offers[name].distribution} {offers[name].version}"
         raise UsageError(f"{where}: {name!r} is the name of a method that {owner} offers; choose another name")
 
@@ -90,31 +91,27 @@ def find_method(name: str, option: str = "--method") -> Method[Any]:
     entry = find_entry(name, option)
     if entry.method is None:
         source = f"{entry.distribution} {entry.version}"
-        raise UsageError(
-            f"{option}: {name!r} of {source} cannot be loaded: {entry.error}; repair or uninstall {source}"
-        )
+        raise UsageError(f"{option}: {name!r} of {source} cannot be used: {entry.error} (repair or uninstall it)")
     return entry.method
 
 
-def find_offers(group: str, kind: str) -> dict[str, Offer]:
-    """Return what installed packages offer in an entry-point group, by name; `kind` is its word in errors.
-
-    Raises:
-        UsageError: two of one name.
-    """
+def find_offers(group: str) -> dict[str, Offer]:
+    """Return what installed packages offer in an entry-point group, by name; one offered twice has an error."""
     found: dict[str, Offer] = {}
     for offer in _scan(group):
         name = offer.point.name
         other = found.setdefault(name, offer)
         if other.place != offer.place or other.distribution != offer.distribution:
-            raise UsageError(
-                f"{kind} {name!r} is offered twice: by {other.distribution} {other.version} in {other.place} and by "
-                f"{offer.distribution} {offer.version} in {offer.place}; uninstall one of them"
+            found[name] = replace(
+                other,
+                error=f"offered twice: by {other.distribution} {other.version} in {other.place} and by "
+                f"{offer.distribution} {offer.version} in {offer.place}; uninstall one of them",
             )
-        if other.point.value != offer.point.value:
-            raise UsageError(
-                f"{kind} {name!r} is offered twice by {offer.distribution} {offer.version}: {other.point.value} and "
-                f"{offer.point.value}; give one another name"
+        elif other.point.value != offer.point.value:
+            found[name] = replace(
+                other,
+                error=f"offered twice by {offer.distribution} {offer.version}: {other.point.value} and "
+                f"{offer.point.value}; give one another name",
             )
     return found
 
@@ -129,6 +126,8 @@ def _scan(group: str) -> Iterator[Offer]:
 
 def load_offer(offer: Offer, kind: type[T]) -> tuple[T | None, str | None]:
     """Return what an entry point names, or one line on why it is no `kind`."""
+    if offer.error is not None:
+        return None, offer.error
     try:
         loaded = offer.point.load()
     except Exception as problem:  # noqa: BLE001 - a plugin may raise anything when imported, and is listed with it

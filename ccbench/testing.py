@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from ccbench.plugin import (
 )
 from ccbench.protocols import find_protocol
 from ccbench.seeding import sample_seed
+from ccbench.text import one_line
 from ccbench.types import Condition, Image, PairSequence, RealPair
 
 STEPS = 2
@@ -40,11 +42,16 @@ HEAVY_MODULES = ("torch", "diffusers", "transformers", "pandas")
 
 @dataclass(frozen=True)
 class CheckResult:
-    """One check of the contract: its name, whether it held, and what was found when it did not."""
+    """One check of the contract: its name, whether it held, and what was found when it did not.
+
+    Attributes:
+        traceback: of what the plugin raised, for its author; empty if it raised nothing.
+    """
 
     name: str
     passed: bool
     detail: str = ""
+    traceback: str = ""
 
 
 def check_method(
@@ -231,7 +238,7 @@ def _check(name: str, function: Callable[[], str]) -> CheckResult:
     try:
         detail = function()
     except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and that is the finding
-        detail = " ".join(f"raised {type(error).__name__}: {error}".split())
+        return CheckResult(name, False, f"raised {type(error).__name__}: {one_line(error)}", traceback.format_exc())
     return CheckResult(name, not detail, detail)
 
 

@@ -147,7 +147,7 @@ def describe_method(name: str) -> MethodRecord:
     """Return the record of an installed method, its source commit included."""
     entry = find_entry(name)
     if entry.method is None:
-        raise UsageError(f"--method: {name!r} cannot be loaded: {entry.error}")
+        raise UsageError(f"--method: {name!r} cannot be used: {entry.error}")
     package = sys.modules[entry.method.config.__module__.partition(".")[0]]
     source = source_state(Path(package.__file__).parent) if package.__file__ else {}
     return MethodRecord(

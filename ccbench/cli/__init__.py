@@ -29,6 +29,7 @@ from ccbench.cli import (
     train,
     verify,
 )
+from ccbench.cli.streams import finish_streams, prepare_streams, say
 from ccbench.errors import CcbenchError
 from ccbench.provenance import process_rank
 
@@ -73,15 +74,16 @@ def _root(
     if version:
         from ccbench import __version__
 
-        typer.echo(__version__)
+        say(__version__)
         raise typer.Exit
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        say(context.get_help())
 
 
 def main() -> None:
     """Run the command line of this process and leave with its exit code."""
-    sys.exit(execute(sys.argv[1:]))
+    prepare_streams()
+    sys.exit(finish_streams(execute(sys.argv[1:])))
 
 
 def execute(args: Sequence[str]) -> int:
@@ -99,9 +101,6 @@ def execute(args: Sequence[str]) -> int:
         return _say(f"{error.format_message().rstrip('.')}{_help_hint(error)}", error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except BrokenPipeError:  # `ccbench methods | head -1`: the reader has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:  # noqa: BLE001  the one border where a traceback becomes a line
         return _say_unexpected(error)
     if code == INTERRUPTED:
@@ -129,5 +128,5 @@ def _say_unexpected(error: Exception) -> int:
 
 def _say(message: str, code: int) -> int:
     rank = process_rank()
-    typer.echo(f"{f'process {rank}: ' if rank else ''}error: {' '.join(message.split())}", err=True)
+    say(f"{f'process {rank}: ' if rank else ''}error: {' '.join(message.split())}", error=True)
     return code

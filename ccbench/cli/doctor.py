@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from ccbench.cli import options
 from ccbench.cli.output import Output
-from ccbench.errors import CcbenchError, UsageError
+from ccbench.errors import CcbenchError
+from ccbench.text import one_line
 
 
 class Finding(NamedTuple):
@@ -45,9 +46,14 @@ def doctor(as_json: options.Json = False) -> None:
 
 def _rows(finding: Finding) -> list[tuple[str, str, str]]:
     state = {None: "", True: "found", False: "missing"}[finding.found]
-    detail = finding.detail.replace(str(Path.home()), "~")
-    rows = [(f"  {state:7}", finding.name, detail)]
+    rows = [(f"  {state:7}", finding.name, _from_home(finding.detail))]
     return rows if finding.found is not False else [*rows, ("", "", f"unlocks: {finding.unlocks}")]
+
+
+def _from_home(path: str) -> str:
+    """Return a path with `~` for the home folder; text that is no path under it stays."""
+    home = os.environ.get("HOME", "").rstrip("/")
+    return f"~{path.removeprefix(home)}" if home and path.startswith(f"{home}/") else path
 
 
 def _versions() -> list[Finding]:
@@ -95,11 +101,7 @@ def _weights() -> list[Finding]:
         _look(f"segmenter {one.title}", partial(locate_weights, one.published.backbone), "it at the papers' scale")
         for one in SEGMENTERS.values()
     ]
-    try:
-        entries = list_encoders()
-    except UsageError as error:
-        return [*looked, Finding("weights", "encoders", False, _line(error), "every encoder that is not ours")]
-    for entry in entries:
+    for entry in list_encoders():
         if entry.spec is not None:
             looked.append(_look(f"encoder {entry.name}", partial(entry.spec.find, True), entry.spec.unlocks))
         else:
@@ -140,10 +142,7 @@ def _extras() -> list[Finding]:
 def _plugins() -> list[Finding]:
     from ccbench.registry import list_methods
 
-    try:
-        entries = list_methods()
-    except UsageError as error:
-        return [Finding("methods", "registry", False, _line(error), "every method")]
+    entries = list_methods()
     details = [entry.error or f"{entry.distribution} {entry.version}" for entry in entries]
     return [
         Finding("methods", entry.name, entry.method is not None, detail, "this method")
@@ -152,4 +151,4 @@ def _plugins() -> list[Finding]:
 
 
 def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    return one_line(error)

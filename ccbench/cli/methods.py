@@ -1,5 +1,6 @@
 """`ccbench methods`: the generators and controls that are installed, a new one, and whether one keeps the contract."""
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ccbench.cli import options
+from ccbench.cli.commands import command, interpreter
 from ccbench.cli.output import Output
 
 if TYPE_CHECKING:
@@ -77,12 +79,13 @@ def new(
         out.line(f"  {file.as_posix()}")
     out.line()
     out.line("next:")
-    for command, why in (
-        (f"pip install -e {folder}", "once: ccbench finds it then, and changes of its code count at once"),
-        (f"ccbench methods check {name}", "train and sample it for two steps and check what the contract promises"),
-        (f"ccbench run --method {name} --limit 4", "a small run: training, images, scores and a gallery"),
+    install = shlex.join([interpreter(), "-m", "pip", "install", "-e", str(folder)])
+    for line, why in (
+        (install, "once, in this environment: ccbench finds it then, and changes of its code count at once"),
+        (command("methods", "check", name), "train and sample it for two steps and check what the contract promises"),
+        (command("run", "--method", name, "--limit", 4), "a small run: training, images, scores and a gallery"),
     ):
-        out.line(f"  {command}\n      {why}")
+        out.line(f"  {line}\n      {why}")
 
 
 @app.command("check")
@@ -109,6 +112,9 @@ def check(
     out.json({"method": name, "passed": not failed, "checks": [asdict(result) for result in results]})
     rows = [(result.name, "ok" if result.passed else "failed", result.detail) for result in results]
     out.table(("check", "result", "found"), rows, wrap=(2,))
+    for result in results:
+        if result.traceback:
+            out.warn(f"{result.name}:\n{result.traceback.rstrip()}")
     if failed:
         out.line(f"{name} breaks the contract: {', '.join(failed)}")
         raise typer.Exit(FAILED)

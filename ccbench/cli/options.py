@@ -122,6 +122,20 @@ class RunOptions:
             check_data(protocol, self.data_root, self.limit)
         return config, self.output or default_run_folder(config)
 
+    def words(self) -> list[str]:
+        """Return the options as words of a command line."""
+        given = {
+            "--method": self.method,
+            "--protocol": None if self.protocol == DEFAULT_PROTOCOL else self.protocol,
+            "--data-root": self.data_root,
+            "--seed": self.seed or None,
+            "--config": self.config,
+            "--output": self.output,
+            "--limit": self.limit,
+        }
+        words = [str(word) for pair in given.items() if pair[1] is not None for word in pair]
+        return words + [word for text in self.sets or () for word in ("--set", text)]
+
     def open_run(self) -> "RunFolder":
         """Create or resume the run folder; see `resolve` for the errors."""
         from ccbench.store import RunFolder

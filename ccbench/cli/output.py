@@ -5,12 +5,13 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-import typer
-
+from ccbench.cli.streams import is_utf8, say, say_raw
 from ccbench.provenance import process_rank
 from ccbench.tables import format_seconds
+from ccbench.text import escape_json, printable
 from ccbench.types import Progress, ProgressStep, SilentProgress
 
 if TYPE_CHECKING:
@@ -36,22 +37,23 @@ class Output:
     def note(self, text: str) -> None:
         """Say one line on stderr."""
         if not self.quiet:
-            typer.echo(text, err=True)
+            say(text, error=True)
 
     def warn(self, text: str) -> None:
         """Say one line on stderr that `quiet` does not turn off."""
         if not self.silent:
-            typer.echo(text, err=True)
+            say(text, error=True)
 
     def line(self, text: str = "") -> None:
         """Say one line of the result on stdout, unless the result is JSON."""
         if not self.as_json and not self.silent:
-            typer.echo(text)
+            say(text)
 
     def json(self, value: Any) -> None:
         """Print the result as one JSON document, when it was asked for."""
         if self.as_json and not self.silent:
-            typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+            text = json.dumps(value, indent=2, ensure_ascii=not is_utf8(), allow_nan=False)
+            say(escape_json(text))
 
     def table(
         self, header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = (), wrap: Sequence[int] = ()
@@ -63,30 +65,40 @@ class Output:
         """
         if self.as_json or self.silent:
             return
-        held, start, count = list(rows), 1, len(header)
+        held = [tuple(map(printable, row)) for row in rows]
+        start, count = 1, len(header)
         console = _console(stderr=False)
         while start < max(2, count):
             stop = min(start + 1, count)
             while stop < count and _least(console, _table(header, held, right, wrap, start, stop + 1)) <= console.width:
                 stop += 1
             part = _table(header, held, right, wrap, start, stop)
-            _console(stderr=False, least=_least(console, part)).print(part)
+            wide = _console(stderr=False, least=_least(console, part))
+            with wide.capture() as drawn:
+                wide.print(part)
+            say_raw(drawn.get())
             start = max(stop, 2)
 
     def progress(self) -> Progress:
         """Return what library code reports its progress to."""
         if self.quiet:
             return SilentProgress()
-        return BarProgress(_console(stderr=True)) if sys.stderr.isatty() else LineProgress()
+        return BarProgress(_console(stderr=True)) if _is_terminal(sys.stderr) else LineProgress()
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()  # None: closed before this process began
 
 
 def _console(stderr: bool, least: int = 0) -> "Console":
     """Return the terminal, at least so many columns wide: a line that is longer than it goes on in the next."""
     from rich.console import Console
 
-    shown = (sys.stderr if stderr else sys.stdout).isatty() or "COLUMNS" in os.environ
-    console = Console(stderr=stderr, highlight=False, width=None if shown else _PIPE_WIDTH)
-    return console if console.width >= least else Console(stderr=stderr, highlight=False, width=least)
+    terminal = _is_terminal(sys.stderr if stderr else sys.stdout)
+    width = None if terminal or "COLUMNS" in os.environ else _PIPE_WIDTH
+    open_console = partial(Console, stderr=stderr, highlight=False, force_terminal=None if terminal else False)
+    console = open_console(width=width)
+    return console if console.width >= least else open_console(width=least)
 
 
 def _table(
@@ -207,4 +219,4 @@ class _Lines:
 
     def _say(self, end: str) -> None:
         note = f"  {self._note}" if self._note else ""
-        typer.echo(f"{self._description}  {self._done}/{self._total}{note}  {end}", err=True)
+        say(f"{self._description}  {self._done}/{self._total}{note}  {end}", error=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from ccbench.cli import options
+from ccbench.cli.commands import command
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
 
@@ -88,8 +89,9 @@ def export_conditions(
     if protocol.needs_data_root:
         out.note("no real image is in it, and the masks are the data sets': do not publish this folder")
     if split == "test":
-        data = " --data-root DIR" if protocol.needs_data_root else ""
-        out.line(f"next: ccbench run --from-dir IMAGES --method NAME --protocol {protocol.name}{data} --seed 0")
+        data = ["--data-root", data_root] if protocol.needs_data_root else []
+        words = ("run", "--from-dir", "IMAGES", "--method", "NAME", "--protocol", protocol.name, *data, "--seed", 0)
+        out.line(f"next, with your folder of images and a name for its row: {command(*words)}")
 
 
 def _facts(protocol: "Protocol") -> dict[str, Any]:

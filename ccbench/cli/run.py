@@ -1,5 +1,6 @@
 """`ccbench run`: train, synthesise, score and show, each step only where its result is missing."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,6 +8,7 @@ import typer
 
 from ccbench.assets import BackboneSource
 from ccbench.cli import options, outside
+from ccbench.cli.commands import command
 from ccbench.cli.output import Output
 from ccbench.cli.score import score_step, show_scores
 from ccbench.cli.synthesize import synthesize_step
@@ -71,7 +73,7 @@ def run(
         card = score_step(folder, data_root, device, source, no_cache, out)
         gallery_step(folder, data_root, fresh, out)
         out.json(_summary(folder, card))
-        _show(folder, card, out)
+        _show(folder, card, chosen, from_dir, out)
         if any(_failures(folder, card).values()):
             raise typer.Exit(FINISHED_WITH_FAILURES)
 
@@ -126,7 +128,9 @@ def _summary(run: "RunFolder", card: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _show(run: "RunFolder", card: dict[str, Any], out: Output) -> None:
+def _show(
+    run: "RunFolder", card: dict[str, Any], chosen: options.RunOptions, from_dir: Path | None, out: Output
+) -> None:
     record, cost = run.record, run.record.cost
     out.line(f"{run.config.method} on {record.protocol}, seed {record.seed}")
     show_scores(card, out)
@@ -143,23 +147,33 @@ def _show(run: "RunFolder", card: dict[str, Any], out: Output) -> None:
         out.line(f"no board takes this run: {'; '.join(record.not_comparable)}")
     out.line()
     out.line("next:")
-    for command, why in _next_commands(run):
-        out.line(f"  {command}\n      {why}")
+    for line, why in _next_commands(run, chosen, from_dir):
+        out.line(f"  {line}\n      {why}")
 
 
-def _next_commands(run: "RunFolder") -> list[tuple[str, str]]:
-    """What a person may want to do now, as commands that work."""
-    from ccbench.records import OUTSIDE
+def _next_commands(run: "RunFolder", chosen: options.RunOptions, from_dir: Path | None) -> list[tuple[str, str]]:
+    """Return what a person may want to do now, as commands that work."""
+    plain = replace(chosen, sets=None, config=None, output=None, limit=None)
+    found = [
+        (command("run", *replace(plain, method=name).words()), "another method, on the same conditions")
+        for name in _other_methods(run)[:1]
+    ]
+    if run.record.not_comparable:
+        outside = ["--from-dir", from_dir] if from_dir else []
+        return [*found, (command("run", *outside, *plain.words()), "the whole protocol, which a board takes")]
+    return [*found, (command("leaderboard", "add", run.path), "put this run on the board of its protocol")]
+
+
+def _other_methods(run: "RunFolder") -> list[str]:
+    """Return the other methods, those first that read the same parts of a condition and have not been run."""
     from ccbench.registry import list_methods
 
-    config, method = run.config, run.record.method
-    data = " --data-root DIR" if config.protocol.needs_data_root else ""
-    where = "" if config.protocol.name == options.DEFAULT_PROTOCOL else f" --protocol {config.protocol.name}{data}"
-    methods = [entry.name for entry in list_methods() if entry.method and not entry.method.info.control]
-    others = [name for name in methods if name != config.method]
-    found = [(f"ccbench run --method {name}{where}", "another method, on the same conditions") for name in others[:1]]
-    if run.record.not_comparable:
-        outside = " --from-dir DIR" if method and method.distribution == OUTSIDE else ""
-        whole = f"ccbench run{outside} --method {config.method}{where}"
-        return [*found, (whole, "the whole protocol, which a board takes")]
-    return [*found, (f"ccbench leaderboard add {run.path}", "put this run on the board of its protocol")]
+    methods = {entry.name: entry.method.info for entry in list_methods() if entry.method}
+    own = methods.get(run.config.method)
+    default = run.path.parent / f"{run.config.method}-seed{run.config.seed}" == run.path
+
+    def order(name: str) -> tuple[bool, bool, str]:
+        other = run.path.with_name(f"{name}-seed{run.config.seed}")
+        return default and other.is_dir(), own is not None and methods[name].needs != own.needs, name
+
+    return sorted((name for name in methods if not methods[name].control and name != run.config.method), key=order)

@@ -84,7 +84,7 @@ def score(
         progress=out.progress(),
         note=out.warn,
     ).to_json()
-    out.json({"images": images.name, "reference": reference.name, **card})
+    out.json({"images": images.resolve().name, "reference": reference.resolve().name, **card})
     show_scores(card, out)
 
 

@@ -7,6 +7,7 @@ import typer
 
 from ccbench.assets import BackboneSource
 from ccbench.cli import options
+from ccbench.cli.commands import command
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
 from ccbench.tables import format_seconds
@@ -56,7 +57,7 @@ def synthesize(
         if copies > 1:
             picked, progress = options.pick_device(device), out.progress()
             made = add_copies(run, data_root, copies, device=picked, backbone=source, progress=progress)
-            out.note(f"copies: done, {made} new; they are scored by: ccbench score {run.path}")
+            out.note(f"copies: done, {made} new; they are scored by: {command('score', run.path)}")
         record = run.record
         out.json(
             {
@@ -70,7 +71,7 @@ def synthesize(
             }
         )
         out.line(f"run folder: {run.path}")
-        out.line(f"next: ccbench score {run.path}")
+        out.line(f"next: {command('score', run.path)}")
 
 
 def synthesize_step(

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from ccbench.assets import BackboneSource
 from ccbench.cli import options
+from ccbench.cli.commands import command
 from ccbench.cli.output import Output
 from ccbench.tables import format_seconds
 
@@ -43,7 +44,7 @@ def train(
             }
         )
         out.line(f"checkpoint: {run.checkpoint}")
-        out.line("next: ccbench synthesize with the same options")
+        out.line(f"next: {command('synthesize', *chosen.words())}")
 
 
 def train_step(

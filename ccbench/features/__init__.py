@@ -145,40 +145,37 @@ class EncoderEntry:
 def list_encoders() -> list[EncoderEntry]:
     """List our encoders, then installed ones by name, the broken ones with their error. Imports no torch.
 
-    Raises:
-        UsageError: two packages offer an encoder of one name, or one of a name of ours.
+    Ours are used where an installed one has the name of one of them.
     """
     own = [EncoderEntry(name, spec) for name, spec in ENCODERS.items()]
-    offers = find_offers(GROUP, "encoder")
-    if doubled := sorted(offers.keys() & ENCODERS.keys()):
-        offer = offers[doubled[0]]
-        raise UsageError(
-            f"encoder {doubled[0]!r} of {offer.distribution} {offer.version} has the name of one of ours; rename it"
-        )
-    return own + [_entry(offer) for _, offer in sorted(offers.items())]
+    return own + [_entry(offer) for _, offer in sorted(find_offers(GROUP).items())]
 
 
 def find_spec(name: str) -> EncoderSpec:
     """Return the card of the encoder called `name`.
 
     Raises:
-        UsageError: unknown name, a broken plugin, or as `list_encoders`.
+        UsageError: unknown name, or a broken plugin.
     """
     if name in ENCODERS:  # ours open whatever is installed beside them
         return ENCODERS[name]
-    entries = {entry.name: entry for entry in list_encoders()}
+    entries = {entry.name: entry for entry in list_encoders()}  # a name of ours is found above
     if name not in entries:
         near = difflib.get_close_matches(name, entries, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(entries)}"
         raise UsageError(f"unknown encoder {name!r}; {hint} ({STALE_HINT})")
     entry = entries[name]
     if entry.spec is None:
-        raise UsageError(f"encoder {name!r} of {entry.source} cannot be loaded: {entry.error}; repair or uninstall it")
+        raise UsageError(f"encoder {name!r} of {entry.source} cannot be used: {entry.error} (repair or uninstall it)")
     return entry.spec
 
 
 def _entry(offer: Offer) -> EncoderEntry:
     source = f"{offer.distribution} {offer.version}"
+    if offer.point.name in ENCODERS:
+        return EncoderEntry(
+            offer.point.name, None, "has the name of an encoder of ours, which is used; rename it", source
+        )
     spec, error = load_offer(offer, EncoderSpec)
     if spec is not None and spec.name != offer.point.name:
         error = f"its card says {spec.name!r} and its entry point {offer.point.name!r}; they must be equal"

@@ -70,9 +70,10 @@ def test_a_name_or_folder_that_is_taken_is_refused(call: Call, fake_plugin: str)
     done = call("methods", "new", "fake", "--output", "out")
     assert done.code == 2 and "'fake' is the name of a method that fake-plugin 1.2.3 offers" in done.err
     Path("mine").mkdir()
+    Path("mine", "note.txt").write_text("mine")
     done = call("methods", "new", "mine")
-    assert done.code == 2 and done.err == "error: mine: exists already; give a folder that does not, as --output DIR\n"
-    assert list(Path("mine").iterdir()) == [] and not Path("out").exists()
+    assert done.code == 2 and done.err == "error: mine: exists and is not empty; choose a new folder\n"
+    assert [path.name for path in Path("mine").iterdir()] == ["note.txt"] and not Path("out").exists()
 
 
 def test_what_tools_leave_in_the_template_is_not_copied(
@@ -99,6 +100,22 @@ def test_check_names_what_a_broken_method_breaks(
     assert "is the same with another seed" in done.out and "same seed" in done.out
     broken = call("methods", "check", "toy-three", "--json")
     assert broken.code == 1 and not broken.json["passed"]
+
+
+def test_check_shows_where_a_method_raises(
+    call: Call, install_plugin: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("methods", "new", "toy-four")
+    train = Path("toy-four", "ccbench_toy_four", "train.py")
+    train.write_text(train.read_text().replace('"""\n', '"""\n\nWIDTHS: dict[str, int] = {}\n', 1) + "\n")
+    text = train.read_text()
+    start = text.index("def train(")
+    body = text.index('"""', text.index('"""', start) + 3) + 3
+    train.write_text(f"{text[:body]}\n    WIDTHS['narrow']{text[body:]}")
+    install_folder(Path("toy-four").resolve(), install_plugin, monkeypatch, "toy-four")
+    done = call("methods", "check", "toy-four")
+    assert done.code == 1 and "raised KeyError: 'narrow'" in done.out
+    assert "Traceback" in done.err and "WIDTHS['narrow']" in done.err and "train.py" in done.err
 
 
 def test_check_says_why_a_plugin_does_not_load(call: Call, install_plugin: Install) -> None:

@@ -82,15 +82,16 @@ def test_a_broken_one_is_listed_with_its_error_and_hides_nothing(
 def test_two_of_one_name_are_refused_and_ours_still_open(install: Install) -> None:
     install({"mine": "my_encoder:ENCODER"}, name="first-plugin")
     install({"mine": "my_encoder:ENCODER"}, name="second-plugin", place="other")
-    with pytest.raises(UsageError, match=r"encoder 'mine' is offered twice: by .*-plugin .* uninstall one"):
+    with pytest.raises(UsageError, match=r"encoder 'mine' of .*: offered twice: by .*-plugin .* uninstall one"):
         open_encoder("mine")
     assert find_spec("lite0") is ENCODERS["lite0"]
 
 
-def test_a_name_of_ours_is_refused(install: Install) -> None:
+def test_an_encoder_with_a_name_of_ours_is_listed_as_unusable(install: Install) -> None:
     install({"lite0": "my_encoder:ENCODER"})
-    with pytest.raises(UsageError, match=r"encoder 'lite0' of fake-plugin 1\.2\.3 has the name of one of ours"):
-        list_encoders()
+    ours, theirs = (entry for entry in list_encoders() if entry.name == "lite0")
+    assert ours.spec is ENCODERS["lite0"] is find_spec("lite0")
+    assert theirs.spec is None and theirs.source == "fake-plugin 1.2.3" and "has the name of" in (theirs.error or "")
 
 
 def test_listing_imports_no_torch() -> None:

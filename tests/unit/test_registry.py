@@ -55,11 +55,14 @@ def test_a_broken_plugin_does_not_hide_the_others(install_plugin: Any) -> None:
     assert find_method("fake") is METHOD
 
 
-def test_one_name_from_two_distributions_is_refused(install_plugin: Any) -> None:
+def test_one_name_from_two_distributions_is_refused_and_the_others_work(install_plugin: Any) -> None:
     install_plugin({"fake": "fake_methods:METHOD"}, name="first-plugin")
     install_plugin({"fake": "fake_methods:METHOD"}, name="second-plugin", place="other")
-    with pytest.raises(UsageError, match=r"'fake' is offered twice: by .*-plugin .* uninstall one"):
-        list_methods()
+    with pytest.raises(UsageError, match=r"'fake' of .*-plugin .*: offered twice: by .*-plugin .* uninstall one"):
+        find_method("fake")
+    listed = {entry.name: entry for entry in list_methods()}
+    assert listed["fake"].method is None and "offered twice" in (listed["fake"].error or "")
+    assert listed["train-copy"].method is not None and find_method("train-copy").info.control
 
 
 def test_one_distribution_installed_in_two_places_is_refused(install_plugin: Any) -> None:
