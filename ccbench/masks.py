@@ -176,7 +176,7 @@ def _find_fault(file: ImageFile, region: Mask, levels: NDArray[np.int64], colour
             f"the polyp as 255, or name its values with --polyp-is values:{_example(file, levels)}",
         )
     grey = float(shares[_NOISE + 1 : 255 - _NOISE].sum())
-    if grey > _MOST_GREY and len(_colours(file.pixels)) > _FEW_COLOURS:
+    if grey > _MOST_GREY and not _is_flat(file.pixels):
         return MaskFault(
             "photo_mask",
             f"{grey:.0%} of its pixels are neither dark nor bright: a photograph or a soft map, not a mask; are images "
@@ -209,9 +209,9 @@ def _find_implausible(file: ImageFile, region: Mask) -> MaskFault | None:
 
 
 def _example(file: ImageFile, levels: NDArray[np.int64]) -> int:
-    """Return the lowest value, or index of a palette, that is not the background's."""
-    values = np.flatnonzero(levels) if file.indices is None else np.unique(file.indices)
-    return next((int(value) for value in values if value), 1)
+    """Return the most frequent value, or index of a palette, but for the background's."""
+    counts = levels if file.indices is None else np.bincount(file.indices.ravel(), minlength=256)
+    return int(np.argsort(-counts, kind="stable")[1])
 
 
 def _colours(pixels: Image) -> list[int]:
@@ -219,3 +219,11 @@ def _colours(pixels: Image) -> list[int]:
     codes, counts = np.unique(pixels.astype(np.int64) @ (65536, 256, 1), return_counts=True)
     order = np.argsort(-counts, kind="stable")
     return [int(codes[index]) for index in order if counts[index] * 1000 >= pixels[..., 0].size]
+
+
+def _is_flat(pixels: Image) -> bool:
+    """Return whether few colours make up most of what is neither dark nor bright, as in label colours."""
+    highest = pixels.max(axis=2)
+    between = pixels[(highest > _NOISE) & (highest < 255 - _NOISE)].astype(np.int64) @ (65536, 256, 1)
+    counts = np.sort(np.unique(between, return_counts=True)[1])
+    return bool(2 * counts[-_FEW_COLOURS:].sum() > len(between))

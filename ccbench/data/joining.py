@@ -12,7 +12,7 @@ from ccbench.images import content_sha256
 
 _WORDS = (
     *("image", "images", "img", "imgs", "input", "inputs", "frame", "original", "orig"),
-    *("mask", "masks", "msk", "gt", "groundtruth", "ground_truth", "label", "labels", "segmentation", "seg"),
+    *("mask", "masks", "msk", "gt", "groundtruth", "ground_truth", "label", "labels", "seg"),
     *("annotation", "target", "pred", "prediction", "map", "output"),
 )
 _MASK_WORDS = _WORDS[_WORDS.index("mask") : _WORDS.index("pred")]
@@ -63,8 +63,11 @@ class Joined:
     reworded: list[PairFiles] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def whole(self) -> list[PairFiles]:
+    def whole(self, image: str = "image", mask: str = "mask") -> list[PairFiles]:
         """Return the pairs.
+
+        Args:
+            image, mask: what the files of the two sides are called in errors.
 
         Raises:
             DataError: two files claim one id, or an image or mask has no counterpart.
@@ -72,8 +75,8 @@ class Joined:
         for one, other in self.twins:
             raise DataError(f"{other}: {one.name} has the same name; keep one of the two")
         for paths, others, kind in (
-            (self.images_alone, self.masks_alone, "mask"),
-            (self.masks_alone, self.images_alone, "image"),
+            (self.images_alone, self.masks_alone, mask),
+            (self.masks_alone, self.images_alone, image),
         ):
             if paths:
                 more = f", nor for {len(paths) - 1} more" if len(paths) > 1 else ""

@@ -54,7 +54,7 @@ def score_map_folders(
             cannot be read, a coloured map, a map of another size than its mask, or maps of 0 and 1 only.
     """
     joined = join_folders(maps, masks, None, prefix="")
-    pairs, highest = joined.whole(), 0
+    pairs, highest = joined.whole("map"), 0
     digest, rows = hashlib.sha256(), {}
     with progress.step(f"scoring {maps}", len(pairs)) as step:
         for pair in pairs:

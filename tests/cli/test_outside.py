@@ -99,6 +99,15 @@ def test_the_hash_is_of_the_pixels(made: Path) -> None:
     assert swapped.config.config_hash != before.config.config_hash
 
 
+def test_a_suffix_in_capitals_is_png_too_and_a_name_twice_is_refused(call: Call, made: Path) -> None:
+    for file in list_images(made):
+        file.rename(file.with_suffix(".PNG"))
+    assert len(check_outside(made, "my-gan", PROTOCOLS["small"], None, limit=4).images) == 4
+    shutil.copy(list_images(made)[0], list_images(made)[0].with_suffix(".png"))
+    with pytest.raises(DataError, match="has the same name; keep one of the two"):
+        check_outside(made, "my-gan", PROTOCOLS["small"], None, limit=4)
+
+
 def _one_missing(made: Path) -> None:
     for file in list_images(made)[2:]:
         file.unlink()

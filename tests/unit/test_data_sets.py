@@ -188,9 +188,13 @@ def test_a_plain_folder_has_captions_or_metadata(tmp_path: Path) -> None:
     files = tmp_path / "images" / "b.png", tmp_path / "masks" / "b.png"
     assert folder.list_pairs(tmp_path)[1] == PairFiles("x 1", *files, "new", "v", "c2", "test")
     twice = {**row, "file_name": "images/a.png"}
-    for wrong in ({**row, "file_name": "images/c.png"}, {**row, "id": ""}, {"id": "y"}, twice):
+    for wrong, words in (
+        ({**row, "file_name": "images/c.png"}, "'images/c.png' is no image below"),
+        ({"caption": "y"}, "found no id that is text"),
+        (twice, "a second row of id 'x 1'"),
+    ):
         (tmp_path / "metadata.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(wrong))
-        with pytest.raises(DataError, match=r"metadata\.jsonl:2: wanted file_name"):
+        with pytest.raises(DataError, match=rf"metadata\.jsonl:2: {words}"):
             folder.list_pairs(tmp_path)
 
 
@@ -208,6 +212,67 @@ def test_what_is_no_data_set_is_refused(tmp_path: Path, polyp_files: Path) -> No
     write_clinicdb_tif(tmp_path / "two")
     with pytest.raises(UsageError, match="could be cvc-clinicdb, cvc-colondb; say which with --name"):
         recognise(tmp_path / "two")
+
+
+def test_a_release_is_known_by_its_names_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    """By all its names: 23 of Kvasir-SEG's thousand begin otherwise than the rest."""
+    names = [name.removeprefix("kvasir-") for name in read_split("kvasir-seg")]
+    assert len({name[:2] for name in names}) > 1
+    for name in names:
+        for kind in ("images", "masks"):
+            (tmp_path / "data" / kind).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "data" / kind / f"{name}.jpg").write_bytes(b"")
+    assert recognise(tmp_path / "data").name == "kvasir-seg"
+    write_pairs(tmp_path / "own", "images/{}.jpg", "masks/{}.jpg", ["cju0", "cju1"])  # looks like theirs, and is not
+    assert recognise(tmp_path / "own").name == "folder"
+
+
+def test_pranets_test_sets_given_alone_are_five(tmp_path: Path) -> None:
+    write_pranet(tmp_path / "release")
+    for root in (tmp_path / "release" / "TestDataset", tmp_path / "release"):
+        data_set = recognise(root)
+        assert data_set.name == "pranet-release"
+        assert len({pair.part for pair in data_set.list_pairs(root)} - {"train"}) == 5
+    (tmp_path / "release" / "TestDataset" / "Kvasir").rename(tmp_path / "Kvasir")
+    with pytest.raises(UsageError, match="holds CVC-ClinicDB, CVC-ColonDB, ETIS-LaribPolypDB; give one of these"):
+        recognise(tmp_path / "release" / "TestDataset")  # CVC-300 alone would be EndoScene, with three sets dropped
+
+
+def test_folders_of_splits_and_of_patients_are_parts(tmp_path: Path) -> None:
+    for split, images, masks in (("train", "imgs", "labels"), ("Val", "images", "masks"), ("test", "image", "label")):
+        write_pairs(tmp_path / "s", f"{split}/{images}/{{}}.png", f"{split}/{masks}/{{}}_mask.png", ["1"])
+    pairs = recognise(tmp_path / "s").list_pairs(tmp_path / "s")
+    assert {pair.id: pair.split for pair in pairs} == {"train-1": "train", "Val-1": "validation", "test-1": "test"}
+    for patient in ("patient_01", "patient_02"):
+        write_pairs(tmp_path / "p", f"{patient}/inputs/{{}}.png", f"{patient}/gt/{{}}.png", ["1"])
+    pairs = recognise(tmp_path / "p").list_pairs(tmp_path / "p")
+    assert [(pair.id, pair.cluster, pair.split) for pair in pairs] == [
+        ("patient_01-1", "patient_01", None),
+        ("patient_02-1", "patient_02", None),
+    ]
+    write_pairs(tmp_path / "flat", "{}.png", "{}_mask.png", ["a", "b"])
+    assert [pair.id for pair in recognise(tmp_path / "flat").list_pairs(tmp_path / "flat")] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        (["train/1.jpg", "annotations/instances_train.json"], "COCO annotations"),
+        (["images/1.jpg", "labels/1.txt"], "YOLO labels"),
+        (["JPEGImages/1.jpg", "SegmentationClass/1.png", "Annotations/1.xml"], "the layout of Pascal VOC"),
+        (["images/1.jpg", "Annotations/1.xml"], "Pascal VOC boxes"),
+        (["TrainDataset/Frame/case1/1.jpg", "TrainDataset/GT/case1/1.png"], "the layout of SUN-SEG"),
+        (["1.jpg", "1.json"], "LabelMe annotations"),
+        (["a/1.jpg", "b/2.jpg"], r"no layout of a data set \(a/, b/ and 0 images\)"),
+    ],
+)
+def test_layouts_of_other_tools_are_named(tmp_path: Path, files: list[str], words: str) -> None:
+    for file in files:
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes(b"")
+    with pytest.raises(DataError, match=words) as caught:
+        recognise(tmp_path).scan(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_an_empty_data_set_is_refused(tmp_path: Path) -> None:
