@@ -179,7 +179,7 @@ def _find_fault(file: ImageFile, region: Mask, levels: NDArray[np.int64], colour
     if grey > _MOST_GREY and not _is_flat(file.pixels):
         return MaskFault(
             "photo_mask",
-            f"{grey:.0%} of its pixels are neither dark nor bright: a photograph or a soft map, not a mask; are images "
+            f"{grey:.0%} of its pixels are grey or coloured: a photograph or a soft map, not a mask; are images "
             f"and masks exchanged? Save masks of 0 and 255, or say what is polyp with {_HOW}",
         )
     return _find_implausible(file, region)

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from ccbench.errors import DataError
@@ -42,8 +43,21 @@ class PairFiles:
         return "\t".join((self.id, *self.content_hashes()))
 
     def content_hashes(self) -> tuple[str, str]:
-        """Return the content hash of image and mask."""
-        return content_sha256(self.image), content_sha256(self.mask)
+        """Return the content hash of image and mask; a file that has not changed meanwhile is not read again."""
+        return _content_hash(self.image), _content_hash(self.mask)
+
+
+def _content_hash(path: Path) -> str:
+    try:
+        state = path.stat()
+    except OSError:
+        return content_sha256(path)  # says what is wrong
+    return _hash_of_state(path, state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
+
+
+@lru_cache(maxsize=16_384)
+def _hash_of_state(path: Path, *state: int) -> str:
+    return content_sha256(path)
 
 
 @dataclass

@@ -15,6 +15,7 @@ from ccbench.boards.rendering import render_boards
 from ccbench.config import OutsideConfig, restore_config
 from ccbench.data import phantom_source
 from ccbench.data.sources import open_split
+from ccbench.errors import DataError
 from ccbench.image_folders import list_images
 from ccbench.images import file_stem, read_image, write_png
 from ccbench.outside import check_outside

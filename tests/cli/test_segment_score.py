@@ -88,7 +88,7 @@ def test_files_that_do_not_pair_up(folders: Call) -> None:
     assert refused(folders(*SCORE, "-q"), "masks/e_mask.png", "e.png has the same name")
     save("other/x.png", [0])
     done = folders("segment", "score", "--pred", "maps", "--gt", "other", "-q")
-    assert refused(done, "no file stem in common", "a.png", "x.png")
+    assert refused(done, "found no mask of that name", "a.png", "x.png")
 
 
 @pytest.mark.parametrize(("pred", "words"), [("none", "not a folder"), ("empty", "holds no image")])
