@@ -39,12 +39,14 @@ class RunConfig(Settings):
     """All that decides the images of a run.
 
     Attributes:
-        method: name of the method. settings: its own settings, resolved; `OutsideConfig` where it is none of ours.
+        method: name of the method. revision: its card's; 1 where a record does not say.
+        settings: its own settings, resolved; `OutsideConfig` where it is none of ours.
         limit: only the first `limit` pairs of each split are used; None = all.
         overrides: what the user changed, dotted key -> value, for the reader of a record.
     """
 
     method: str
+    revision: int = Field(1, ge=1)
     protocol: Protocol
     settings: SerializeAsAny[Settings]
     training: TrainingSettings
@@ -52,17 +54,22 @@ class RunConfig(Settings):
     limit: int | None = Field(None, ge=1)
     overrides: dict[str, Any] = Field(default_factory=dict)
 
+    def image_parts(self) -> dict[str, Any]:
+        """Return `settings` and `training` without what changes no image, or came later and has its default."""
+        return {"settings": _image_fields(self.settings), "training": _image_fields(self.training)}
+
     @property
     def config_hash(self) -> str:
         """Sixteen hex digits over all that is meant to change an image: fields marked `affects_image=False` are not."""
         parts = {
             "method": self.method,
             "protocol": self.protocol.hash,
-            "settings": _image_fields(self.settings),
-            "training": _image_fields(self.training),
+            **self.image_parts(),
             "seed": self.seed,
             "limit": self.limit,
         }
+        if self.revision > 1:  # as it was hashed before there were revisions
+            parts["revision"] = self.revision
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -130,11 +137,12 @@ def resolve_config(
     frozen = protocol.frozen_settings(method.info.name, method.config.model_fields)
     settings = _build(method.config, "method", frozen, given)
     if isinstance(settings, OfMethodConfig):
-        settings = settings.model_copy(update={"of_settings": _settings_of(settings.of, protocol)})
+        settings = settings.model_copy(update=_of_fields(settings.of, protocol))
     training = _build(TrainingSettings, "training", protocol.training.model_dump(), given)
     try:
         return RunConfig(
             method=method.info.name,
+            revision=method.info.revision,
             protocol=protocol,
             settings=settings,
             training=training,
@@ -170,14 +178,44 @@ def config_of(config: RunConfig) -> RunConfig | None:
         return None
     method = find_method(config.settings.of, "--set of")
     settings = method.config.model_validate(config.settings.of_settings)
-    return config.model_copy(update={"method": config.settings.of, "settings": settings, "overrides": {}})
+    of = {"method": config.settings.of, "revision": config.settings.of_revision, "settings": settings, "overrides": {}}
+    return config.model_copy(update=of)
 
 
-def _settings_of(name: str, protocol: Protocol) -> dict[str, Any]:
+def _of_fields(name: str, protocol: Protocol) -> dict[str, Any]:
     method = find_method(name, "--set of")
     if method.info.control:
         raise UsageError(f"--set of={name}: is itself a control; name a method")
-    return _image_fields(resolve_config(method, protocol).settings)
+    of_settings = _image_fields(resolve_config(method, protocol).settings)
+    return {"of_settings": of_settings, "of_revision": method.info.revision}
+
+
+def revisions_of(config: Mapping[str, Any]) -> dict[str, int]:
+    """Return the revision of each method that a recorded configuration uses: its own, and the one that it samples.
+
+    None for images from outside, whatever name they were given.
+    """
+    settings = config["settings"]
+    if settings.get("outside"):
+        return {}
+    found = {str(config["method"]): int(config.get("revision", 1))}
+    if "of_settings" in settings:
+        found[str(settings["of"])] = int(settings.get("of_revision", 1))
+    return found
+
+
+def require_current(config: RunConfig, where: object) -> None:
+    """Refuse to train or sample a run whose method has another revision now than when the run began.
+
+    Raises:
+        UsageError: it has; or the method is not installed.
+    """
+    for name, revision in revisions_of(config.model_dump(mode="json")).items():
+        if (installed := find_method(name).info.revision) != revision:
+            raise UsageError(
+                f"{where}: begun with revision {revision} of {name}, revision {installed} is installed and gives other "
+                "images; start a new run in another folder, or install the version that it was begun with"
+            )
 
 
 def restore_config(dump: Mapping[str, Any]) -> RunConfig:

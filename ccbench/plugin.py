@@ -45,6 +45,11 @@ class OfMethodConfig(Settings):
         description="that method's settings; follow from `of` and the protocol",
         json_schema_extra={"derived": True},
     )
+    of_revision: int = Field(
+        1,
+        description="that method's revision; follows from `of`",
+        json_schema_extra={"derived": True, "added_later": True},
+    )
 
 
 class TrainingSettings(Settings):
@@ -75,6 +80,8 @@ class MethodInfo:
         reported_in: where they are printed and what is not stated there, or why there are none.
         control: a row for scale and no method: it may look at real images, and boards show it apart.
         seeded: whether an image depends on its seed; every method's does.
+        revision: raised by one when the same settings give other images than before. It is part of a run's
+            configuration, so that runs of two revisions are never resumed, averaged or shown as one.
     """
 
     name: str
@@ -91,6 +98,7 @@ class MethodInfo:
     reported_in: str = ""
     control: bool = False
     seeded: bool = True
+    revision: int = 1
 
 
 class Generator(Protocol):

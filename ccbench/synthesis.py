@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ccbench.assets import BackboneSource, find_backbone
+from ccbench.config import require_current
 from ccbench.data.sources import DataSplit, Split, open_split
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.plugin import Generator, LoadContext, RealData
@@ -44,7 +45,7 @@ def synthesize(
     the missing files are written, so that resuming with one batch size changes no byte.
 
     Raises:
-        UsageError: the run is not trained, or the method's images break the contract.
+        UsageError: the run is not trained, its method has another revision now, or its images break the contract.
         DataError: the test data is missing, or is not what the run was started with.
         VerificationError: an image on disk is not the one that was recorded.
     """
@@ -192,6 +193,7 @@ class _Sampling:
 
     def _load(self, test: DataSplit) -> Generator:
         run, config, method, real = self.run, self.run.config, find_method(self.run.config.method), None
+        require_current(config, run.path)
         trained = run.record.method
         if trained is None or trained.weights_sha256 != run.checkpoint_sha256():
             raise VerificationError(f"{run.checkpoint}: not the weights that training left; start a new run")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ccbench.assets import BackboneSource, backbone_kind, find_backbone
-from ccbench.config import config_of
+from ccbench.config import config_of, require_current
 from ccbench.data.sources import DataSplit, open_split
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.files import make_folder
@@ -36,11 +36,13 @@ def train(
         shared: folder in which trainings on the same pairs keep what they have in common, see `TrainContext`.
 
     Raises:
-        UsageError: the method is not installed. MissingError: the backbone is not there. DataError: see `open_split`.
+        UsageError: the method is not installed, or has another revision now. MissingError: the backbone is not there.
+        DataError: see `open_split`.
     """
     if run.record.training is not None and run.checkpoint.is_dir():
         return
     config = run.config
+    require_current(config, run.path)
     method, reference = find_method(config.method), backbone.reference or config.protocol.backbone
     with run.recording_failure():
         split = open_split(config.protocol, "train", data_root, config.limit)

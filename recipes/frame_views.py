@@ -19,7 +19,7 @@ def load_views(split: str, polypgen: Path, folder: Path, views: int = 4, size: i
     """
     images_file, captions_file = folder / f"views-{split}-{views}.npy", folder / f"views-{split}-{views}.json"
     if not captions_file.exists():
-        frames, captioner = load_frames(split, polypgen, 192, folder), MeasuredCaptioner()
+        frames, captioner = load_frames(split, polypgen, 192, folder), MeasuredCaptioner("measured-1")
         images, captions = [], []
         for view in range(views):
             for image, mask, name in zip(*frames, strict=True):

@@ -19,6 +19,7 @@ from scipy.stats import t as student
 
 from ccbench.assets import find_backbone
 from ccbench.boards.rows import row_name
+from ccbench.config import require_current
 from ccbench.data.sources import open_split
 from ccbench.diffusion.backbone import load_backbone
 from ccbench.diffusion.loop import Share
@@ -36,6 +37,7 @@ def held_out_loss(run: RunFolder, passes: int, data_root: Path | None, encoded: 
     Args:
         encoded: protocol -> its encoded images, filled where it is not there.
     """
+    require_current(run.config, run.path)
     protocol, settings = run.config.protocol, run.config.settings
     pairs = open_split(protocol, "validation", data_root).pairs
     training = run.config.training.model_copy(update={"batch_size": BATCH, "prompt_drop": 0.0})

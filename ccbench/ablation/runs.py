@@ -92,10 +92,12 @@ def finish_runs(
 
 
 def is_finished(run: AblationRun) -> bool:
-    """Return whether a run is complete and scored."""
+    """Return whether the folder holds this very run, complete and scored."""
     if not RunFolder.is_there(run.path):
         return False
     folder = RunFolder.read(run.path)
+    if folder.record.config_hash != run.config.config_hash:  # as of an earlier revision; opening it says so
+        return False
     return folder.record.status == "complete" and folder.scorecard() is not None
 
 

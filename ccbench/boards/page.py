@@ -8,6 +8,7 @@ import pandas as pd
 from ccbench.audit_tables import audit_section
 from ccbench.boards.scores import PLACES, BoardRow, board_rows, metrics_of, score_lines, sources_of
 from ccbench.boards.store import OUTSIDE_MARK, Board, FiledResult
+from ccbench.config import revisions_of
 from ccbench.metrics import metric_info
 from ccbench.metrics.ranking import ALPHA
 from ccbench.protocols import find_protocol
@@ -109,7 +110,21 @@ def _scores(board: Board, metrics: Sequence[str], frame: pd.DataFrame) -> str:
         f"{_score_tables(board, metrics, frame, source)}"
         for source in sources_of(board)
     ]
-    return _score_tables(board, metrics, frame, "") + legend + _outside_legend(board) + "".join(apart)
+    legends = legend + _revisions(board) + _outside_legend(board)
+    return _score_tables(board, metrics, frame, "") + legends + "".join(apart)
+
+
+def _revisions(board: Board) -> str:
+    """Return which rows an earlier revision of their method made than the one that is installed."""
+    now = {entry.name: entry.method.info.revision for entry in list_methods() if entry.method}
+    held = dict(sorted(pair for filed in board.results for pair in revisions_of(filed.result.record.config).items()))
+    earlier = [f"`{name}` (revision {held[name]}, now {now[name]})" for name in held if held[name] < now.get(name, 0)]
+    if not earlier:
+        return ""
+    return (
+        f"\nMade by an earlier revision of the method than the present one, which gives other images: "
+        f"{', '.join(earlier)}.\n"
+    )
 
 
 def _outside_legend(board: Board) -> str:

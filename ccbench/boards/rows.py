@@ -26,7 +26,7 @@ def variant(config: RunConfig) -> str:
     """Return what a run's row says beside the method's name."""
     if isinstance(config.settings, OutsideConfig):
         return ""
-    plain = resolve_config(find_method(config.method), config.protocol)
+    plain = resolve_config(find_method(config.method), config.protocol).model_copy(update={"revision": config.revision})
     changed = {} if variant_hash(config) == plain.config_hash else dict(config.overrides)
     if isinstance(config.settings, OfMethodConfig):  # says nothing without the method, the default one too
         changed["method.of"] = config.settings.of

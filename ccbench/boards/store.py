@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 
 from ccbench.audit_record import Audit, Thresholds
 from ccbench.boards.comparison import BoardComparison, read_comparison, scorecard_sha256
+from ccbench.config import revisions_of
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.metrics import metric_info
 from ccbench.plugin import Settings
@@ -194,7 +195,8 @@ def check_fits(board: Board, result: BoardResult, where: Path) -> None:
 
     Raises:
         UsageError: another protocol version, or a seed the board does not ask for.
-        DataError: other test conditions, other training pairs than were audited, another n, or other signatures.
+        DataError: other test conditions, other training pairs than were audited, another revision of a method, another
+            n, or other signatures.
     """
     rules, record = board.rules, result.record
     if (record.protocol, record.protocol_hash) != (rules.protocol, rules.protocol_hash):
@@ -212,6 +214,7 @@ def check_fits(board: Board, result: BoardResult, where: Path) -> None:
         )
     _check_training(board, record, where)
     _check_backbone(board, record, where)
+    _check_revision(board, record, where)
     card = Scorecard.from_json(result.scorecard)
     for score in card.scores:
         partly = metric_info(score.metric).scope == "image" and score.n < rules.conditions.n  # as an edge out of sight
@@ -244,6 +247,17 @@ def _check_backbone(board: Board, record: RunRecord, where: Path) -> None:
             f"{where}: on a backbone with sha256 {record.backbone.weights_sha256[:12]}, the board's is "
             f"{min(known)[:12]}; run it again on the protocol's weights"
         )
+
+
+def _check_revision(board: Board, record: RunRecord, where: Path) -> None:
+    found = revisions_of(record.config)
+    for filed in board.results:
+        for name, held in revisions_of(filed.result.record.config).items():
+            if found.get(name, held) != held:
+                raise DataError(
+                    f"{where}: made by revision {found[name]} of {name}, {board.path / filed.file} by revision {held}; "
+                    f"a board holds one revision of a method: remove the older runs of {name} and add all its seeds"
+                )
 
 
 def rules_toml(rules: BoardRules) -> str:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
@@ -34,7 +34,8 @@ def caption(
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="JSON Lines file to write.", metavar="FILE")],
     captioner: Annotated[
-        str, typer.Option("--captioner", help="measured, or agent: a model is asked.", metavar="NAME")
+        str,
+        typer.Option("--captioner", help="measured, measured-1, or agent: a model.", metavar="NAME"),
     ] = "measured",
     model: Annotated[
         str | None, typer.Option("--model", help="The agent's model: a local folder or a hub id.", metavar="MODEL")
@@ -111,12 +112,12 @@ def _write_captions(
 
 
 def _open_captioner(name: str, model: str | None, revision: str | None, device: str) -> "Captioner":
-    from ccbench.data.captioners import AgentCaptioner, MeasuredCaptioner, open_chat_model
+    from ccbench.data.captioners import AgentCaptioner, MeasuredCaptioner, Version, open_chat_model
 
-    if name == "measured":
+    if name in ("measured", *get_args(Version)):
         if model is not None or revision is not None:
             raise UsageError("--model and --revision are for --captioner agent; leave them out or add it")
-        return MeasuredCaptioner()
+        return MeasuredCaptioner() if name == "measured" else MeasuredCaptioner(cast("Version", name))
     if name != "agent":
         raise UsageError(f"--captioner: found {name!r}, wanted measured or agent")
     if model is None:

@@ -132,6 +132,7 @@ def _card(entry: "MethodEntry") -> dict[str, Any]:
         "year": info.year if info else None,
         "paper": info.paper if info else None,
         "code": info.code if info else None,
+        "revision": info.revision if info else None,
         "status": "ok" if info else f"broken: {entry.error}",
         "distribution": entry.distribution,
         "version": entry.version,

@@ -79,9 +79,9 @@ def _lost(stream: TextIO, problem: Exception) -> str | None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # what is still in the buffer goes there too
     except (OSError, ValueError):
         if stream is sys.stdout:
-            sys.stdout = None  # type: ignore[assignment]  # as in a process that began without it
+            sys.stdout = None  # as in a process that began without it
         else:
-            sys.stderr = None  # type: ignore[assignment]
+            sys.stderr = None
     if isinstance(problem, BrokenPipeError) or not isinstance(problem, OSError) or problem.errno == errno.EBADF:
         return None  # a reader that has had enough, such as `head`, or nobody from the start
     return f"stdout: cannot be written ({problem.strerror}); free the disk or write elsewhere"

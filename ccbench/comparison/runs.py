@@ -55,9 +55,11 @@ def read_entries(folders: Sequence[RunFolder]) -> list[Entry]:
         grouped.setdefault(variant_hash(folder.config), []).append(folder)
     if len(grouped) == 1:
         return [Entry(f"{row_name(one.config)} seed {one.record.seed}", (_read(one),)) for one in folders]
-    names = [row_name(runs[0].config) for runs in grouped.values()]
-    if len(set(names)) < len(names):  # told apart by something that no row says
-        names = [f"{name} {key[:8]}" for name, key in zip(names, grouped, strict=True)]
+    names = rows = [row_name(runs[0].config) for runs in grouped.values()]
+    revisions = [f"revision {runs[0].config.revision}" for runs in grouped.values()]
+    for marks in (revisions, [key[:8] for key in grouped]):
+        if len(set(names)) < len(names):  # they differ in something that no row says
+            names = [f"{row} {mark}" for row, mark in zip(rows, marks, strict=True)]
     return [make_entry(name, runs) for name, runs in zip(names, grouped.values(), strict=True)]
 
 

@@ -1,11 +1,16 @@
-"""How often the measured attributes are right, told on phantoms, whose attributes are known."""
+"""How often measured attributes are right: on phantoms, whose attributes are known, and on frames labelled by hand."""
 
+import csv
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ccbench.data.attributes import MEASURED_BACKGROUND, MEASURED_FOREGROUND, measure_attributes
+from ccbench.data.joining import read_lines
 from ccbench.data.phantom import render_phantom
 from ccbench.data.phantom_attributes import ATTRIBUTE_VALUES
+from ccbench.errors import DataError
 from ccbench.seeding import derive_seed
 from ccbench.types import Progress, SilentProgress
 
@@ -63,3 +68,61 @@ def check_attributes(n: int, seed: int = 0, progress: Progress = SilentProgress(
                 counts[name][getattr(phantom.attributes, name), measured[name]] += 1
             step.advance()
     return [AttributeAccuracy(name, counts[name]) for name in CHECKED]
+
+
+@dataclass(frozen=True)
+class LabelledFrame:
+    """What is seen in a frame: `words` holds every right value of each attribute, none where it is not labelled."""
+
+    id: str
+    part: str
+    words: Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True)
+class StatedAccuracy:
+    """How one attribute agrees with labels, by stated value.
+
+    Attributes:
+        labelled: frames with a label. stated, right: of these, by the value that was stated.
+    """
+
+    name: str
+    labelled: int
+    stated: Counter[str]
+    right: Counter[str]
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of the stated values that are right; None where nothing is stated."""
+        return self.right.total() / self.stated.total() if self.stated else None
+
+
+def read_labels(path: Path) -> list[LabelledFrame]:
+    """Read labels as CSV: `id`, `part`, then an attribute a column; `a|b` where both are right, empty where unlabelled.
+
+    Raises:
+        DataError: the file is missing, or a row has not a cell for each column.
+    """
+    header, *rows = csv.reader(read_lines(path))
+    if header[:2] != ["id", "part"]:
+        raise DataError(f"{path}: the first columns are {header[:2]}, wanted id and part; correct the first line")
+    frames = []
+    for number, row in enumerate(rows, start=2):
+        if len(row) != len(header):
+            raise DataError(f"{path}:{number}: found {len(row)} cells, wanted {len(header)}; correct the line")
+        values = [frozenset(cell.split("|")) if cell else frozenset[str]() for cell in row[2:]]
+        frames.append(LabelledFrame(row[0], row[1], dict(zip(header[2:], values, strict=True))))
+    return frames
+
+
+def compare_with_labels(frames: Sequence[LabelledFrame], stated: Iterable[Mapping[str, str]]) -> list[StatedAccuracy]:
+    """Compare what was stated of each frame, by attribute, with its labels; what is not stated is not wrong."""
+    pairs = list(zip(frames, stated, strict=True))
+    found = []
+    for name in dict.fromkeys(name for frame in frames for name in frame.words):
+        known = [(frame.words[name], words.get(name)) for frame, words in pairs if frame.words.get(name)]
+        said = Counter(value for _, value in known if value is not None)
+        right = Counter(value for wanted, value in known if value in wanted)
+        found.append(StatedAccuracy(name, len(known), said, Counter({v: n for v, n in right.items() if v is not None})))
+    return found

@@ -1,6 +1,6 @@
 """Captions from attributes: varied wording, the polyp first, then the background; for phantoms and real frames alike.
 
-Each value of an attribute has its own words, so a caption states all attributes and can be read back.
+Each value of an attribute has its own words, so a caption can be read back. What is not known is not stated.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,8 @@ import numpy as np
 
 from ccbench.data.phantom_attributes import PhantomAttributes
 from ccbench.data.words import ADJECTIVES, BACKGROUND, COLOUR_CLAUSES, COUNTS, NO_POLYP, PLACES, article, pick
+
+_TEMPLATE_NEEDS = {"outline", "colour", "surface", "demarcation"}
 
 
 class Clauses(NamedTuple):
@@ -35,13 +37,36 @@ def write_caption(words: Mapping[str, str], rng: np.random.Generator) -> Clauses
 
     Args:
         words: value of each attribute by name. `count` is `none`, `one`, `two` or `several`; of several polyps, size,
-            outline and position are those of the largest. `form`, `folds`, `vessels` and `highlights` may be left out.
+            outline and position are those of the largest. `count`, and `size` and `position` of a polyp, are needed;
+            any other may be left out. Without one of the background, `background` is empty.
         rng: chooses among the wordings.
     """
-    foreground = pick(rng, NO_POLYP) if words["count"] == "none" else _foreground(words, rng)
+    if words["count"] == "none":
+        foreground = pick(rng, NO_POLYP)
+    else:
+        foreground = (_foreground if words.keys() >= _TEMPLATE_NEEDS else _partial_foreground)(words, rng)
     joint = pick(rng, ("; ", ", with "))
     background = _background(words, rng)
-    return Clauses(foreground, background, f"{foreground}{joint}{background}.")
+    return Clauses(foreground, background, f"{foreground}{joint if background else ''}{background}.")
+
+
+def _partial_foreground(words: Mapping[str, str], rng: np.random.Generator) -> str:
+    """The polyp's clause where outline, colour, surface or demarcation are not known."""
+    names = ("size", "form", "outline", "surface", "demarcation")
+    said = {name: pick(rng, ADJECTIVES[name][words[name]]) for name in names if name in words}
+    polyp = " ".join((*([said["form"]] if "form" in said else []), "polyp"))
+    place = pick(rng, PLACES[words["position"]])
+    more = [pick(rng, COLOUR_CLAUSES[words["colour"]])] if "colour" in words else []
+    texture = [article(f"{said['surface']} surface")] if "surface" in said else []
+    edge = [f"{said['demarcation']} {pick(rng, ('margins', 'borders', 'edges'))}"] if "demarcation" in said else []
+    if texture or edge:
+        more.append(f"with {' and '.join(texture + edge)}")
+    described = [said[name] for name in ("size", "outline") if name in said]
+    if words["count"] != "one":
+        count, largest = pick(rng, COUNTS[words["count"]]), "larger" if words["count"] == "two" else "largest"
+        return ", ".join((f"{count} {polyp}s", f"the {largest} one {', '.join(described)} and {place}", *more))
+    head = article(f"{' '.join(described)} {polyp}")
+    return ", ".join((pick(rng, (f"{head} {place}", f"{place}, {head}")), *more))
 
 
 def _foreground(words: Mapping[str, str], rng: np.random.Generator) -> str:
@@ -82,7 +107,14 @@ def _background(words: Mapping[str, str], rng: np.random.Generator) -> str:
         for name in ("lumen", "folds", "vessels", "highlights")
         if name in words
     ]
-    brightness, tint = (pick(rng, BACKGROUND[name][words[name]]) for name in ("brightness", "tint"))
+    adjectives = [pick(rng, BACKGROUND[name][words[name]]) for name in ("brightness", "tint") if name in words]
+    if not details and not adjectives:
+        return ""
     shuffled = [details[index] for index in rng.permutation(len(details))]
-    listed = f"{', '.join(shuffled[:-1])} and {shuffled[-1]}"
-    return pick(rng, (f"{brightness} {tint} mucosa, {listed}", f"{brightness} {tint} colon wall, {listed}"))
+    wall = " ".join((*adjectives, pick(rng, ("mucosa", "colon wall"))))
+    return ", ".join((wall, *_listed(shuffled)))
+
+
+def _listed(details: list[str]) -> list[str]:
+    """The details with `and` before the last of several."""
+    return [*details[:-2], f"{details[-2]} and {details[-1]}"] if len(details) > 1 else details

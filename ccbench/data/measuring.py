@@ -7,11 +7,13 @@ measured alike; lengths are pixels of that frame, colours CIELAB.
 from typing import NamedTuple
 
 import numpy as np
+import PIL.Image
 from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.color import rgb2lab
 from skimage.measure import perimeter_crofton
 
+from ccbench.data.field import Field
 from ccbench.errors import DataError
 from ccbench.images import resize_image, resize_mask
 from ccbench.types import Image, Mask, check_image, check_mask
@@ -25,11 +27,17 @@ RING = (2.5, 11.0)  # pixels outside the polyp, the mucosa that it is compared w
 DARK_BELOW = 0.35  # of the lightness of the lit frame
 FAINTEST_STEP = 2.0  # colour units, below which a step from mucosa to polyp is noise
 
+BLACK_BELOW = 15.0  # L*, below which a pixel has no colour
+GREY_BELOW = 5.0  # chroma
+WARM = (-10.0, 85.0)  # hue in degrees of tissue in white light
+
+WHOLLY_INSIDE = 0.99  # of a pixel of the frame, from which it is inside the field
+
 _BLACK = 20  # grey levels, of the border around the visible frame
 _SPECULAR = 200  # grey levels of the weakest channel
 _LUMA = np.array([0.30, 0.59, 0.11])
 
-Field = NDArray[np.float64]
+Plane = NDArray[np.float64]
 """(FRAME, FRAME)."""
 
 
@@ -44,9 +52,9 @@ class Frame(NamedTuple):
 
     rgb: NDArray[np.float64]
     lab: NDArray[np.float64]
-    saturation: Field
+    saturation: Plane
     mask: Mask
-    inside: Field
+    inside: Plane
     visible: Mask
     seen: Mask
     specular: Mask
@@ -73,34 +81,51 @@ class Tone(NamedTuple):
     chroma: float
 
 
+class Light(NamedTuple):
+    """Colour of the lit mucosa that no dye stains: CIELAB lightness and chroma, hue in degrees.
+
+    Attributes:
+        cold: share of the mucosa that is blue or green, by dye or by narrow-band light.
+    """
+
+    lightness: float
+    hue: float
+    chroma: float
+    cold: float
+
+
 def look(image: Image, mask: Mask) -> Frame:
     """Squash image and mask, and find what of the frame can be seen.
 
     Raises:
         DataError: image and mask do not fit together.
     """
-    check_image(image, "measure_attributes")
-    check_mask(mask, "measure_attributes")
-    if image.shape[:2] != mask.shape:
-        raise DataError(f"measure_attributes: image {image.shape[:2]}, its mask {mask.shape}; they must have one size")
+    _check(image, mask)
     pixels, small = resize_image(image, FRAME), _squash(mask)
-    rgb, strongest = pixels.astype(np.float64), pixels.max(axis=2)
-    regions, _ = ndimage.label(np.pad(strongest < _BLACK, 1, constant_values=True))
+    regions, _ = ndimage.label(np.pad(pixels.max(axis=2) < _BLACK, 1, constant_values=True))
     lit = (regions != regions[0, 0])[1:-1, 1:-1]
     visible = ndimage.binary_erosion(lit, iterations=2) | (lit & small)
     if not visible.any():
         visible = np.ones_like(small)
-    specular = pixels.min(axis=2) > _SPECULAR
-    return Frame(
-        rgb=rgb,
-        lab=rgb2lab(pixels),
-        saturation=(strongest - rgb.min(axis=2)) / np.maximum(strongest, 1),
-        mask=small,
-        inside=_distance_inside(small),
-        visible=visible,
-        seen=visible & ~ndimage.binary_dilation(specular),
-        specular=specular,
-    )
+    return _frame(pixels, small, visible, pixels.min(axis=2) > _SPECULAR)
+
+
+def look_through_lens(image: Image, mask: Mask, field: Field) -> Frame:
+    """Squash image and mask, and take what can be seen of the frame from its visible field.
+
+    Args:
+        field: of the image, at its own resolution. A highlight that is smaller than a pixel of the frame counts.
+
+    Raises:
+        DataError: image and mask do not fit together.
+    """
+    _check(image, mask)
+    pixels, small = resize_image(image, FRAME), _squash(mask)
+    visible, specular = _shares(field.inside) > WHOLLY_INSIDE, _shares(field.glints) > 0
+    visible = visible | (small & (_shares(field.inside) > 0))
+    if not visible.any():
+        visible = np.ones_like(small)
+    return _frame(pixels, small, visible, specular | (pixels.min(axis=2) > _SPECULAR))
 
 
 def largest_polyp(mask: Mask) -> tuple[Mask, int]:
@@ -189,6 +214,32 @@ def mucosa_tone(frame: Frame) -> Tone:
     return Tone(float(np.degrees(np.arctan2(b, a))), float(np.hypot(a, b)))
 
 
+def mucosa_light(frame: Frame) -> Light:
+    """Colour of the lighter half of the mucosa that is neither blue nor green; of all of it where none is left."""
+    mucosa = _enough(frame.seen & ~frame.mask, frame.visible)
+    lightness, a, b = frame.lab.transpose(2, 0, 1)
+    hue, chroma = np.degrees(np.arctan2(b, a)), np.hypot(a, b)
+    judged = mucosa & (lightness > BLACK_BELOW)
+    cold = (chroma > GREY_BELOW) & ~((WARM[0] <= hue) & (hue <= WARM[1]))
+    warm = _enough(judged & ~cold, mucosa)
+    lit = warm & (lightness >= np.median(lightness[warm]))
+    found = np.median(frame.lab[lit], axis=0)
+    return Light(
+        lightness=float(found[0]),
+        hue=float(np.degrees(np.arctan2(found[2], found[1]))),
+        chroma=float(np.hypot(found[1], found[2])),
+        cold=float((cold & judged).sum() / max(judged.sum(), 1)),
+    )
+
+
+def squeeze_mask(mask: Mask) -> Mask:
+    """Scale a mask to as many pixels as a frame has, with its own ratio of sides, by nearest neighbour."""
+    scale = FRAME / np.sqrt(mask.size)
+    height, width = (max(1, round(side * scale)) for side in mask.shape)
+    small = PIL.Image.fromarray(mask.astype(np.uint8)).resize((width, height), PIL.Image.Resampling.NEAREST)
+    return np.asarray(small) > 0 if np.asarray(small).any() else mask
+
+
 def _steepness(frame: Frame, values: NDArray[np.float64]) -> float:
     """`steepness` in the space of `values`, (FRAME, FRAME, C)."""
     distances = np.arange(-7.5, 8)  # pixels inside the edge
@@ -211,6 +262,33 @@ def _steepness(frame: Frame, values: NDArray[np.float64]) -> float:
     return max(float(np.nanmax(steps)), 0.0) / max(size, FAINTEST_STEP) if (~np.isnan(steps)).any() else 1.0
 
 
+def _check(image: Image, mask: Mask) -> None:
+    check_image(image, "measure_attributes")
+    check_mask(mask, "measure_attributes")
+    if image.shape[:2] != mask.shape:
+        raise DataError(f"measure_attributes: image {image.shape[:2]}, its mask {mask.shape}; they must have one size")
+
+
+def _frame(pixels: Image, mask: Mask, visible: Mask, specular: Mask) -> Frame:
+    rgb, strongest = pixels.astype(np.float64), pixels.max(axis=2)
+    return Frame(
+        rgb=rgb,
+        lab=rgb2lab(pixels),
+        saturation=(strongest - rgb.min(axis=2)) / np.maximum(strongest, 1),
+        mask=mask,
+        inside=_distance_inside(mask),
+        visible=visible,
+        seen=visible & ~ndimage.binary_dilation(specular),
+        specular=specular,
+    )
+
+
+def _shares(mask: Mask) -> Plane:
+    """Share of each pixel of the frame that a mask of any size covers."""
+    grey = PIL.Image.fromarray(mask.astype(np.float32))
+    return np.asarray(grey.resize((FRAME, FRAME), PIL.Image.Resampling.BOX), dtype=np.float64)
+
+
 def _squash(mask: Mask) -> Mask:
     small = resize_mask(mask, FRAME)
     if mask.any() and not small.any():  # a polyp that falls between the pixels is kept as one
@@ -220,11 +298,11 @@ def _squash(mask: Mask) -> Mask:
     return small
 
 
-def _distance_inside(mask: Mask) -> Field:
+def _distance_inside(mask: Mask) -> Plane:
     if not mask.any():
         return np.full(mask.shape, -np.inf)
     inside, outside = ndimage.distance_transform_edt(mask), ndimage.distance_transform_edt(~mask)
-    distance: Field = np.where(mask, inside - 0.5, 0.5 - outside)
+    distance: Plane = np.where(mask, inside - 0.5, 0.5 - outside)
     return distance
 
 

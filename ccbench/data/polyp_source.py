@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from ccbench.data.captioners import Captioner, MeasuredCaptioner
 from ccbench.data.joining import PairFiles
@@ -16,6 +17,8 @@ from ccbench.seeding import derive_seed
 from ccbench.types import Condition, RealPair
 
 _SETS = (KVASIR_SEG, CVC_CLINICDB)
+
+CAPTIONS: Final = "measured-1"  # part of the protocols: the manifest names it, and runs were trained on its prompts
 
 LEAKING = {
     "kvasir-cju7avvi51iox0817ym55y6tt": "kvasir-cju5fydrud94708507vo6oy21",
@@ -39,8 +42,8 @@ def open_polyps(
 ) -> DataSplit:
     """Open a split of both data sets in one order by hash, so that any first N pairs hold some of each.
 
-    1326 train, 116 validation, 162 test pairs, captioned by `MeasuredCaptioner`. The splits are those of the package's
-    files without `LEAKING`.
+    1326 train, 116 validation, 162 test pairs, captioned by `MeasuredCaptioner` of version `CAPTIONS`. The splits are
+    those of the package's files without `LEAKING`.
 
     Args:
         data_root: holds `Kvasir-SEG/` and `CVC-ClinicDB/` in any of their layouts.
@@ -56,7 +59,7 @@ def open_polyps(
     listed = [(pair, name) for pairs, name in _list_sets(data_root, split) for pair in pairs]
     found = [(pair, name) for pair, name in listed if pair.id not in LEAKING]
     files = sorted(found, key=lambda item: derive_seed("polyp-128", "order", item[0].id))[:limit]
-    captioner = MeasuredCaptioner()
+    captioner = MeasuredCaptioner(CAPTIONS)
 
     def load(item: tuple[PairFiles, str]) -> RealPair:
         return read_pair(item[0], image_size, captioner if captioned else None, item[1])

@@ -16,7 +16,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from ccbench.assets import backbone_kind, find_backbone
 from ccbench.diffusion.sd15 import SD15, Part
 from ccbench.diffusion.single_file import load_part, openai_tokenizer, refuse_misfits
-from ccbench.errors import DataError, MissingError
+from ccbench.errors import DataError, MissingError, UsageError
 from ccbench.types import Image
 
 
@@ -170,6 +170,19 @@ def encode_prompts(backbone: Backbone, prompts: Sequence[str]) -> EncodedPrompts
     context = backbone.text_encoder(tokens.to(backbone.device)).last_hidden_state
     words = told & (position >= 1) & (position <= end)
     return EncodedPrompts(context, words.to(backbone.device), (told & (position == end)).to(backbone.device))
+
+
+def latent_side(backbone: Backbone, image_size: int) -> int:
+    """Return the side of the latents of an image of `image_size` pixels: an eighth for SD 1.5.
+
+    Raises:
+        UsageError: the image is no whole number of latent cells.
+    """
+    cell: int = 2 ** (len(backbone.vae.config.block_out_channels) - 1)
+    if image_size % cell:
+        near = max(1, round(image_size / cell)) * cell
+        raise UsageError(f"images of {image_size} px: wanted a multiple of {cell} for this backbone, such as {near}")
+    return image_size // cell
 
 
 def image_tensor(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:

@@ -60,7 +60,10 @@ class Objective(nn.Module):
 
 @dataclass(frozen=True)
 class MovingAverage:
-    """Exponential moving average of the weights, which is what is saved: decay min(`decay`, (1 + n) / (10 + n))."""
+    """Exponential moving average of the weights, which is what is saved: decay min(`decay`, (1 + n) / (10 + n)).
+
+    n counts the updates from 1, as in the released LDM code.
+    """
 
     decay: float
 
@@ -123,9 +126,9 @@ def run_steps(
             accelerator.backward(value)
             accelerator.clip_grad_norm_(trained, settings.max_grad_norm)
             optimiser.step()
+            step += 1
             if average is not None and averaged is not None:
                 _update_average(averaged, network, min(average.decay, (1 + step) / (10 + step)))
-            step += 1
             running.append(accelerator.reduce(value.detach(), "mean"))
             if step % LOG_EVERY == 0 or step == settings.max_steps:
                 loss.append((step, torch.stack(running).mean().item()))

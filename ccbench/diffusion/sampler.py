@@ -6,7 +6,14 @@ from typing import Any, NamedTuple
 import torch
 from diffusers import DDIMScheduler
 
-from ccbench.diffusion.backbone import Backbone, decode_latents, encode_prompts, load_backbone, mask_tensor
+from ccbench.diffusion.backbone import (
+    Backbone,
+    decode_latents,
+    encode_prompts,
+    latent_side,
+    load_backbone,
+    mask_tensor,
+)
 from ccbench.diffusion.branch import BranchBuilder, ControlBranch, predict_noise
 from ccbench.diffusion.trainer import load_branch
 from ccbench.errors import DataError, VerificationError
@@ -97,8 +104,7 @@ class LatentGenerator:
 
     def _generate_batch(self, conditions: Sequence[Condition], seeds: Sequence[int]) -> list[Image]:
         backbone, config = self._backbone, self._context.config
-        factor = 2 ** (len(backbone.vae.config.block_out_channels) - 1)
-        side = self._context.image_size // factor
+        side = latent_side(backbone, self._context.image_size)
         shape = (backbone.unet.config.in_channels, side, side)
         # Drawn on the CPU, one generator a sample: the noise of a seed is the same on every device and in every batch.
         noise = torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])

@@ -13,7 +13,14 @@ import torch
 from safetensors.torch import save
 
 from ccbench.assets import load_safetensors
-from ccbench.diffusion.backbone import Backbone, EncodedPrompts, encode_images, encode_prompts, load_backbone
+from ccbench.diffusion.backbone import (
+    Backbone,
+    EncodedPrompts,
+    encode_images,
+    encode_prompts,
+    latent_side,
+    load_backbone,
+)
 from ccbench.diffusion.branch import BranchBuilder, ControlBranch, predict_noise
 from ccbench.diffusion.loop import WEIGHTS, Objective, Share, batch_order, load_weights, prepare_process, run_steps
 from ccbench.files import make_folder, write_atomic
@@ -131,7 +138,11 @@ def encode_set(context: TrainContext[Any], backbone: Backbone) -> TrainingSet:
     """Encode every training image and prompt once, or read what another training on them has encoded.
 
     What was encoded is as if it had been read: a VAE may leave latents channels-last, and convolutions round by layout.
+
+    Raises:
+        UsageError: the images' size does not fit the backbone's latents.
     """
+    latent_side(backbone, context.image_size)
     file = None if context.shared is None else context.shared / f"{_encoding_key(context, backbone)}.safetensors"
     if file is not None and file.is_file():
         held = load_safetensors(file)

@@ -63,6 +63,7 @@ def await_record(path: Path, config: RunConfig | None) -> RunRecord:
 
 def difference(record: RunRecord, config: RunConfig) -> str:
     """Say which settings differ, for the message that refuses a folder."""
-    held, wanted = dict(flatten(record.config)), dict(flatten(config.model_dump(mode="json", exclude={"overrides"})))
+    held = {"revision": 1, **dict(flatten(record.config))}
+    wanted = dict(flatten({**config.model_dump(mode="json", exclude={"overrides"}), **config.image_parts()}))
     changed = [f"{key} {held.get(key)!r}, not {value!r}" for key, value in wanted.items() if held.get(key) != value]
     return f"run {record.run_id} of another configuration ({'; '.join(changed[:3]) or 'made by another version'})"

@@ -12,6 +12,7 @@ METHOD: Method[ArsdmConfig] = Method(
         code="https://github.com/DuYooho/ArSDM",
         licence="code without a licence; re-implemented from its description, Apache-2.0",
         year=2023,
+        revision=2,
         needs=("mask",),
         guidance=False,
         native_size=384,

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from ccbench.diffusion.loop import Objective, Share, batch_order, run_steps
 from ccbench.plugin import TrainContext
 from ccbench.seeding import derive_seed
-from ccbench_arsdm.config import ArsdmConfig
+from ccbench_arsdm.config import ArsdmConfig, Bce
 
 FOLDER = "segmenter"
 LEARNING_RATE = 1e-3
@@ -34,7 +34,7 @@ class Segmenter(nn.Module):
         self.out = nn.Conv2d(channels, 1, 1)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return (B, 1, S, S) logits of (B, 3, S, S) images in -1 to 1; S is a multiple of 8."""
+        """Return (B, 1, S, S) logits of (B, 3, S, S) images in -1 to 1; S is at least 8."""
         levels: list[torch.Tensor] = []
         for layer in self.encoder:
             levels.append(layer(F.avg_pool2d(levels[-1], 2) if levels else images))
@@ -46,38 +46,51 @@ class Segmenter(nn.Module):
         return logits
 
 
-def structure_loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
-    """PraNet's loss of each image, (B,): cross-entropy and IoU, both heavier near the mask's edge.
+def structure_loss(logits: torch.Tensor, masks: torch.Tensor, bce: Bce) -> torch.Tensor:
+    """PraNet's loss of each image, (B,): cross-entropy and IoU, the IoU heavier near the mask's edge.
+
+    Outside the frame the mask is 0, as published: where a polyp is cut by the frame, that is an edge too.
 
     Args:
         logits: (B, 1, S, S). masks: of that shape, 0 or 1.
+        bce: "weighted" makes the cross-entropy heavier near the edge as well. "legacy_mean" is its plain mean, as the
+            released code has it: there `reduce='none'` is a deprecated flag that any text switches on.
     """
-    window = 2 * round(EDGE_WINDOW * masks.shape[-1] / 2) + 1
+    window = edge_window(masks.shape[-1])
     weight = 1 + 5 * (F.avg_pool2d(masks, window, stride=1, padding=window // 2) - masks).abs()
     entropy = F.binary_cross_entropy_with_logits(logits, masks, reduction="none")
     probability = logits.sigmoid()
     both = (weight * probability * masks).sum((1, 2, 3))
     either = (weight * (probability + masks)).sum((1, 2, 3)) - both
-    weighted = (weight * entropy).sum((1, 2, 3)) / weight.sum((1, 2, 3))
-    return weighted + 1 - (both + 1) / (either + 1)
+    weighing = weight if bce == "weighted" else torch.ones_like(weight)
+    mean = (weighing * entropy).sum((1, 2, 3)) / weighing.sum((1, 2, 3))
+    return mean + 1 - (both + 1) / (either + 1)
+
+
+def edge_window(side: int) -> int:
+    """Return the odd number of pixels in which the loss looks for edges: PraNet's 31 at 352, that share elsewhere.
+
+    At least 3: in a window of 1 there is no edge.
+    """
+    return max(3, 2 * round((EDGE_WINDOW * side - 1) / 2) + 1)
 
 
 class SegmenterObjective(Objective):
     """Mean structure loss of the real images."""
 
     def __init__(
-        self, network: Segmenter, images: torch.Tensor, masks: torch.Tensor, batch_size: int, seed: int
+        self, network: Segmenter, images: torch.Tensor, masks: torch.Tensor, batch_size: int, seed: int, bce: Bce
     ) -> None:
         super().__init__()
         self.network: Segmenter = network
-        self._images, self._masks, self._batch_size, self._seed = images, masks, batch_size, seed
+        self._images, self._masks, self._batch_size, self._seed, self._bce = images, masks, batch_size, seed, bce
 
     def forward(self, step: int, share: Share) -> torch.Tensor:
         """Return the loss of a step; see `Objective.forward`."""
         picked = share.of(batch_order(len(self._masks), self._batch_size, self._seed, step))
         device = self.network.out.weight.device
         images = to_unit(self._images[picked].to(device))
-        return structure_loss(self.network(images), self._masks[picked, None].float().to(device)).mean()
+        return structure_loss(self.network(images), self._masks[picked, None].float().to(device), self._bce).mean()
 
 
 def train_segmenter(
@@ -87,7 +100,7 @@ def train_segmenter(
     settings, seed = context.config.refine, derive_seed("segmenter", context.seed)
     torch.manual_seed(seed)
     network = Segmenter(settings.segmenter_channels).to(accelerator.device)
-    objective = SegmenterObjective(network, images, masks, context.training.batch_size, seed)
+    objective = SegmenterObjective(network, images, masks, context.training.batch_size, seed, settings.bce)
     budget = context.training.model_copy(update={"max_steps": settings.segmenter_steps})
     run_steps(
         dataclasses.replace(context, training=budget),

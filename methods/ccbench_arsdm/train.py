@@ -100,7 +100,6 @@ class ArsdmObjective(Objective):
     @torch.no_grad()
     def _judge_samples(self, masks: torch.Tensor, seeds: list[int]) -> torch.Tensor:
         """Return the segmenter's loss on samples of the averaged weights, a constant as in the released code."""
-        assert self._judge is not None
         config, averaged = self._context.config, self.averaged or dict(self.network.state_dict())
         generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         images = sample(
@@ -110,15 +109,20 @@ class ArsdmObjective(Objective):
             config.num_inference_steps,
             config.eta,
         )
-        return structure_loss(self._judge[0](images.clamp(-1, 1)), masks[:, None].float()).mean()
+        return self._judge_images(images, masks).mean()
 
     def _judge_one_step(
         self, noisy: torch.Tensor, timesteps: torch.Tensor, predicted: torch.Tensor, masks: torch.Tensor
     ) -> torch.Tensor:
         """Return the segmenter's loss on x0 = (x_t - sqrt(1 - a) eps) / sqrt(a), mean of the samples in the window."""
-        assert self._judge is not None
         inside = timesteps <= self._context.config.refine.max_timestep
         alphas = self._schedule.alphas_cumprod.to(noisy.device)[timesteps][:, None, None, None]
         images = (noisy - (1 - alphas).sqrt() * predicted) / alphas.sqrt()
-        losses = structure_loss(self._judge[0](images.clamp(-1, 1)), masks[:, None].float())
+        losses = self._judge_images(images, masks)
         return (losses * inside).sum() / inside.sum().clamp_min(1)
+
+    def _judge_images(self, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        """Return the segmenter's loss of each of (B, 3, S, S) images against (B, S, S) bool masks."""
+        assert self._judge is not None
+        logits = self._judge[0](images.clamp(-1, 1))
+        return structure_loss(logits, masks[:, None].float(), self._context.config.refine.bce)

@@ -11,6 +11,7 @@ METHOD: Method[CcisDiffConfig] = Method(
         code=None,
         licence="no public code; re-implemented from the paper, Apache-2.0",
         year=2024,
+        revision=2,
         reported={"fid": 71.73, "clip_score": 31.96, "clip_image": 88.70},
         reported_in="CCIS-DIFF, Table 1; n, encoder, resize and seeds are not stated",
     ),

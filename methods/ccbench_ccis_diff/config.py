@@ -12,7 +12,7 @@ class BmwsSettings(Settings):
     """Blur mask weighting: a second hint encoder sees the blurred mask, weighted per pixel and channel."""
 
     enabled: bool = Field(True, description="off also removes the re-injection")
-    sigma: float = Field(8.0, ge=0, description="blur in pixels at 512; scales with the image size")
+    sigma: float = Field(8.0, ge=0, le=128, description="blur in pixels at 512; scales with the image size")
     weight: Literal["mlp", "one"] = Field("mlp", description="M_w of Eq. 1: learned, or 1 everywhere")
     combine: Literal["add", "convex"] = Field("add", description="F_m + M_w F_b, or (1 - M_w) F_m + M_w F_b")
 
@@ -29,6 +29,11 @@ class TaamSettings(Settings):
         "middle", description="middle: attention at 1/2 and 1/4 of the latent size"
     )
     smooth: bool = Field(True, description="3 x 3 Gaussian smoothing of s, sigma 0.5 as HD-Painter's kernel")
+    smooth_padding: Literal["replicate", "zeros"] = Field(
+        "replicate",
+        description="what the smoothing takes around the frame; zeros, HD-Painter's, lower s at the border",
+        json_schema_extra={"added_later": True},
+    )
     one_pass: bool = Field(False, description="query of s from the input, without a first self-attention pass")
     gradient: bool = Field(False, description="let gradients flow through s")
     strength: float = Field(1.0, ge=0, description="lambda of mode C")

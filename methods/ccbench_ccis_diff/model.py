@@ -49,8 +49,9 @@ class CcisDiffBranch(ControlBranch):
             return Hint(masks[:, :1], stem=embedding(masks))
         stem, blurred = self.blur_weighting(embedding, masks)
         levels = [level for level, _ in transformers_of(self.control)]
+        # Rounded up as the copy's strided convolutions round; the last window is the mean of what is there.
         added = tuple(
-            None if isinstance(layer, nn.Identity) else layer(F.avg_pool2d(blurred, 2**level))
+            None if isinstance(layer, nn.Identity) else layer(F.avg_pool2d(blurred, 2**level, ceil_mode=True))
             for level, layer in zip(levels, self.reinjection, strict=True)
         )
         return Hint(masks[:, :1], stem=stem, sites=added)

@@ -18,17 +18,19 @@ SMOOTHING_TAPS = (0.21194156, 0.57611688, 0.21194156)  # exp(-(u / (2 * 0.5))^2)
 LOG_FLOOR = 1e-6  # mode D: a key of s = 0 keeps this share, so that a row of zeros stays a distribution
 
 
-def text_scores(probabilities: torch.Tensor, words: torch.Tensor, height: int, smooth: bool) -> torch.Tensor:
+def text_scores(probabilities: torch.Tensor, words: torch.Tensor, height: int, settings: TaamSettings) -> torch.Tensor:
     """Return s in [0, 1], (B, h w), from head-averaged cross-attention (B, h w, 77) and (B, 77) chosen tokens.
 
     A row without tokens (empty prompt) gets s = 1: there are no words to re-weight by. The median is the lower one
     of an even count, as `torch.median` and HD-Painter have it.
     """
     raw = (probabilities * words[:, None].to(probabilities.dtype)).sum(2)  # (B, h w)
-    if smooth:
+    if settings.smooth:
         taps = torch.tensor(SMOOTHING_TAPS, dtype=raw.dtype, device=raw.device)
-        grid = raw.view(len(raw), 1, height, -1)
-        raw = F.conv2d(grid, torch.outer(taps, taps)[None, None], padding=1).flatten(1)
+        # Zeros around the frame would lower s along it: most of 4 x 4 positions are at the border.
+        mode = "replicate" if settings.smooth_padding == "replicate" else "constant"
+        grid = F.pad(raw.view(len(raw), 1, height, -1), (1, 1, 1, 1), mode)
+        raw = F.conv2d(grid, torch.outer(taps, taps)[None, None]).flatten(1)
     shifted = raw - raw.median(1, keepdim=True).values
     scores = (shifted / raw.amax(1, keepdim=True).clamp_min(1e-12)).clamp(0, 1)
     return torch.where(words.any(1, keepdim=True), scores, torch.ones_like(scores))
@@ -69,7 +71,9 @@ class TextAwareBlock(BasicTransformerBlock):
         query, key, value = (_heads(self.attn1, project(x)) for project in _projections(self.attn1))
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.settings.gradient):
             scores = self._scores(hidden_states, query, key, value, encoder_hidden_states, words, height)
-        attended = reweighted_attention(query, key, value, scores, self.settings, _token_mask(masks, height))
+        attended = reweighted_attention(
+            query, key, value, scores, self.settings, token_mask(masks, height, scores.shape[1] // height)
+        )
         hidden_states = hidden_states + _merge(self.attn1, attended)
         hidden_states = hidden_states + self.attn2(
             self.norm2(hidden_states), encoder_hidden_states=encoder_hidden_states
@@ -94,7 +98,7 @@ class TextAwareBlock(BasicTransformerBlock):
         asked = _heads(self.attn2, self.attn2.to_q(self.norm2(residual)))  # (B, heads, h w, d)
         told = _heads(self.attn2, self.attn2.to_k(context))  # (B, heads, 77, d)
         probabilities = (asked @ told.transpose(2, 3) * asked.shape[3] ** -0.5).softmax(3).mean(1)
-        return text_scores(probabilities, words, height, self.settings.smooth)
+        return text_scores(probabilities, words, height, self.settings)
 
 
 def reweighted_attention(
@@ -146,7 +150,6 @@ def _merge(attention: Any, x: torch.Tensor) -> torch.Tensor:
     return merged
 
 
-def _token_mask(masks: torch.Tensor, height: int) -> torch.Tensor:
-    """(B, 1, H, W) -> (B, h w) bool at the attention's resolution."""
-    width = round(height * masks.shape[3] / masks.shape[2])
+def token_mask(masks: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """(B, 1, H, W) -> (B, height width) bool at the attention's resolution: where more than half is polyp."""
     return (F.adaptive_avg_pool2d(masks, (height, width)) > 0.5).flatten(1)

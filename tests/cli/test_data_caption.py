@@ -64,13 +64,13 @@ def backend(monkeypatch: pytest.MonkeyPatch) -> Backend:
 def test_measured_captions_of_a_folder(folder: Path, call: Call) -> None:
     done = call(*ARGS, "--json")
     assert done.code == 0
-    assert done.json == {"captioner": "measured-1", "output": "out/captions.jsonl", "captions": 3, "failed": []}
+    assert done.json == {"captioner": "measured-2", "output": "out/captions.jsonl", "captions": 3, "failed": []}
     found = lines(folder)
     assert [line["id"] for line in found] == list(NAMES)
     assert found[2]["foreground"].startswith("no ") and found[2]["attributes"]["count"] == "none"
     assert found[0]["caption"].startswith(found[0]["foreground"]) and found[0]["attributes"]["size"] == "medium"
     assert set(read_captions(folder / "out" / "captions.jsonl")) == set(NAMES)  # what data sets read
-    assert "wrote 3 captions of measured-1" in call(*ARGS).out
+    assert "wrote 3 captions of measured-2" in call(*ARGS).out
     assert lines(folder) == found
 
 
@@ -87,7 +87,7 @@ def test_an_agent_goes_on_where_it_stopped(folder: Path, call: Call, backend: Ba
     backend.silent_from = 2
     done = call(*agent)
     assert done.code == 1
-    assert "wrote 2 captions of agent-1:scripted@r1" in done.out
+    assert "wrote 2 captions of agent-2:scripted@r1" in done.out
     assert "no caption: c: scripted gave no caption that can be used in 3 attempts" in done.err
     assert [line["id"] for line in lines(folder)] == ["a 1", "b"]  # nothing stands in for the third
     backend.silent_from = 100
@@ -133,8 +133,8 @@ def test_what_cannot_be_done_is_one_line(
 def test_captions_of_another_captioner_are_left_alone(folder: Path, call: Call, backend: Backend) -> None:
     call(*ARGS)
     done = call(*ARGS, "--captioner", "agent", "--model", "scripted", "--device", "cpu")
-    assert done.code == 2 and "holds captions of measured-1, not of agent-1:scripted@r1" in done.err
-    assert {line["captioner"] for line in lines(folder)} == {"measured-1"}
+    assert done.code == 2 and "holds captions of measured-2, not of agent-2:scripted@r1" in done.err
+    assert {line["captioner"] for line in lines(folder)} == {"measured-2"}
 
 
 def test_an_image_without_mask_is_an_error(folder: Path, call: Call) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,14 +11,15 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from ccbench.diffusion.loop import WEIGHTS, Objective, Share
+from ccbench.downstream.segmenters.structure_loss import StructureLoss
 from ccbench.plugin import LoadContext, TrainContext, TrainingSettings, TrainReport
 from ccbench.types import Condition, RealPair
-from ccbench_arsdm import METHOD
-from ccbench_arsdm.config import ArsdmConfig, UNetSettings
+from ccbench_arsdm import METHOD, refinement
+from ccbench_arsdm.config import ArsdmConfig, Bce, UNetSettings
 from ccbench_arsdm.generator import ArsdmGenerator
 from ccbench_arsdm.geometry import Frame
 from ccbench_arsdm.model import SpadeNorm, SpadeResBlock, build, one_hot
-from ccbench_arsdm.refinement import FOLDER, Segmenter, structure_loss
+from ccbench_arsdm.refinement import FOLDER, Segmenter, edge_window, structure_loss
 from ccbench_arsdm.sampling import make_schedule, sample
 from ccbench_arsdm.train import ArsdmObjective, adaptive_weights, fit_pairs
 
@@ -209,22 +210,87 @@ def test_training_lowers_the_loss_and_saves_the_average(make_context: MakeContex
 
 
 def test_the_average_warms_up(make_context: MakeContext) -> None:
-    """One step: the decay is min(0.9999, 1 / 10), so that 0.9 of the first update are in it."""
+    """One step: the decay is min(0.9999, (1 + 1) / (10 + 1)), so that 9/11 of the first update are in it."""
     torch.manual_seed(0)
     averaged = METHOD.train(make_context(steps=1)) and load_file(make_context().checkpoint / WEIGHTS)
     # Adam's first update of conv_out's bias is the learning rate in size, and the bias starts at 0.
-    assert averaged["conv_out.bias"].abs().tolist() == pytest.approx([0.9 * 2e-3] * 3, rel=1e-3)
+    assert averaged["conv_out.bias"].abs().tolist() == pytest.approx([9 / 11 * 2e-3] * 3, rel=1e-3)
 
 
 def test_structure_loss_is_zero_for_a_sure_right_answer_and_counts_edges() -> None:
     masks = torch.zeros(2, 1, 64, 64)
     masks[:, :, 20:44, 20:44] = 1
     logits = (masks * 2 - 1) * 40
-    assert structure_loss(logits, masks).abs().max() < 1e-5
+    assert structure_loss(logits, masks, "weighted").abs().max() < 1e-5
     at_edge, inside = logits.clone(), logits.clone()
     at_edge[:, :, 20, 20:44] *= -1
     inside[:, :, 32, 20:44] *= -1
-    assert (structure_loss(at_edge, masks) > structure_loss(inside, masks)).all()
+    for bce in get_args(Bce):
+        assert (structure_loss(at_edge, masks, bce) > structure_loss(inside, masks, bce)).all()
+
+
+def test_the_edge_window_is_the_released_one_at_its_size() -> None:
+    assert {side: edge_window(side) for side in (16, 64, 176, 352, 384, 704)} == {
+        16: 3, 64: 5, 176: 15, 352: 31, 384: 33, 704: 61
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("bce", get_args(Bce))
+def test_structure_loss_is_pranets_at_its_size(bce: Bce) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 1, 352, 352, generator=generator)
+    masks = torch.zeros(2, 1, 352, 352)
+    masks[0, :, 100:180, 60:200] = 1
+    masks[1, :, 300:, :90] = 1
+    (wanted,) = StructureLoss(bce, 31)([logits], masks)
+    assert structure_loss(logits, masks, bce).mean().item() == pytest.approx(wanted.item(), rel=1e-6)
+
+
+def test_the_released_loss_is_the_default_and_reaches_the_judge(make_context: MakeContext) -> None:
+    def judged(**refine: Any) -> float:
+        context = make_context(refine={"mode": "x0_onestep", "max_timestep": 999, **refine})
+        return make_objective(context, make_segmenter())(0, ALONE).item()
+
+    assert judged() == judged(bce="legacy_mean") != judged(bce="weighted")
+
+
+@pytest.mark.parametrize("bce", get_args(Bce))
+def test_the_segmenter_is_trained_with_the_loss_that_judges(
+    make_context: MakeContext, monkeypatch: pytest.MonkeyPatch, bce: Bce
+) -> None:
+    seen: set[str] = set()
+
+    def noted(logits: torch.Tensor, masks: torch.Tensor, bce: Bce) -> torch.Tensor:
+        seen.add(bce)
+        return structure_loss(logits, masks, bce)
+
+    monkeypatch.setattr(refinement, "structure_loss", noted)
+    refine = {"mode": "x0_onestep", "steps": 1, "segmenter_steps": 1, "segmenter_channels": 8, "bce": bce}
+    METHOD.train(make_context(steps=1, refine=refine))
+    assert seen == {bce}
+
+
+@pytest.mark.parametrize("size", [(72, 72), (136, 136), (100, 37)])
+def test_frames_of_every_size_train_and_sample(
+    make_context: MakeContext, pairs: list[RealPair], size: tuple[int, int]
+) -> None:
+    mask = np.zeros(size, bool)
+    mask[10:30, 5:25] = True
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    pairs[:] = [RealPair(image, Condition("c", mask, ""))] * 2
+    context = make_context(steps=1)
+    METHOD.train(context)
+    (made,) = METHOD.load(LoadContext(context.config, "", max(size), context.checkpoint)).generate(
+        [pairs[0].condition], [1]
+    )
+    assert made.shape == image.shape
+
+
+def test_a_network_that_cannot_be_halved_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"(?s)native_size.*between the 6 levels .* multiple of 32, such as 64"):
+        ArsdmConfig.model_validate({"native_size": 72})
+    with pytest.raises(ValidationError, match=r"(?s)native_size.*multiple of 256, such as 512"):
+        ArsdmConfig.model_validate({"unet": {"channel_mult": [1] * 9}})
 
 
 def test_refinement_as_released_changes_no_gradient(make_context: MakeContext) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from annotated_types import Le
 from diffusers import UNet2DConditionModel
 from pydantic import ValidationError
 
@@ -20,6 +21,7 @@ from tiny_backbone import wake
 
 PROMPTS = ["a large red polyp", "a flat pale polyp, dim light"]
 TIMES = torch.tensor([40, 800])
+PLAIN = TaamSettings(smooth=False)
 
 
 def residuals(branch: CcisDiffBranch, texts: EncodedPrompts, masks: torch.Tensor) -> Residuals:
@@ -134,7 +136,7 @@ def test_fused_form_equals_the_explicit_map(mode: str) -> None:
 def test_all_tokens_give_no_scores_and_are_refused() -> None:
     """Every softmax row sums to 1, so the median-shifted sum is 0 everywhere, up to rounding over a maximum of 1."""
     probabilities = torch.rand(2, 16, 77, generator=torch.Generator().manual_seed(6)).softmax(2)
-    scores = text_scores(probabilities, torch.ones(2, 77, dtype=torch.bool), 4, smooth=False)
+    scores = text_scores(probabilities, torch.ones(2, 77, dtype=torch.bool), 4, PLAIN)
     assert scores.max() < 1e-5
     with pytest.raises(ValidationError, match="sums to 1"):
         TaamSettings.model_validate({"tokens": "all"})
@@ -146,7 +148,7 @@ def test_scores_by_hand() -> None:
     probabilities[0, :, 1] = torch.tensor([0.1, 0.2, 0.3, 0.6])
     words = torch.zeros(1, 77, dtype=torch.bool)
     words[0, 1] = True
-    found = text_scores(probabilities, words, 2, smooth=False)[0]
+    found = text_scores(probabilities, words, 2, PLAIN)[0]
     assert torch.allclose(found, torch.tensor([0.0, 0.0, 1 / 6, 4 / 6]), atol=1e-6)
 
 
@@ -155,9 +157,30 @@ def test_smoothing_kernel_sums_to_one_inside() -> None:
     probabilities[0, 12, 1] = 1.0  # an impulse in the middle of 5 x 5
     words = torch.zeros(1, 77, dtype=torch.bool)
     words[0, 1] = True
-    scores = text_scores(probabilities, words, 5, smooth=True).view(5, 5)
+    scores = text_scores(probabilities, words, 5, TaamSettings()).view(5, 5)
     assert scores[2, 2] == 1.0  # the maximum; the median is 0
     assert torch.allclose(scores[2, 1], torch.tensor(0.21194156 / 0.57611688), atol=1e-6)
+
+
+@pytest.mark.parametrize("side", [1, 2, 4, 8, 16])
+def test_words_that_look_everywhere_alike_mark_no_place(side: int) -> None:
+    even = torch.full((1, side * side, 77), 1 / 77)
+    assert text_scores(even, torch.arange(77)[None] == 1, side, TaamSettings()).max() < 1e-5
+
+
+@pytest.mark.parametrize("side", [4, 8])
+def test_smoothing_favours_neither_border_nor_middle(side: int) -> None:
+    """Zeros around the frame lower s at its border; the border repeated leaves only its larger variance."""
+    words = torch.arange(77)[None] == 1
+    border = torch.nn.functional.pad(torch.zeros(side - 2, side - 2), (1, 1, 1, 1), value=1.0).flatten()
+    drawn = 1 + torch.rand(1000, side * side, 77, generator=torch.Generator().manual_seed(0))
+
+    def correlation(settings: TaamSettings) -> float:
+        scores = text_scores(drawn, words.expand(1000, -1), side, settings)
+        return float(torch.corrcoef(torch.stack([scores.flatten(), border.repeat(1000)]))[0, 1])
+
+    assert abs(correlation(TaamSettings())) < 0.15
+    assert correlation(TaamSettings(smooth_padding="zeros")) < -0.5
 
 
 def test_blur() -> None:
@@ -167,6 +190,9 @@ def test_blur() -> None:
     soft = blur_masks(mask, 8.0)  # 2 px at 128
     assert 0 < soft[0, 0, 38, 64] < 0.5 < soft[0, 0, 42, 64] < 1
     assert torch.allclose(soft.sum(), mask.sum(), rtol=1e-5)  # far from the border a blur moves mass, it makes none
+    assert torch.allclose(blur_masks(torch.ones_like(mask), 8.0), torch.ones_like(mask))  # the border is no edge
+    widest = next(one.le for one in BmwsSettings.model_fields["sigma"].metadata if isinstance(one, Le))
+    assert blur_masks(mask[..., :64, :64], float(str(widest))).shape == (1, 3, 64, 64)
 
 
 def test_weight_is_between_zero_and_one_and_of_the_features_shape(backbone: Backbone, masks: torch.Tensor) -> None:
@@ -203,6 +229,59 @@ def test_reinjection_sites(backbone: Backbone, masks: torch.Tensor, reinject: st
         assert [tuple(s.shape[1:]) for s in hint.sites if s is not None] == [
             (32, 8, 8), (32, 8, 8), (32, 4, 4), (32, 4, 4), (64, 2, 2), (64, 2, 2), (64, 1, 1)
         ]  # fmt: skip
+
+
+def test_four_of_seven_reinjections_precede_a_resnet(backbone: Backbone, masks: torch.Tensor) -> None:
+    """The others, the second of each of three levels, precede a downsampling convolution."""
+    branch = make(backbone)
+    walked: list[str] = []
+    for name, module in branch.control.named_modules():
+        if name.rpartition(".")[0].endswith(("resnets", "attentions", "downsamplers")):
+            module.register_forward_hook(lambda *call, name=name: walked.append(name))
+    residuals(branch, encode_prompts(backbone, PROMPTS), masks)
+    after = {name: walked[index + 1] for index, name in enumerate(walked) if ".attentions." in name}
+    assert after == {
+        "down_blocks.0.attentions.0": "down_blocks.0.resnets.1",
+        "down_blocks.0.attentions.1": "down_blocks.0.downsamplers.0",
+        "down_blocks.1.attentions.0": "down_blocks.1.resnets.1",
+        "down_blocks.1.attentions.1": "down_blocks.1.downsamplers.0",
+        "down_blocks.2.attentions.0": "down_blocks.2.resnets.1",
+        "down_blocks.2.attentions.1": "down_blocks.2.downsamplers.0",
+        "mid_block.attentions.0": "mid_block.resnets.1",
+    }
+
+
+def test_half_of_the_keys_lose_their_logits(backbone: Backbone) -> None:
+    """s is 0 up to the median: in mode B these keys keep their place in the softmax, with a logit of 0."""
+    drawn = torch.rand(50, 64, 77, generator=torch.Generator().manual_seed(0))
+    scores = text_scores(drawn, (torch.arange(77)[None] == 1).expand(50, -1), 8, TaamSettings())
+    assert ((scores == 0).float().mean(1) >= 0.5).all()
+
+
+@pytest.mark.parametrize("latent", [9, 17, 20])
+def test_the_blur_feature_fits_every_site_of_odd_latents(backbone: Backbone, latent: int) -> None:
+    """72, 136 and 160 px: a level is the one before it halved and rounded up."""
+    branch = make(backbone)
+    masks = torch.zeros(2, 3, 8 * latent, 8 * latent)
+    masks[..., 10:40, 20:50] = 1
+    latents, texts = torch.randn(2, 4, latent, latent), encode_prompts(backbone, PROMPTS)
+    with torch.no_grad():
+        found = branch(latents, TIMES, texts, branch.encode_hint(masks))
+    sides = [latent, -(-latent // 2), -(-latent // 4), -(-latent // 8)]
+    assert found.middle.shape[2:] == (sides[3], sides[3])
+    assert [skip.shape[2] for skip in found.skips] == [sides[0]] * 3 + [sides[1]] * 3 + [sides[2]] * 3 + [sides[3]] * 3
+
+
+def test_pooling_is_the_mean_of_the_positions_that_are_there(backbone: Backbone) -> None:
+    """9 positions in windows of 2: the fifth holds one of them, and a constant stays constant."""
+    branch = make(backbone)
+    assert branch.reinjection is not None and branch.blur_weighting is not None
+    f_b = torch.arange(9.0).expand(2, 32, 9, 9)
+    branch.blur_weighting.forward = lambda *_: (f_b, f_b)  # type: ignore[method-assign]
+    seen: list[torch.Tensor] = []
+    branch.reinjection[2].register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    branch.encode_hint(torch.zeros(2, 3, 72, 72))
+    assert seen[0][0, 0, 0].tolist() == [0.5, 2.5, 4.5, 6.5, 8.0]
 
 
 def test_only_middle_levels_are_text_aware(backbone: Backbone) -> None:

@@ -13,9 +13,9 @@ from ccbench.diffusion import loop, trainer
 from ccbench.diffusion.backbone import decode_latents, encode_images, load_backbone, open_reconstruction
 from ccbench.diffusion.loop import batch_order
 from ccbench.diffusion.trainer import NoiseObjective
-from ccbench.errors import DataError, MissingError
+from ccbench.errors import DataError, MissingError, UsageError
 from ccbench.plugin import LoadContext, Method, TrainContext, TrainingSettings, TrainReport
-from ccbench.types import RealPair
+from ccbench.types import Condition, RealPair
 from ccbench_ccis_diff import METHOD as CCIS_DIFF
 from ccbench_controlnet import METHOD as CONTROLNET
 from ccbench_uni_controlnet import METHOD as UNI_CONTROLNET
@@ -100,6 +100,38 @@ def test_generates_by_condition_and_seed(
     others = three.generate(conditions, [1, 2, 3])
     assert max(np.abs(a.astype(int) - b).max() for a, b in zip(images, others, strict=True)) <= 1
     assert not np.array_equal(images[0], two.generate(conditions[:1], [9])[0])
+
+
+@METHODS
+@pytest.mark.parametrize("side", [72, 136, 160])
+def test_sizes_that_do_not_halve_evenly_train_and_sample(
+    method: Method[Any], side: int, backbone_folder: Path, tmp_path: Path
+) -> None:
+    mask = np.zeros((side, side), bool)
+    mask[side // 4 : side // 2, side // 3 :] = True
+    image = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    pair = RealPair(image, Condition("c", mask, "a small red polyp"))
+    config = method.config.model_validate({"num_inference_steps": 2})
+    budget = TrainingSettings(max_steps=1, batch_size=2)
+    method.train(TrainContext([pair, pair], config, budget, str(backbone_folder), side, tmp_path, seed=5))
+    generator = method.load(LoadContext(config, str(backbone_folder), side, tmp_path))
+    (made,) = generator.generate([pair.condition], [1])
+    assert made.shape == (side, side, 3)
+
+
+@METHODS
+def test_a_size_between_two_latent_cells_is_refused(
+    method: Method[Any], train: Train, backbone_folder: Path, tmp_path: Path
+) -> None:
+    mask = np.ones((100, 100), bool)
+    pair = RealPair(np.zeros((100, 100, 3), np.uint8), Condition("c", mask, "a polyp"))
+    budget, config = TrainingSettings(max_steps=1, batch_size=1), method.config()
+    message = "images of 100 px: wanted a multiple of 8 for this backbone, such as 96"
+    with pytest.raises(UsageError, match=message):
+        method.train(TrainContext([pair], config, budget, str(backbone_folder), 100, tmp_path / "c", seed=5))
+    train(method, tmp_path / "d", steps=1)
+    with pytest.raises(UsageError, match=message):
+        method.load(LoadContext(config, str(backbone_folder), 100, tmp_path / "d")).generate([pair.condition], [1])
 
 
 def test_frozen_backbone_stays_frozen(train: Train, backbone_folder: Path, tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_good_answer_becomes_a_caption_with_its_record() -> None:
     assert caption.text == "a small red polyp in the upper left; bright mucosa with few folds."
     assert (caption.foreground, caption.background) == tuple(GOOD.values())
     assert caption.attributes["position"] == "upper left"
-    assert captioner.id == "agent-1:scripted@r1"
+    assert captioner.id == "agent-2:scripted@r1"
     assert caption.details == {
         "model": "scripted",
         "revision": "r1",

@@ -1,6 +1,8 @@
 """The measured attributes: drawn shapes and colours with known answers first, then phantoms."""
 
+from collections import Counter
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,9 +10,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.color import lab2rgb, rgb2lab
 
-from ccbench.data.attribute_accuracy import AttributeAccuracy, check_attributes
+from ccbench.data.attribute_accuracy import AttributeAccuracy, check_attributes, compare_with_labels, read_labels
 from ccbench.data.attributes import Attributes, measure_attributes, measure_background
 from ccbench.data.phantom_attributes import POSITIONS
+from ccbench.data.words import ADJECTIVES, BACKGROUND, COUNTS, PLACES
 from ccbench.errors import DataError
 from ccbench.images import resize_image, resize_mask
 from ccbench.types import Image, Mask
@@ -251,8 +254,6 @@ def test_phantoms_are_measured_right(name: str, floor: float) -> None:
 
 
 def test_accuracy_of_known_counts() -> None:
-    from collections import Counter
-
     pairs = {
         ("smooth", "smooth"): 6,
         ("smooth", "granular"): 2,
@@ -263,3 +264,57 @@ def test_accuracy_of_known_counts() -> None:
     assert (found.n, found.accuracy) == (12, 9 / 12)
     assert found.recall() == {"smooth": 0.75, "lobulated": 0.75}
     assert found.mistakes() == [("smooth", "granular", 2), ("lobulated", "smooth", 1)]
+
+
+LABELS = """id,part,tint,lumen
+a,set,pink|pale,visible
+b,set,pink,
+c,held-out,orange,hidden
+d,held-out,pink,visible
+"""
+
+
+def test_words_are_compared_with_labels(tmp_path: Path) -> None:
+    (tmp_path / "labels.csv").write_text(LABELS)
+    frames = read_labels(tmp_path / "labels.csv")
+    assert [(frame.id, frame.part) for frame in frames] == [
+        ("a", "set"),
+        ("b", "set"),
+        ("c", "held-out"),
+        ("d", "held-out"),
+    ]
+    stated = [
+        {"tint": "pale", "lumen": "visible"},
+        {"tint": "orange", "lumen": "hidden"},
+        {},
+        {"tint": "pink", "lumen": "hidden"},
+    ]
+    tint, lumen = compare_with_labels(frames, stated)
+    assert (tint.name, tint.labelled, tint.accuracy) == ("tint", 4, 2 / 3)  # of three that are stated
+    assert tint.stated == {"pale": 1, "orange": 1, "pink": 1} and tint.right == {"pale": 1, "pink": 1}
+    assert (lumen.labelled, lumen.accuracy) == (3, 1 / 2)  # b has no label, c nothing stated
+    assert compare_with_labels(frames, [{}] * 4)[0].accuracy is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("name,tint\n", "the first columns are"), ("id,part,tint\na,set\n", "csv:2: found 2 cells, wanted 3")],
+)
+def test_labels_that_cannot_be_read_are_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "labels.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_labels(tmp_path / "labels.csv")
+
+
+def test_the_shipped_labels_are_words_of_captions() -> None:
+    frames = read_labels(Path(__file__).parents[2] / "recipes" / "polypgen_labels.csv")
+    assert Counter(frame.part for frame in frames) == {"set": 50, "held-out": 50}
+    assert len({frame.id for frame in frames}) == 100
+    for frame in frames:
+        for name, values in frame.words.items():
+            assert all(read_value(name, value) for value in values), (frame.id, name)
+
+
+def read_value(name: str, value: str) -> bool:
+    tables = {**ADJECTIVES, **BACKGROUND, "position": PLACES, "count": {"one": (), **COUNTS}}
+    return value in tables[name]

@@ -18,9 +18,12 @@ from ccbench.data.attributes import (
     measure_attributes,
 )
 from ccbench.data.captioners import MeasuredCaptioner
-from ccbench.data.captions import write_caption
+from ccbench.data.captions import Clauses, write_caption
 from ccbench.data.phantom import Phantom, render_phantom
 from ccbench.data.phantom_attributes import ATTRIBUTE_VALUES, TINTS
+from ccbench.data.polyp_source import CAPTIONS as CAPTIONS_OF_POLYPS
+from ccbench.data.reading import measurable, read_attributes, split_clauses
+from ccbench.data.sure_attributes import measure_sure_words
 from ccbench.data.words import ADJECTIVES, BACKGROUND, COLOUR_CLAUSES, NO_POLYP, PLACES
 from ccbench.data.words import COUNTS as COUNT_WORDS
 
@@ -32,7 +35,8 @@ VALUES: Mapping[str, tuple[str, ...]] = {
     "count": (*COUNTS, "none"),
     "highlights": HIGHLIGHTS,
 }
-CAPTIONER = MeasuredCaptioner()
+CAPTIONER, PROTOCOL_CAPTIONER = MeasuredCaptioner(), MeasuredCaptioner(CAPTIONS_OF_POLYPS)
+NEEDED = ("count", "size", "position")
 
 
 @cache
@@ -79,6 +83,17 @@ CAPTIONS = [
 ]
 
 
+def leave_out(words: Mapping[str, str], rng: np.random.Generator) -> dict[str, str]:
+    return {name: value for name, value in words.items() if name in NEEDED or rng.random() < 0.5}
+
+
+PARTIAL: list[tuple[dict[str, str], Clauses]] = [
+    (words, write_caption(words, rng))
+    for rng in [np.random.default_rng(1)]
+    for words in (leave_out(random_words(rng), rng) for _ in range(400))
+]
+
+
 def test_every_value_has_words() -> None:
     assert set(VALUES) == {*MEASURED_FOREGROUND, *MEASURED_BACKGROUND}
     assert set(VALUES["tint"]) == {value for part in get_args(MeasuredTint) for value in (get_args(part) or (part,))}
@@ -88,18 +103,32 @@ def test_every_value_has_words() -> None:
 
 
 def test_captions_state_every_attribute_and_read_back() -> None:
-    for words, said in CAPTIONS:
+    for words, said in CAPTIONS + PARTIAL:
         found = {**read_back(said.foreground, MEASURED_FOREGROUND), **read_back(said.background, MEASURED_BACKGROUND)}
         assert found == words, said.text
 
 
+def test_what_is_left_out_is_not_read() -> None:
+    for words, said in PARTIAL:
+        assert measurable(read_attributes(said.text)) == words, said.text
+        assert split_clauses(said.text) == (said.foreground, said.background)
+
+
+def test_a_caption_may_state_the_polyp_alone() -> None:
+    said = write_caption(dict.fromkeys(["count"], "none"), np.random.default_rng(0))
+    assert said.background == "" and said.text == f"{said.foreground}."
+    words = {"count": "one", "size": "small", "position": "left"}
+    said = write_caption(words, np.random.default_rng(0))
+    assert said.text == "at the middle left, a diminutive polyp." and said.background == ""
+
+
 def test_foreground_comes_first() -> None:
-    for _, said in CAPTIONS:
+    for _, said in CAPTIONS + PARTIAL:
         assert said.text.startswith(said.foreground) and said.text.endswith(f"{said.background}.")
 
 
 def test_articles_and_number_are_right() -> None:
-    for words, said in CAPTIONS:
+    for words, said in CAPTIONS + PARTIAL:
         assert not re.search(r"\ba [aeiou]|\ban [^aeiou]|  |\bNone\b", said.text), said.text
         assert ("polyps" in said.foreground) == (words["count"] in ("two", "several"))
         assert ("the larger one" in said.foreground) == (words["count"] == "two")
@@ -109,7 +138,7 @@ def test_captions_fit_a_text_encoder() -> None:
     from open_clip.tokenizer import SimpleTokenizer
 
     tokenizer = SimpleTokenizer()  # CLIP's own
-    for _, said in CAPTIONS:
+    for _, said in CAPTIONS + PARTIAL:
         assert len(said.text.split()) <= 45, said.text
         assert len(tokenizer.encode(said.text)) <= 75, said.text  # 77 with start and end
 
@@ -126,7 +155,7 @@ def test_a_caption_follows_from_pixels_and_id() -> None:
     assert first == again
     others = {CAPTIONER.caption(item.image, item.mask, f"frame {index}").text for index in range(2, 12)}
     assert len(others) > 5  # the wording is the id's
-    assert {tuple(first.attributes.items())} == {tuple(measure_attributes(item.image, item.mask).words().items())}
+    assert first.attributes == measure_sure_words(item.image, item.mask)
 
 
 def test_a_caption_says_what_was_measured() -> None:
@@ -137,16 +166,16 @@ def test_a_caption_says_what_was_measured() -> None:
             **read_back(caption.foreground, MEASURED_FOREGROUND),
             **read_back(caption.background, MEASURED_BACKGROUND),
         }
-        assert said == caption.attributes == measure_attributes(item.image, item.mask).words()
+        assert said == caption.attributes == measure_sure_words(item.image, item.mask)
 
 
 def test_a_frame_without_polyp_is_said_to_have_none() -> None:
     item = phantom(0)
     caption = CAPTIONER.caption(item.image, np.zeros_like(item.mask), "empty")
     assert caption.foreground in NO_POLYP
-    assert set(caption.attributes) == {"count", *MEASURED_BACKGROUND} and caption.attributes["count"] == "none"
+    assert set(caption.attributes) <= {"count", *MEASURED_BACKGROUND} and caption.attributes["count"] == "none"
     assert read_back(caption.background, MEASURED_BACKGROUND) == {
-        name: caption.attributes[name] for name in MEASURED_BACKGROUND
+        name: value for name, value in caption.attributes.items() if name != "count"
     }
 
 
@@ -157,3 +186,18 @@ def test_several_polyps_are_told_as_several(count: int, largest: str) -> None:
         mask[20 + 30 * index : 35 + 30 * index, 50:65] = True
     caption = CAPTIONER.caption(phantom(0).image, mask, "some")
     assert "polyps" in caption.foreground and f"the {largest} one" in caption.foreground
+
+
+def test_the_prompts_of_the_protocols_state_every_attribute_of_the_whole_frame() -> None:
+    """Runs were trained on these sentences: an image and an id have the same one for ever."""
+    assert PROTOCOL_CAPTIONER.id == "measured-1"
+    mask = np.zeros((128, 128), dtype=np.bool_)
+    mask[40:80, 50:90] = True
+    image = np.where(mask[:, :, None], np.uint8((200, 70, 60)), np.uint8((190, 110, 90)))
+    image[:, :20] = 0
+    said = PROTOCOL_CAPTIONER.caption(image, mask, "frame")
+    assert said.attributes == measure_attributes(image, mask).words()
+    assert said.text == (
+        "a medium-sized polyp in the center with a smooth surface, an irregular outline and well-defined edges, "
+        "reddish against the mucosa, with bright brownish colon wall, no visible lumen and no specular highlights."
+    )

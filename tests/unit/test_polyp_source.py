@@ -90,7 +90,7 @@ def test_a_pair_is_squashed_and_its_mask_thresholded(polyp_files: Path) -> None:
         mask = np.asarray(file) > 127
     rows, columns = ((np.arange(128) + 0.5) * 40 / 128).astype(int), ((np.arange(128) + 0.5) * 52 / 128).astype(int)
     assert np.array_equal(pair.condition.mask, mask[np.ix_(rows, columns)])
-    wanted = MeasuredCaptioner().caption(pair.image, pair.condition.mask, "kvasir-cju0013")
+    wanted = MeasuredCaptioner("measured-1").caption(pair.image, pair.condition.mask, "kvasir-cju0013")
     assert pair.condition.prompt == wanted.text
     assert pair.source == "kvasir-seg"
     assert pair.image[pair.condition.mask].mean() > pair.image[~pair.condition.mask].mean()  # drawn brighter there

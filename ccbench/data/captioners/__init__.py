@@ -3,6 +3,6 @@
 from ccbench.data.captioners.agent import AgentCaptioner
 from ccbench.data.captioners.base import Caption, Captioner, NoCaption
 from ccbench.data.captioners.chat_models import open_chat_model
-from ccbench.data.captioners.measured import MeasuredCaptioner
+from ccbench.data.captioners.measured import MeasuredCaptioner, Version
 
-__all__ = ["AgentCaptioner", "Caption", "Captioner", "MeasuredCaptioner", "NoCaption", "open_chat_model"]
+__all__ = ["AgentCaptioner", "Caption", "Captioner", "MeasuredCaptioner", "NoCaption", "Version", "open_chat_model"]

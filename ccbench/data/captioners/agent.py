@@ -9,12 +9,12 @@ import numpy as np
 from scipy import ndimage
 
 from ccbench.data.captioners.base import Caption, NoCaption
-from ccbench.data.captioners.measured import measure_words
+from ccbench.data.sure_attributes import measure_sure_words
 from ccbench.data.words import ADJECTIVES, COUNTS, PLACES
 from ccbench.seeding import derive_seed
 from ccbench.types import Image, Mask
 
-TEMPLATE = "agent-1"
+TEMPLATE = "agent-2"
 """Version of all that is said to the model and of what is accepted from it."""
 
 ATTEMPTS = 3
@@ -77,7 +77,7 @@ class AgentCaptioner:
         Raises:
             DataError: image and mask do not fit together. NoCaption: no attempt gave an answer that can be used.
         """
-        words, aspects = measure_words(image, mask), choose_aspects(id)
+        words, aspects = measure_sure_words(image, mask), choose_aspects(id)
         shown = outline_polyp(image, mask) if self._model.sees else None
         turns = [Turn("user", write_request(words, aspects, self._model.sees))]
         refused: list[str] = []

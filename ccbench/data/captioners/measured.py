@@ -1,18 +1,21 @@
 """The default captioner: attributes measured from image and mask, in varied words."""
 
-from typing import ClassVar
+from typing import Literal
 
 import numpy as np
 
 from ccbench.data.attributes import measure_attributes, measure_background
 from ccbench.data.captioners.base import Caption
 from ccbench.data.captions import write_caption
+from ccbench.data.sure_attributes import measure_sure_words
 from ccbench.seeding import derive_seed
 from ccbench.types import Image, Mask
 
+Version = Literal["measured-1", "measured-2"]
+
 
 def measure_words(image: Image, mask: Mask) -> dict[str, str]:
-    """Return the measured attributes by name; without a polyp, `count` is `none` and the background's remain.
+    """Return every attribute by name, measured on the whole frame; without a polyp, `count` is `none`.
 
     Raises:
         DataError: image and mask do not fit together.
@@ -23,9 +26,21 @@ def measure_words(image: Image, mask: Mask) -> dict[str, str]:
 
 
 class MeasuredCaptioner:
-    """Says what was measured; the wording follows from the image's id alone."""
+    """Says what was measured; the wording follows from the image's id alone.
 
-    id: ClassVar[str] = "measured-1"
+    Args:
+        version: `measured-2` measures in the visible field and leaves out what is not sure. `measured-1` measures the
+            whole frame squashed to 128 px and states every attribute: the prompts of `polyp-128` and `polyp-512` are
+            its captions, and so are those that the shipped weights were trained on.
+    """
+
+    def __init__(self, version: Version = "measured-2") -> None:
+        self._version = version
+
+    @property
+    def id(self) -> str:
+        """The version."""
+        return self._version
 
     def caption(self, image: Image, mask: Mask, id: str) -> Caption:
         """Caption one image in at most 45 words.
@@ -37,6 +52,6 @@ class MeasuredCaptioner:
         Raises:
             DataError: image and mask do not fit together.
         """
-        words = measure_words(image, mask)
+        words = (measure_words if self._version == "measured-1" else measure_sure_words)(image, mask)
         clauses = write_caption(words, np.random.default_rng(derive_seed("measured caption", id)))
         return Caption(clauses.text, clauses.foreground, clauses.background, words)
