@@ -113,9 +113,9 @@ def _restore_runner(tensors: Tensors, facts: dict[str, Any], runner: Runner, sel
         moments.setdefault(int(number), {})[name] = value
     groups = wrapper.optimizer.state_dict()["param_groups"]
     trained = [parameter for group in wrapper.optimizer.param_groups for parameter in group["params"]]
-    for number, own in moments.items():
-        if any(moment.ndim and moment.shape != trained[number].shape for moment in own.values()):
-            raise ValueError(f"moments of parameter {number} of another shape")
+    for place, own in moments.items():
+        if any(moment.ndim and moment.shape != trained[place].shape for moment in own.values()):
+            raise ValueError(f"moments of parameter {place} of another shape")
     schedules = runner.param_schedulers or []
     for group, found in zip(groups, facts["groups"], strict=True):
         group.update(_fitting(found, group))
