@@ -29,7 +29,8 @@ from ccbench.features import Encoder
 from ccbench.features.hashes import HASH_NAME, VIEW_SIZE, grey_view, hash_view, view_of
 from ccbench.features.pipeline import encode_set
 from ccbench.features.weights import find_lite0
-from ccbench.images import list_images, read_image, sha256_file, sha256_pixels
+from ccbench.image_folders import list_images
+from ccbench.images import read_image, sha256_file, sha256_pixels
 from ccbench.metrics.close_pairs import ClosePairs, find_close_pairs
 from ccbench.metrics.registration import overlap, spectra, spectrum
 from ccbench.types import Image, Progress, SilentProgress

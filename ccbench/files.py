@@ -13,8 +13,9 @@ import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any, BinaryIO, NoReturn
+from typing import IO, Any, NoReturn
 
 from ccbench.errors import DataError, UsageError
 from ccbench.text import escape_json, json_line, one_line
@@ -222,6 +223,18 @@ def remove_file(path: Path) -> None:
         _refuse(path, "cannot be removed", error)
 
 
+def set_aside(path: Path) -> Path:
+    """Give a damaged file of ours another name beside it, in place of one set aside before, and return that.
+
+    Raises:
+        UsageError: it cannot be renamed.
+    """
+    try:
+        return path.replace(path.with_name(f"{path.name}.damaged"))
+    except OSError as error:
+        _refuse(path, "cannot be renamed", error)
+
+
 def remove_folder(path: Path) -> None:
     """Remove a folder of ours with all that is in it, if it is there; a link is removed, not what it leads to."""
     if path.is_symlink():
@@ -302,7 +315,7 @@ def read_data(path: Path, most: int = MOST_TEXT) -> bytes:
     """Return the content of a plain file of at most `most` bytes.
 
     Raises:
-        DataError: it is missing, no plain file (a device never ends), larger, or cannot be read.
+        DataError: as `open_plain`, or it is larger.
     """
     try:
         with open_plain(path) as stream:
@@ -314,7 +327,7 @@ def read_data(path: Path, most: int = MOST_TEXT) -> bytes:
         raise DataError(f"{path}: cannot be read ({error.strerror}); give a file that can be read") from error
 
 
-def open_plain(path: Path) -> BinaryIO:
+def open_plain(path: Path) -> BufferedReader:
     """Open a plain file for reading; what a link leads to counts.
 
     Raises:
@@ -330,6 +343,16 @@ def open_plain(path: Path) -> BinaryIO:
         os.close(handle)
         raise DataError(f"{path}: is a folder or a device; give a plain file")
     return os.fdopen(handle, "rb")
+
+
+def check_plain(path: Path) -> None:
+    """Raise `DataError` unless a file, or all that is in a folder, are plain files and folders, also behind links.
+
+    For libraries that open what they are given themselves.
+    """
+    for entry in [path, *path.rglob("*")] if path.is_dir() else [path]:
+        if not (entry.is_file() or entry.is_dir()):
+            raise DataError(f"{entry}: is {'no plain file' if entry.exists() else 'not there'}; give another")
 
 
 def read_text(path: Path, most: int = MOST_TEXT) -> str:

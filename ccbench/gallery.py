@@ -10,7 +10,7 @@ from PIL import ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion
 
 from ccbench.errors import UsageError
-from ccbench.images import write_png
+from ccbench.images import read_image, write_png
 from ccbench.types import Image, Mask
 
 GALLERY_ROWS = 8
@@ -99,9 +99,9 @@ def draw_columns(rows: Sequence[tuple[tuple[Image, ...], str]], names: Sequence[
 
 def shrink_picture(picture: Path, target: Path, width: int = 844) -> None:
     """Write a copy of a PNG, `width` pixels wide, small enough to keep in a repository; colours stay as they are."""
-    with PilImage.open(picture) as opened:
-        height = round(opened.height * width / opened.width)
-        small = opened.convert("RGB").resize((width, height), PilImage.Resampling.LANCZOS)
+    opened = PilImage.fromarray(read_image(picture))  # of a run that may come from anywhere
+    height = round(opened.height * width / opened.width)
+    small = opened.resize((width, height), PilImage.Resampling.LANCZOS)
     write_png(target, np.asarray(small))
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from ccbench.config import OutsideConfig, RunConfig
 from ccbench.data.sources import DataSplit, open_split
 from ccbench.errors import DataError, UsageError
-from ccbench.images import file_stem, is_image_name, open_image, read_image, sha256_pixels
+from ccbench.image_folders import list_images, look_into
+from ccbench.images import file_stem, open_image, read_image, sha256_pixels
 from ccbench.protocols import Protocol
 from ccbench.provenance import collect_environment
 from ccbench.records import OUTSIDE, CostRecord, MethodRecord
@@ -78,18 +79,19 @@ def check_outside(
             raise UsageError(f"{option}: found {one_line(text, 80)}, wanted text without control characters")
     split = open_split(protocol, "test", data_root, limit)
     ids = [pair.condition.id for pair in split.pairs]
-    if (left_over := _check_listing(folder, ids, protocol.name)) and limit is not None:
-        whole = open_split(protocol, "test", data_root).pairs
-        left_over -= {_file_name(pair.condition.id) for pair in whole}
+    found = _check_listing(folder, ids, protocol.name)
+    left_over = found.keys() - set(map(file_stem, ids))
+    if left_over and limit is not None:
+        left_over -= {file_stem(pair.condition.id) for pair in open_split(protocol, "test", data_root).pairs}
     if left_over:
         raise DataError(
             f"--from-dir {folder}: {len(left_over)} images belong to no test condition, the first is "
-            f"{min(left_over)}; wanted one image a condition and no other"
+            f"{found[min(left_over)].name}; wanted one image a condition and no other"
         )
     images = []
     with progress.step("checking images", len(ids)) as step:
         for condition_id in ids:
-            file = folder / _file_name(condition_id)
+            file = found[file_stem(condition_id)]
             images.append(OutsideImage(condition_id, file, sha256_pixels(_read_checked(file, protocol.image_size))))
             step.advance()
     lines = "".join(f"{image.condition_id}\t{image.sha256}\n" for image in images)
@@ -154,24 +156,27 @@ def _describe(config: RunConfig) -> MethodRecord:
     )
 
 
-def _file_name(condition_id: str) -> str:
-    return f"{file_stem(condition_id)}.png"
-
-
-def _check_listing(folder: Path, ids: list[str], protocol: str) -> set[str]:
-    """Refuse a folder in which an image is missing or lossy, and return the names of those that are left over."""
+def _check_listing(folder: Path, ids: list[str], protocol: str) -> dict[str, Path]:
+    """Return the images by stem; refuse a folder in which one is missing, lossy by its name, or there twice."""
     if not folder.is_dir():
         raise DataError(f"--from-dir {folder}: not a folder; give the folder of the images")
-    found = sorted(path.name for path in folder.iterdir() if is_image_name(path))
-    if lossy := [name for name in found if not name.endswith(".png")]:
-        raise _not_png(folder / lossy[0], lossy[0].rpartition(".")[2].upper())
-    if missing := [condition_id for condition_id in ids if _file_name(condition_id) not in found]:
+    files = list_images(folder)
+    if lossy := [path for path in files if path.suffix.lower() != ".png"]:
+        raise _not_png(lossy[0], lossy[0].suffix.removeprefix(".").upper())
+    found: dict[str, Path] = {}
+    for path in files:
+        if path.stem in found:
+            raise DataError(f"{path}: {found[path.stem].name} has the same name; keep one of the two")
+        found[path.stem] = path
+    if missing := [condition_id for condition_id in ids if file_stem(condition_id) not in found]:
+        left_out = look_into(folder).left_out()
+        beside = f" (not read are {left_out})" if left_out else ""
         raise DataError(
             f"--from-dir {folder}: {len(missing)} of {len(ids)} images are missing, the first is "
-            f"{_file_name(missing[0])} of condition {missing[0]!r}; wanted one PNG a condition, named as "
-            f"`ccbench protocols export-conditions {protocol}` lists them"
+            f"{file_stem(missing[0])}.png of condition {missing[0]!r}{beside}; "
+            f"wanted one PNG a condition, named as `ccbench protocols export-conditions {protocol}` lists them"
         )
-    return set(found) - {_file_name(condition_id) for condition_id in ids}
+    return found
 
 
 def _read_checked(path: Path, size: int) -> Image:

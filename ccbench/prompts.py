@@ -1,48 +1,35 @@
 """Prompts in JSON Lines: one object a line that names an image and holds its text."""
 
 from pathlib import Path
-from typing import Any
 
-from pydantic import AliasChoices, BaseModel, Field, ValidationError
-
+from ccbench.data.joining import plain_name
 from ccbench.errors import DataError
+from ccbench.files import read_json_lines
 
-
-class _PromptLine(BaseModel):
-    """`id` is a file stem or name, `file` a path whose name counts; caption files of data sets hold more keys."""
-
-    id: str | None = None
-    file: str | None = None
-    prompt: str = Field(validation_alias=AliasChoices("prompt", "caption", "text"))
-
-    def key(self) -> str:
-        if self.id is None and self.file is None:
-            raise ValueError('neither "id" nor "file" is given')
-        return self.id if self.id is not None else Path(str(self.file)).name
+_WANTED = '{"id": image name, "prompt": text}'
 
 
 def read_prompts(path: Path) -> dict[str, str]:
     """Return the prompts of a JSON Lines file by the id or file name on their line.
 
+    `id` is a file stem or name, `file` a path whose name counts; the text is `prompt`, `caption` or `text`. Caption
+    files of data sets hold more keys.
+
     Raises:
-        DataError: the file is missing, a line is not such an object, or an id is there twice.
+        DataError: the file is missing, a line is not such an object, an id is there twice, or a text is empty.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a prompts file ({error})") from error
     prompts: dict[str, str] = {}
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            parsed = _PromptLine.model_validate_json(line)
-            key = parsed.key()
-        except ValueError as error:
-            raise DataError(f'{path}:{number}: {_reason(error)}; wanted {{"id": ..., "prompt": ...}}') from error
+    for number, line in read_json_lines(path, _WANTED):
+        name = line["id"] if line.get("id") is not None else line.get("file", line.get("file_name"))
+        text = next((line[key] for key in ("prompt", "caption", "text") if line.get(key) is not None), None)
+        if not isinstance(name, str) or not name:
+            raise DataError(f"{path}:{number}: found {name!r} as id; wanted one line each: {_WANTED}")
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(f"{path}:{number}: found {text!r} as prompt; wanted one line each: {_WANTED}")
+        key = plain_name(name if line.get("id") is not None else Path(name.replace("\\", "/")).name)
         if key in prompts:
             raise DataError(f"{path}:{number}: {key!r} has a prompt already; keep one line an image")
-        prompts[key] = parsed.prompt
+        prompts[key] = text
     return prompts
 
 
@@ -52,18 +39,11 @@ def match_prompts(prompts: dict[str, str], images: list[Path], source: Path) -> 
     Raises:
         DataError: images without a prompt: how many, and which is the first.
     """
-    found = [prompts.get(path.stem, prompts.get(path.name)) for path in images]
+    found = [prompts.get(plain_name(path.stem), prompts.get(plain_name(path.name))) for path in images]
     if None in found:
         first = images[found.index(None)].name
         raise DataError(
             f"{source}: no prompt for {found.count(None)} of {len(images)} images; the first: {first}; "
-            'its line needs "id" equal to the file name without suffix'
+            'its line needs "id" equal to the file name, with or without suffix'
         )
     return [prompt for prompt in found if prompt is not None]
-
-
-def _reason(error: ValueError) -> str:
-    if isinstance(error, ValidationError):
-        first: Any = error.errors()[0]
-        return f"{'.'.join(str(part) for part in first['loc']) or 'line'}: {first['msg']}"
-    return str(error)

@@ -52,6 +52,7 @@ def train(
     method, reference = find_method(config.method), backbone.reference or config.protocol.backbone
     with run.recording_status():
         split = open_split(config.protocol, "train", data_root, config.limit)
+        pairs = describe_split(split)  # refuses files that are not the listed ones before any step is made
         make_folder(run.checkpoint)
         run.update(
             status="running",
@@ -95,7 +96,7 @@ def train(
         share_folder(run.checkpoint)
         run.update(
             method=run.record.method.model_copy(update={"weights_sha256": run.checkpoint_sha256()}),
-            training=TrainingRecord(steps=report.steps, pairs=describe_split(split), loss=report.loss),
+            training=TrainingRecord(steps=report.steps, pairs=pairs, loss=report.loss),
             cost=run.record.cost.model_copy(update={"parameters_trained": report.parameters_trained}),
             backbone=report.backbone_sha256
             and BackboneRecord(kind=backbone_kind(reference), weights_sha256=report.backbone_sha256),

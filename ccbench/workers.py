@@ -23,6 +23,43 @@ _GRACE = 30.0  # seconds in which a worker that is ended may keep what it has
 _PATIENCE = 1.0  # seconds between two looks at whether a process is still there
 
 
+class Room:
+    """Room for so many pixels in memory at a time, given to threads in the order of their numbers.
+
+    In order, so that a reader who waits for the next number cannot wait for ever. One image always has room.
+
+    Args:
+        most: pixels.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most, self._held, self._turn, self._open = most, 0, 0, True
+        self._changed = threading.Condition()
+
+    def enter(self, number: int, size: int) -> None:
+        """Wait for the turn of `number` and for room of `size`; every number enters once, those without pixels too."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._open or (self._turn == number and self._fits(size)))
+            self._held += size
+            self._turn = max(self._turn, number + 1)
+            self._changed.notify_all()
+
+    def leave(self, size: int) -> None:
+        """Give room back."""
+        with self._changed:
+            self._held -= size
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let nobody wait any longer: nothing of what they hold is wanted."""
+        with self._changed:
+            self._open = False
+            self._changed.notify_all()
+
+    def _fits(self, size: int) -> bool:
+        return not self._held or self._held + size <= self._most
+
+
 def pick_devices(device: str, workers: int) -> list[str]:
     """Return the device of each worker: `workers` times the CPU, every GPU for `cuda`, or the one that is named."""
     if device != "cuda":

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccbench.errors import DataError
-from ccbench.images import read_image, read_mask, resize_image, resize_mask
+from ccbench.images import read_image, resize_image, resize_mask
+from ccbench.masks import read_mask
 from ccbench.seeding import derive_seed
 
 HELD_OUT = 128

@@ -22,7 +22,8 @@ from ccbench.audit import open_audit_encoder
 from ccbench.audit_record import Thresholds
 from ccbench.features import Encoder
 from ccbench.features.hashes import grey_view, hash_view, view_of
-from ccbench.images import list_images, read_image, resize_image
+from ccbench.image_folders import list_images
+from ccbench.images import read_image, resize_image
 from ccbench.metrics.close_pairs import find_close_pairs
 from ccbench.metrics.registration import overlap, spectra, spectrum
 from ccbench.tables import markdown_table

@@ -24,7 +24,8 @@ from PIL import Image, ImageFilter
 
 from ccbench.diffusion.backbone import Backbone, decode_latents, encode_prompts, load_backbone, open_reconstruction
 from ccbench.features import open_encoder
-from ccbench.images import list_images, read_image, resize_image
+from ccbench.image_folders import list_images
+from ccbench.images import read_image, resize_image
 from ccbench.metrics.frechet import frechet_distance
 from frame_pool import load_frames
 from frame_views import load_views

@@ -37,7 +37,7 @@ def info(as_json: options.Json = False) -> None:
 
     out, folder = Output(as_json), default_folder()
     used = FeatureCache(folder, out.note).usage() if (folder / FILE).is_file() else []
-    size = sum(path.stat().st_size for path in folder.glob(f"{FILE}*"))
+    size = sum(path.stat().st_size for path in folder.glob(f"{FILE}*") if path.is_file())
     out.json({"folder": str(folder), "bytes": size, "encoders": [use._asdict() for use in used]})
     out.line(f"{folder}: {format_bytes(size)}")
     rows = [

@@ -64,7 +64,7 @@ def audit(
     if images and (data_root or limit):
         raise UsageError("data audit: --data-root and --limit belong to --protocol; --images takes whole folders")
     out = Output(as_json, quiet)
-    sets = _open_folders(images) if images else _open_splits(str(protocol), data_root, limit, out)
+    sets = _open_folders(images, out) if images else _open_splits(str(protocol), data_root, limit, out)
     folder = output or Path("runs", "audits", protocol or "-".join(part.name for part in sets))
     encoder = open_audit_encoder(options.pick_device(device))
     found = audit_sets(sets, encoder, protocol=None if limit else protocol, progress=out.progress())
@@ -94,8 +94,9 @@ def _open_splits(name: str, data_root: Path | None, limit: int | None, out: Outp
     return sets
 
 
-def _open_folders(named: Sequence[str]) -> "list[AuditSet]":
+def _open_folders(named: Sequence[str], out: Output) -> "list[AuditSet]":
     from ccbench.audit import audit_folder
+    from ccbench.image_folders import look_into
 
     sets = []
     for text in named:
@@ -106,6 +107,8 @@ def _open_folders(named: Sequence[str]) -> "list[AuditSet]":
                 "digits, dots and hyphens"
             )
         sets.append(audit_folder(name, Path(folder)))
+        if left_out := look_into(Path(folder)).note():
+            out.warn(left_out)
     return sets
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ccbench.data.attribute_accuracy import AttributeAccuracy
     from ccbench.data.captioners import Captioner
     from ccbench.data.joining import PairFiles
+    from ccbench.masks import MaskRule
 
 FINISHED_WITH_FAILURES = 1
 SAVE_EVERY = 10.0  # seconds, since an agent's answer may take many
@@ -28,7 +29,9 @@ def register(app: typer.Typer) -> None:
 
 def caption(
     images: Annotated[Path, typer.Option("--images", help="Folder of images.", metavar="DIR")],
-    masks: Annotated[Path, typer.Option("--masks", help="Folder of masks, STEM or STEM_mask.", metavar="DIR")],
+    masks: Annotated[
+        Path, typer.Option("--masks", help="Folder of masks, called as their images; see docs/data.md.", metavar="DIR")
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="JSON Lines file to write.", metavar="FILE")],
     captioner: Annotated[
         str,
@@ -41,17 +44,23 @@ def caption(
         str | None, typer.Option("--revision", help="Branch, tag or commit of a hub id.", metavar="REVISION")
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="First N images only.", metavar="N")] = None,
+    polyp_is: options.PolypIs = None,
     device: options.Device = "auto",
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Caption each image of a folder from its pixels and its mask. The same command again keeps what is written."""
     from ccbench.data.captioners.folder import list_pairs
+    from ccbench.masks import parse_mask_rule
 
-    out = Output(as_json, quiet)
-    pairs = list_pairs(images, masks)
+    out, rule = Output(as_json, quiet), parse_mask_rule(polyp_is)
+    joined = list_pairs(images, masks)
     chosen = _open_captioner(captioner, model, revision, device)
-    written, failed = _write_captions(chosen, pairs, limit, output, out)
+    for note in joined.notes:
+        out.warn(note)
+    if joined.reworded:
+        out.note(f"paired {joined.pairing()}")
+    written, failed = _write_captions(chosen, joined.pairs, limit, output, rule, out)
     out.json({"captioner": chosen.id, "output": str(output), "captions": written, "failed": failed})
     out.line(f"wrote {written} captions of {chosen.id} to {output}")
     for reason in failed:
@@ -61,7 +70,12 @@ def caption(
 
 
 def _write_captions(
-    captioner: "Captioner", pairs: "Sequence[PairFiles]", limit: int | None, output: Path, out: Output
+    captioner: "Captioner",
+    pairs: "Sequence[PairFiles]",
+    limit: int | None,
+    output: Path,
+    rule: "MaskRule | None",
+    out: Output,
 ) -> tuple[int, list[str]]:
     """Caption the first `limit` pairs; return how many have a caption, and why the others have none.
 
@@ -81,7 +95,7 @@ def _write_captions(
     saved = time.monotonic()
     with out.progress().step("caption images", len(selected)) as step:
         try:
-            for pair, result in zip(selected, caption_pairs(captioner, selected, done), strict=True):
+            for pair, result in zip(selected, caption_pairs(captioner, selected, done, rule), strict=True):
                 waiting.pop(pair.id, None)
                 if isinstance(result, NoCaption):
                     failed.append(str(result))

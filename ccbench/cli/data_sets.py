@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -53,26 +54,32 @@ def check(
     name: Annotated[
         str | None, typer.Option("--name", help="Which data set it is; told from the layout unless given.")
     ] = None,
+    polyp_is: options.PolypIs = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Look at every file of a data set; end with code 4 if a benchmark must not swallow what is there."""
+    """Look at every file of a data set; end with code 4 if no benchmark may run on what is there."""
     from ccbench.data.checking import check_data_set
     from ccbench.data.sets import find_data_set, recognise
     from ccbench.errors import DataError
+    from ccbench.masks import parse_mask_rule
 
-    out = Output(as_json, quiet)
+    out, rule = Output(as_json, quiet), parse_mask_rule(polyp_is)
     data_set = find_data_set(name) if name else recognise(folder)
-    report = check_data_set(data_set, folder, out.progress())
+    report = check_data_set(data_set, folder, out.progress(), rule)
     out.json(_report(report))
     out.table(("", ""), _rows(report), wrap=(1,))
     if report.findings:
         findings = [("fatal" if f.fatal else "note", str(f.count), f.text, _examples(f)) for f in report.findings]
         out.table(("", "count", "what", "where"), findings, right=(1,), wrap=(2, 3))
+    for finding in report.findings:
+        if finding.fatal and finding.reason and finding.reason not in finding.where[0]:
+            out.line(f"{finding.where[0]}: {finding.reason}")
     if report.fatal:
         kinds = ", ".join(map(str, report.fatal))
-        raise DataError(f"{report.root}: not fit for a benchmark as it is: {kinds}")
-    out.line(f"{data_set.title}: nothing that a benchmark must not swallow")
+        raise DataError(f"{report.root}: not fit for a benchmark as it is: {kinds}; {_mend(report)}")
+    out.line(f"{data_set.title}: fit for a benchmark")
+    out.line(f"next: {_next(report, folder, polyp_is)}")
 
 
 def prepare_data_set(
@@ -80,19 +87,22 @@ def prepare_data_set(
     source: Annotated[Path, typer.Option("--source", help="The data set: a folder, a zip or a tar.", metavar="PATH")],
     output: Annotated[Path, typer.Option("--output", "-o", help="New folder to write.", metavar="DIR")],
     skip_faulty: Annotated[
-        bool, typer.Option("--skip-faulty", help="Leave out faulty pairs and list them in left_out.jsonl.")
+        bool, typer.Option("--skip-faulty", help="Leave out faulty pairs, name them and list them in left_out.jsonl.")
     ] = False,
+    polyp_is: options.PolypIs = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
     """Write images/, masks/ and metadata.jsonl: image, mask and caption triplets that Hugging Face datasets load."""
     from ccbench.data.captioners import MeasuredCaptioner
+    from ccbench.data.checking import KINDS
     from ccbench.data.preparing import prepare
     from ccbench.data.sets import find_data_set
+    from ccbench.masks import parse_mask_rule
 
-    out = Output(as_json, quiet)
+    out, rule = Output(as_json, quiet), parse_mask_rule(polyp_is)
     data_set = find_data_set(name)
-    done = prepare(data_set, source, output, MeasuredCaptioner(), skip_faulty, out.progress())
+    done = prepare(data_set, source, output, MeasuredCaptioner(), skip_faulty, out.progress(), rule)
     out.json(
         {
             "data_set": data_set.name,
@@ -100,14 +110,19 @@ def prepare_data_set(
             "pairs": done.pairs,
             "captioned": done.captioned,
             "left_out": done.left_out,
+            "notes": _notes(done.report),
             "licence": data_set.licence,
             "shippable": data_set.shippable,
         }
     )
     captions = "each with a caption" if done.captioned == done.pairs else f"{done.captioned} with a caption"
     out.line(f"wrote {done.pairs} pairs of {data_set.title} to {output}, {captions}: images/, masks/, metadata.jsonl")
-    for kind, count in Counter(done.left_out.values()).items():
-        out.line(f"left out {count} ({kind}), listed in left_out.jsonl")
+    for note in _notes(done.report):
+        out.warn(note)
+    for left, kind in done.left_out.items():
+        out.line(f"left out {left}: {done.report.reasons.get(left) or KINDS[kind].text}")
+    if done.left_out:
+        out.line(f"left out {len(done.left_out)} in all, listed in left_out.jsonl")
     out.line(f"licence: {data_set.licence}")
     if not data_set.shippable:
         out.note("do not publish this folder: the licence does not let these images be passed on")
@@ -133,6 +148,31 @@ def _split_counts(data_set: "DataSet") -> dict[str, int]:
     return {split: counts[split] for split in _SPLITS if split in counts}
 
 
+def _notes(report: "CheckReport") -> list[str]:
+    return [note for finding in report.findings if finding.kind == "left_out" for note in finding.where]
+
+
+def _mend(report: "CheckReport") -> str:
+    """Say what to do about fatal findings."""
+    from ccbench.data.checking import KINDS
+
+    todo = "; ".join(dict.fromkeys(KINDS[finding.kind].todo for finding in report.fatal))
+    return todo + (
+        f"; or `ccbench data prepare` the other {report.good} pairs with --skip-faulty" if report.good else ""
+    )
+
+
+def _next(report: "CheckReport", folder: Path, polyp_is: str | None) -> str:
+    """Return the command that comes after a good check."""
+    title = report.data_set.title
+    root = next((path.parent for path in (report.root, *report.root.parents) if path.name == title), None)
+    if report.data_set.has_split and root is not None:
+        return f"ccbench run --method real-split --protocol polyp-128 --data-root {quote(str(root))}"
+    rule = f" --polyp-is {quote(polyp_is)}" if polyp_is else ""
+    name, source = report.data_set.name, quote(str(folder))
+    return f"ccbench data prepare {name} --source {source} --output {quote(f'{folder.name}-prepared')}{rule}"
+
+
 def _report(report: "CheckReport") -> dict[str, Any]:
     return {
         "data_set": report.data_set.name,
@@ -148,6 +188,7 @@ def _report(report: "CheckReport") -> dict[str, Any]:
         "image_formats": report.image_formats,
         "mask_formats": report.mask_formats,
         "mask_values": report.mask_values,
+        "pairing": report.pairing,
         "fit": not report.fatal,
         "findings": [
             {"kind": f.kind, "fatal": f.fatal, "count": f.count, "text": f.text, "where": list(f.where)}
@@ -171,6 +212,7 @@ def _rows(report: "CheckReport") -> list[tuple[str, str]]:
         "masks": _listed(report.mask_formats),
         "mask values": _values(report.mask_values),
         "captions": str(report.captions or "none"),
+        "names": report.pairing,
     }
     return [(key, text) for key, text in rows.items() if text]
 

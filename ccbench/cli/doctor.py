@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from ccbench.assets import home, hugging_face_home, torch_home
 from ccbench.cli import options
 from ccbench.cli.output import Output
 from ccbench.errors import CcbenchError
@@ -119,13 +120,10 @@ def _look(name: str, find: Callable[[], str | Path], unlocks: str) -> Finding:
 
 
 def _caches() -> list[Finding]:
-    from ccbench.assets import home
-
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     folders = {
         "ccbench (CCBENCH_HOME)": home(),
-        "Hugging Face (HF_HOME)": Path(os.environ.get("HF_HOME") or cache / "huggingface").expanduser(),
-        "torch (TORCH_HOME)": Path(os.environ.get("TORCH_HOME") or cache / "torch").expanduser(),
+        "Hugging Face (HF_HOME)": hugging_face_home(),
+        "torch (TORCH_HOME)": torch_home(),
     }
     state = {name: "" if path.is_dir() else " (not made yet)" for name, path in folders.items()}
     return [Finding("caches", name, None, f"{path}{state[name]}") for name, path in folders.items()]

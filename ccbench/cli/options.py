@@ -75,6 +75,16 @@ NoCache = Annotated[
     bool, typer.Option("--no-cache", help="Compute every feature; neither read nor fill the feature cache.")
 ]
 
+PolypIs = Annotated[
+    str | None,
+    typer.Option(
+        "--polyp-is",
+        help="Which pixels of a mask are polyp, where not those above 127: bright, dark, alpha, values:1,2 or "
+        "colours:FF0000.",
+        metavar="RULE",
+    ),
+]
+
 DEFAULT_PROTOCOL = "phantom-128"
 
 
@@ -98,7 +108,7 @@ class RunOptions:
             UsageError: an unknown name, key or value. DataError: the data root does not hold what the protocol reads.
         """
         from ccbench.config import resolve_config
-        from ccbench.data.sources import open_split
+        from ccbench.data.sources import check_data
         from ccbench.protocols import find_protocol
         from ccbench.registry import find_method
         from ccbench.store import default_run_folder
@@ -109,7 +119,7 @@ class RunOptions:
             method, protocol, file=self.config, sets=self.sets or (), seed=self.seed, limit=self.limit
         )
         if protocol.needs_data_root:
-            open_split(protocol, "test", self.data_root, self.limit)
+            check_data(protocol, self.data_root, self.limit)
         return config, self.output or default_run_folder(config)
 
     def words(self) -> list[str]:

@@ -83,6 +83,7 @@ def score(
         device=options.pick_device(device),
         cache=options.open_cache(no_cache, out),
         progress=out.progress(),
+        note=out.warn,
     ).to_json()
     out.json({"images": images.resolve().name, "reference": reference.resolve().name, **card})
     show_scores(card, out)

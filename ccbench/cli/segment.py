@@ -54,7 +54,12 @@ _ProtocolName = Annotated[
 ]
 _Segmenters = Annotated[
     list[str] | None,
-    typer.Option("--segmenter", help="pranet, polyp-pvt (both unless given), or mmseg:PATH.", metavar="NAME..."),
+    typer.Option(
+        "--segmenter",
+        help="pranet, polyp-pvt (both unless given), or mmseg:PATH, a configuration of mmsegmentation: a .json is "
+        "read as data, a .py is RUN AS CODE, so give only one that you trust.",
+        metavar="NAME...",
+    ),
 ]
 _Rows = Annotated[
     str | None,

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ccbench.downstream.map_folders import MapFolderScores
 
 _Pred = Annotated[Path, typer.Option("--pred", help="Folder of predicted maps, 8-bit grey images.", metavar="DIR")]
-_Gt = Annotated[Path, typer.Option("--gt", help="Folder of masks, of the same file stems.", metavar="DIR")]
+_Gt = Annotated[Path, typer.Option("--gt", help="Folder of masks, of the same names.", metavar="DIR")]
 _Png = Annotated[
     bool,
     typer.Option("--png", help="Stretch each map to 0..255 first, as the published test scripts save theirs."),
@@ -28,15 +28,19 @@ def score(
     gt: _Gt,
     png: _Png = False,
     output: _Output = None,
+    polyp_is: options.PolypIs = None,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Score predicted polyp maps against masks in every convention that papers print, joined on file stem."""
+    """Score predicted polyp maps against masks in every convention that papers print, joined on their names."""
     from ccbench.downstream.map_folders import score_map_folders
+    from ccbench.masks import parse_mask_rule
     from ccbench.scorecard import score_to_json
 
     out = Output(as_json, quiet)
-    found = score_map_folders(pred, gt, png=png, progress=out.progress())
+    found = score_map_folders(pred, gt, png=png, rule=parse_mask_rule(polyp_is), progress=out.progress())
+    for note in found.notes:
+        out.note(note)
     if output is not None:
         _write_rows(found, output)
     scores = [score_to_json(one) for one in found.scores]

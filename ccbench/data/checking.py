@@ -1,8 +1,9 @@
-"""Looks at a data set as it lies on disk, and says what a benchmark must not swallow."""
+"""Looks at a data set as it lies on disk, and says what no benchmark may run on."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -10,34 +11,62 @@ from typing import NamedTuple
 import numpy as np
 
 from ccbench.data.examining import MaskFacts, PairFacts, examine_pair, map_threads
+from ccbench.data.opening import open_pair
 from ccbench.data.sets.base import DataSet, Listing
 from ccbench.data.splits import read_split
-from ccbench.images import LOSSY_FORMATS, MASK_THRESHOLD, read_mask
+from ccbench.masks import MASK_THRESHOLD, MOST_POLYP, MaskRule
 from ccbench.types import Progress, SilentProgress
 
 
 class Kind(NamedTuple):
-    """A sort of finding. `fatal`: on such data a benchmark would count what is not there, or count it twice."""
+    """A sort of finding.
+
+    Attributes:
+        fatal: on such data a benchmark would count what is not there, or count it twice.
+        text: what was found, in words that fit any number. todo: what to do about it.
+    """
 
     fatal: bool
     text: str
+    todo: str = ""
 
+
+_ADD, _RESTORE = "add what is missing, or remove what is left over", "restore the release's own files"
+_RULE = "save masks as white on black, or say what is polyp with --polyp-is"
 
 KINDS = {
-    "unreadable": Kind(True, "files that cannot be decoded"),
-    "image_alone": Kind(True, "images without a mask"),
-    "mask_alone": Kind(True, "masks without an image"),
-    "twins": Kind(True, "files that claim the id of another"),
-    "size_mismatch": Kind(True, "masks of another size than their image"),
-    "faint_mask": Kind(True, f"masks that hold something but no pixel above {MASK_THRESHOLD}, such as class indices"),
-    "lost_mask": Kind(True, "empty masks, in a data set in which every image shows a polyp"),
-    "contradiction": Kind(True, "groups of equal images with different masks"),
-    "leak": Kind(True, "groups of equal images in different splits"),
-    "missing": Kind(True, "pairs that the package's split lists and that are not here"),
-    "unlisted": Kind(True, "pairs that the package's split does not list"),
-    "image_drift": Kind(True, "images that differ from the ones the package's split lists"),
-    "mask_drift": Kind(True, "masks that differ from the ones the package's split lists"),
-    "uncaptioned": Kind(True, "images without a caption, while others have one"),
+    "no_pair": Kind(True, "no image with its mask", "give the folder that holds images and masks"),
+    "unreadable": Kind(True, "files that cannot be decoded", "copy them again"),
+    "image_alone": Kind(True, "images without a mask", _ADD),
+    "mask_alone": Kind(True, "masks without an image", _ADD),
+    "twins": Kind(True, "files that claim the id of another", "keep one of the two"),
+    "two_valued_image": Kind(True, "images of two grey values, or few, as masks are", "exchange images and masks"),
+    "photo_mask": Kind(
+        True, "masks that are neither dark nor bright: photographs or soft maps", "exchange or cut them"
+    ),
+    "turned": Kind(
+        True, "pairs of which EXIF's orientation turns one file and not the other", "save both upright without EXIF"
+    ),
+    "size_mismatch": Kind(True, "masks of another size than their image", "replace the wrong file"),
+    "alpha_mask": Kind(True, "masks whose shape is in the alpha channel", _RULE),
+    "faint_mask": Kind(
+        True,
+        f"masks that hold something but no pixel above {MASK_THRESHOLD}, such as class indices or a dark palette",
+        f"{_RULE} values:N",
+    ),
+    "inverted_mask": Kind(True, "masks that are bright along their border: the polyp seems to be dark", _RULE),
+    "full_mask": Kind(
+        True, f"masks that cover more than {MOST_POLYP:.0%} of the frame, or have a background that is not black", _RULE
+    ),
+    "lost_mask": Kind(True, "empty masks, in a data set in which every image shows a polyp", _RESTORE),
+    "contradiction": Kind(True, "groups of equal images with different masks", "keep one of each"),
+    "leak": Kind(True, "groups of equal images in different splits", "keep one of each"),
+    "missing": Kind(True, "pairs that the package's split lists and that are not here", _RESTORE),
+    "unlisted": Kind(True, "pairs that the package's split does not list", "remove them"),
+    "image_drift": Kind(True, "images that differ from the ones the package's split lists", _RESTORE),
+    "mask_drift": Kind(True, "masks that differ from the ones the package's split lists", _RESTORE),
+    "uncaptioned": Kind(True, "images without a caption, while others have one", "caption them, or none"),
+    "left_out": Kind(False, "folders and files of which something is not read"),
     "empty_mask": Kind(False, "empty masks: images without a polyp"),
     "same_file": Kind(False, "groups of byte-identical images with one mask"),
     "same_pixels": Kind(False, "groups of images that differ as files and decode to the same pixels, with one mask"),
@@ -48,21 +77,24 @@ KINDS = {
 }
 """Every sort of finding, the fatal ones first."""
 
-_JPEG_NOISE = 16  # highest value that JPEG leaves beside a black background
-_GREY = slice(_JPEG_NOISE + 1, 256 - _JPEG_NOISE - 1)
-
 
 @dataclass(frozen=True)
 class Finding:
-    """Something to know about a data set. `where`: ids or paths below its folder, or reasons, all of them."""
+    """Something to know about a data set.
+
+    Attributes:
+        where: ids or paths below its folder, or reasons, all of them.
+        reason: of the first one that has its own.
+    """
 
     kind: str
     count: int
     where: tuple[str, ...]
+    reason: str | None = field(default=None, compare=False)
 
     @property
     def fatal(self) -> bool:
-        """Whether a benchmark must not swallow it."""
+        """Whether no benchmark may run on it."""
         return KINDS[self.kind].fatal
 
     @property
@@ -81,7 +113,10 @@ class CheckReport:
     Attributes:
         parts, splits, sizes, image_formats, mask_formats: pairs of each; sizes as `WIDTHxHEIGHT`.
         mask_values: ranges of the values that occur, maximum over the channels.
-        faulty: pair id -> the fatal kind for which `prepare` leaves it out.
+        pairing: how the names of images and masks relate.
+        good: pairs without a fatal finding of their own.
+        faulty: pair id, or path of a file without a partner -> the fatal kind for which `prepare` leaves it out.
+        reasons: the same keys -> what is wrong in detail, where it is known.
     """
 
     data_set: DataSet
@@ -95,33 +130,48 @@ class CheckReport:
     image_formats: dict[str, int]
     mask_formats: dict[str, int]
     mask_values: list[tuple[int, int]]
+    pairing: str
+    good: int
     findings: tuple[Finding, ...]
     faulty: dict[str, str]
+    reasons: dict[str, str]
 
     @property
     def fatal(self) -> list[Finding]:
-        """The findings that a benchmark must not swallow."""
+        """The findings on which no benchmark may run."""
         return [finding for finding in self.findings if finding.fatal]
 
 
-def check_data_set(data_set: DataSet, root: Path, progress: Progress | None = None) -> CheckReport:
+def check_data_set(
+    data_set: DataSet, root: Path, progress: Progress | None = None, rule: MaskRule | None = None
+) -> CheckReport:
     """Decode every file of a data set and compare it with what it must be.
 
+    Args:
+        data_set: what it is.
+        root: its folder.
+        progress: told of each pair.
+        rule: which pixels of a mask are polyp, where a user said so.
+
     Raises:
-        DataError: no layout of the data set is at `root`.
+        DataError: no layout of the data set is at `root`, or no image.
     """
-    return check_listing(data_set, data_set.scan(root), progress)
+    return check_listing(data_set, data_set.scan(root), progress, rule)
 
 
-def check_listing(data_set: DataSet, listing: Listing, progress: Progress | None = None) -> CheckReport:
+def check_listing(
+    data_set: DataSet, listing: Listing, progress: Progress | None = None, rule: MaskRule | None = None
+) -> CheckReport:
     """Check what `DataSet.scan` found; see `check_data_set`."""
     with (progress or SilentProgress()).step(f"check {data_set.name}", len(listing.pairs)) as step:
-        facts = list(map_threads(examine_pair, listing.pairs, step))
+        facts = list(map_threads(partial(examine_pair, rule=rule), listing.pairs, step))
     found = _Findings()
     _look_at_files(listing, found)
+    if not listing.pairs:
+        found.add("no_pair", [listing.root.name], 0)
     for fact in facts:
         _look_at_pair(fact, data_set, found)
-    _look_for_duplicates(facts, found)
+    _look_for_duplicates(facts, found, rule)
     _compare_with_split(facts, data_set, found)
     captions = sum(pair.caption is not None for pair in listing.pairs)
     if 0 < captions < len(listing.pairs):
@@ -141,8 +191,11 @@ def check_listing(data_set: DataSet, listing: Listing, progress: Progress | None
         image_formats=_count(f"{image.format} {image.mode}" for image in images),
         mask_formats=_count(f"{mask.format} {mask.mode}" for mask in masks),
         mask_values=_ranges(masks),
+        pairing=listing.files.pairing(),
+        good=sum(pair.id not in found.faulty for pair in listing.pairs),
         findings=found.all(),
         faulty=found.faulty,
+        reasons=found.reasons,
     )
 
 
@@ -153,27 +206,38 @@ class _Findings:
         self._where: dict[str, list[str]] = defaultdict(list)
         self._more: Counter[str] = Counter()
         self.faulty: dict[str, str] = {}
+        self.reasons: dict[str, str] = {}
 
     def add(self, kind: str, where: Iterable[str], more: int = 0) -> None:
         self._where[kind].extend(where)
         self._more[kind] += more
 
-    def blame(self, kind: str, *pair_ids: str) -> None:
+    def blame(self, kind: str, *pair_ids: str, reason: str | None = None) -> None:
         for pair_id in pair_ids:
-            self.faulty.setdefault(pair_id, kind)
+            if self.faulty.setdefault(pair_id, kind) == kind and reason is not None:
+                self.reasons.setdefault(pair_id, reason)
 
     def all(self) -> tuple[Finding, ...]:
         counts = {kind: len(self._where[kind]) + self._more[kind] for kind in KINDS}
-        return tuple(Finding(kind, count, tuple(self._where[kind])) for kind, count in counts.items() if count)
+        reasons = {self.faulty[pair_id]: reason for pair_id, reason in reversed(self.reasons.items())}
+        return tuple(
+            Finding(kind, count, tuple(self._where[kind]), reasons.get(kind)) for kind, count in counts.items() if count
+        )
 
 
 def _look_at_files(listing: Listing, found: _Findings) -> None:
     def below(path: Path) -> str:
         return path.relative_to(listing.root).as_posix()
 
-    found.add("image_alone", map(below, listing.files.images_alone))
-    found.add("mask_alone", map(below, listing.files.masks_alone))
-    found.add("twins", (f"{below(other)} and {below(one)}" for one, other in listing.files.twins))
+    for kind, paths in (("image_alone", listing.files.images_alone), ("mask_alone", listing.files.masks_alone)):
+        names = list(map(below, paths))
+        found.add(kind, names)
+        found.blame(kind, *names)
+    for one, other in listing.files.twins:
+        found.add("twins", [f"{below(other)} and {below(one)}"])
+        claimed = [pair.id for pair in listing.pairs if one in (pair.image, pair.mask)]
+        found.blame("twins", *claimed, below(other), reason=f"{below(one)} and {below(other)} have the same name")
+    found.add("left_out", listing.files.notes)
 
 
 def _look_at_pair(fact: PairFacts, data_set: DataSet, found: _Findings) -> None:
@@ -181,10 +245,11 @@ def _look_at_pair(fact: PairFacts, data_set: DataSet, found: _Findings) -> None:
     kinds: list[str] = []
     if fact.errors:
         found.add("unreadable", fact.errors)
-        found.blame("unreadable", pair_id)
-    if fact.image and fact.mask and fact.image.size != fact.mask.size:
-        kinds.append("size_mismatch")
-    if fact.mask:
+        found.blame("unreadable", pair_id, reason="; ".join(fact.errors))
+    for fault in fact.faults:
+        found.add(fault.kind, [pair_id])
+        found.blame(fault.kind, pair_id, reason=fault.text)
+    if fact.mask and not fact.faults:
         kinds += _look_at_mask(fact.mask, data_set.has_negatives)
     if any(facts.has_exif for facts in (fact.image, fact.mask) if facts):
         kinds.append("exif")
@@ -196,20 +261,19 @@ def _look_at_pair(fact: PairFacts, data_set: DataSet, found: _Findings) -> None:
 
 def _look_at_mask(mask: MaskFacts, has_negatives: bool) -> list[str]:
     kinds: list[str] = []
-    if mask.highest <= MASK_THRESHOLD:
-        is_black = mask.highest <= (_JPEG_NOISE if mask.format in LOSSY_FORMATS else 0)
-        kinds.append("faint_mask" if not is_black else "empty_mask" if has_negatives else "lost_mask")
-    if mask.levels[_GREY].any() and "faint_mask" not in kinds:
+    if mask.empty:
+        kinds.append("empty_mask" if has_negatives else "lost_mask")
+    if mask.grey:
         kinds.append("grey_mask")
     if mask.coloured:
         kinds.append("coloured_mask")
     return kinds
 
 
-def _look_for_duplicates(facts: Sequence[PairFacts], found: _Findings) -> None:
+def _look_for_duplicates(facts: Sequence[PairFacts], found: _Findings, rule: MaskRule | None) -> None:
     groups: dict[str, list[PairFacts]] = defaultdict(list)
     for fact in facts:
-        if fact.image and fact.mask:
+        if fact.image and fact.mask and not fact.faults:
             groups[fact.image.pixels_sha256].append(fact)
     for group in groups.values():
         if len(group) == 1:
@@ -217,19 +281,19 @@ def _look_for_duplicates(facts: Sequence[PairFacts], found: _Findings) -> None:
         ids = [fact.files.id for fact in group]
         text = " = ".join(ids)
         if len({fact.mask.region_sha256 for fact in group if fact.mask}) > 1:
-            found.add("contradiction", [f"{text} (mask IoU {_least_overlap(group):.2f})"])
-            found.blame("contradiction", *ids)
+            found.add("contradiction", [f"{text} (mask IoU {_least_overlap(group, rule):.2f})"])
+            found.blame("contradiction", *ids, reason=text)
         elif len({fact.files.split for fact in group if fact.files.split}) > 1:
             found.add("leak", [text])
-            found.blame("leak", *(fact.files.id for fact in group if fact.files.split != "test"))
+            found.blame("leak", *(fact.files.id for fact in group if fact.files.split != "test"), reason=text)
         else:
             bytes_differ = len({fact.image.file_sha256 for fact in group if fact.image}) > 1
             found.add("same_pixels" if bytes_differ else "same_file", [text])
 
 
-def _least_overlap(group: Sequence[PairFacts]) -> float:
+def _least_overlap(group: Sequence[PairFacts], rule: MaskRule | None) -> float:
     """Return the lowest intersection over union of any two masks of equal images; 0 where they differ in size."""
-    masks = [read_mask(fact.files.mask) for fact in group]
+    masks = [open_pair(fact.files, rule).mask.region for fact in group]
     return min(
         float((one & other).sum() / max((one | other).sum(), 1)) if one.shape == other.shape else 0.0
         for one, other in combinations(masks, 2)

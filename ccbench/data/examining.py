@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccbench.data.joining import PairFiles
+from ccbench.data.opening import find_faults
 from ccbench.errors import DataError
-from ccbench.images import LOSSY_FORMATS, ImageFile, open_image, sha256_file, sha256_pixels, threshold_mask
-from ccbench.types import Image, ProgressStep
+from ccbench.images import LOSSY_FORMATS, ImageFile, open_image, sha256_file, sha256_pixels
+from ccbench.masks import MaskFault, MaskFile, MaskRule, decode_mask
+from ccbench.types import ProgressStep
 
 WORKERS = 4
 """At most: decoding leaves the interpreter's lock, so threads are enough, and disks gain little from more."""
-
-_COLOURED = 64  # spread of the channels that JPEG noise on a grey mask does not reach
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -53,35 +53,45 @@ class MaskFacts(FileFacts):
 
     Attributes:
         levels: (256,) pixels of each value, maximum over the channels. region_sha256: of the boolean mask.
-        coloured: the channels differ, as in colour-coded masks.
+        empty: no pixel is polyp. coloured, grey: as `ccbench.masks.MaskFile`.
     """
 
     levels: NDArray[np.int64]
     region_sha256: str
+    empty: bool
     coloured: bool
-
-    @property
-    def highest(self) -> int:
-        """The highest value of any pixel."""
-        return int(np.flatnonzero(self.levels).max(initial=0))
+    grey: bool
 
 
 @dataclass(frozen=True)
 class PairFacts:
-    """One pair after decoding. `image`, `mask`: None where the file cannot be read, and `errors` says why."""
+    """One pair after decoding.
+
+    Attributes:
+        image, mask: None where the file cannot be read, and `errors` says why.
+        faults: what is wrong with files that can be read.
+    """
 
     files: PairFiles
     image: FileFacts | None
     mask: MaskFacts | None
     errors: tuple[str, ...] = ()
+    faults: tuple[MaskFault, ...] = ()
 
 
-def examine_pair(files: PairFiles) -> PairFacts:
-    """Decode both files of a pair; a file that cannot be read is reported, not raised."""
+def examine_pair(files: PairFiles, rule: MaskRule | None = None) -> PairFacts:
+    """Decode both files of a pair; what is wrong with them is reported, not raised."""
     errors: list[str] = []
-    image = _examine(files.image, _file_facts, errors)
-    mask = _examine(files.mask, _mask_facts, errors)
-    return PairFacts(files, image, mask, tuple(errors))
+    image, mask_file = _open(files.image, errors), _open(files.mask, errors)
+    mask = decode_mask(mask_file, rule) if mask_file else None
+    faults = find_faults(files, image, mask_file, mask) if image and mask_file and mask else ()
+    return PairFacts(
+        files,
+        _file_facts(files.image, image) if image else None,
+        _mask_facts(files.mask, mask_file, mask) if mask_file and mask else None,
+        tuple(errors),
+        tuple(fault for _, fault in faults),
+    )
 
 
 def map_threads(function: Callable[[Item], Result], items: Sequence[Item], step: ProgressStep) -> Generator[Result]:
@@ -96,9 +106,9 @@ def map_threads(function: Callable[[Item], Result], items: Sequence[Item], step:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _examine(path: Path, facts: Callable[[Path, ImageFile], Result], errors: list[str]) -> Result | None:
+def _open(path: Path, errors: list[str]) -> ImageFile | None:
     try:
-        return facts(path, open_image(path))
+        return open_image(path)
     except DataError as error:
         errors.append(str(error))
         return None
@@ -116,18 +126,14 @@ def _file_facts(path: Path, file: ImageFile) -> FileFacts:
     )
 
 
-def _mask_facts(path: Path, file: ImageFile) -> MaskFacts:
-    region = threshold_mask(file.pixels)
+def _mask_facts(path: Path, file: ImageFile, mask: MaskFile) -> MaskFacts:
+    region = mask.region
     digest = hashlib.sha256(f"{region.shape}".encode() + np.packbits(region).tobytes())
-    highest, lowest = _channel_ends(file.pixels)
     return MaskFacts(
         **vars(_file_facts(path, file)),
-        levels=np.bincount(highest.ravel(), minlength=256),
+        levels=mask.levels,
         region_sha256=digest.hexdigest(),
-        coloured=bool((highest - lowest).max() > _COLOURED),
+        empty=not region.any(),
+        coloured=mask.coloured,
+        grey=mask.grey,
     )
-
-
-def _channel_ends(pixels: Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    red, green, blue = (pixels[..., channel] for channel in range(3))
-    return np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)

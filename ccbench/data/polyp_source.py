@@ -6,12 +6,13 @@ from typing import Final
 
 from ccbench.data.captioners import Captioner, MeasuredCaptioner
 from ccbench.data.joining import PairFiles
+from ccbench.data.opening import open_pair
 from ccbench.data.pairs import DataSplit, LazyPairs
 from ccbench.data.sets.cvc_clinicdb import CVC_CLINICDB
 from ccbench.data.sets.kvasir_seg import KVASIR_SEG
-from ccbench.data.splits import select_split
+from ccbench.data.splits import check_hashes, read_split, select_split
 from ccbench.errors import DataError
-from ccbench.images import read_image, read_mask, resize_image, resize_mask
+from ccbench.images import resize_image, resize_mask
 from ccbench.seeding import derive_seed
 from ccbench.types import Condition, RealPair
 
@@ -52,7 +53,8 @@ def open_polyps(
         captioned: whether pairs have their prompts, which take longer than reading them.
 
     Raises:
-        DataError: a folder or file is missing, or files do not fit together.
+        DataError: a folder or file is missing, or files do not fit together. The manifest raises it where the content
+            of a file is not what the package lists.
     """
     listed = [(pair, name) for pairs, name in _list_sets(data_root, split) for pair in pairs]
     found = [(pair, name) for pair, name in listed if pair.id not in LEAKING]
@@ -62,8 +64,13 @@ def open_polyps(
     def load(item: tuple[PairFiles, str]) -> RealPair:
         return read_pair(item[0], image_size, captioner if captioned else None, item[1])
 
+    listed_as = {data_set.name: read_split(data_set.name) for data_set in _SETS}
+
     def lines() -> Iterator[str]:
-        return (f"{pair.manifest_line()}\t{captioner.id}" for pair, _ in files)
+        for pair, name in files:
+            image, mask = pair.content_hashes()
+            check_hashes(pair, (image, mask), listed_as[name][pair.id], name)
+            yield f"{pair.id}\t{image}\t{mask}\t{captioner.id}"
 
     licence = "; ".join(f"{data_set.title}: {data_set.licence}" for data_set in _SETS)
     return DataSplit(split, LazyPairs(files, load), lines, licence)
@@ -85,19 +92,11 @@ def read_pair(files: PairFiles, size: int | None, captioner: Captioner | None, s
     """Decode one pair and squash it to size x size, unless that is None; the caption is of the squashed image.
 
     Raises:
-        DataError: a file cannot be read, or mask and image differ in size.
+        DataError: as `ccbench.data.opening.open_pair`.
     """
-    image, mask = read_image(files.image), read_mask(files.mask)
-    if image.shape[:2] != mask.shape:
-        raise DataError(
-            f"{files.mask}: the mask is {_size(mask.shape)} pixels, its image {files.image.name} {_size(image.shape)}; "
-            "they must have one size, replace the wrong file"
-        )
+    opened = open_pair(files)
+    image, mask = opened.image.pixels, opened.mask.region
     if size is not None:
         image, mask = resize_image(image, size), resize_mask(mask, size)
     caption = captioner.caption(image, mask, files.id).text if captioner is not None else ""
     return RealPair(image, Condition(files.id, mask, caption, cluster=files.cluster), source)
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[1]}x{shape[0]}"

@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import Any
 
 from ccbench.data.archives import extract
+from ccbench.data.caption_files import METADATA
 from ccbench.data.captioners import Captioner
 from ccbench.data.checking import KINDS, CheckReport, check_listing
 from ccbench.data.examining import map_threads
 from ccbench.data.joining import PairFiles
+from ccbench.data.opening import open_pair
 from ccbench.data.sets.base import DataSet, Listing
-from ccbench.data.sets.folder import METADATA
 from ccbench.errors import DataError
 from ccbench.files import check_new_folder, json_lines, make_folder, temporary_folder, whole_folder, write_atomic
-from ccbench.images import content_sha256, open_image, threshold_mask, write_mask, write_png
+from ccbench.images import content_sha256, write_mask, write_png
+from ccbench.masks import MaskRule
 from ccbench.types import Progress, ProgressStep, SilentProgress
 
 LEFT_OUT = "left_out.jsonl"
@@ -30,7 +32,12 @@ _COMPRESSION = 3  # a third of the time of the usual 6 for a tenth more bytes
 
 @dataclass(frozen=True)
 class Prepared:
-    """What `prepare` wrote. `captioned`: pairs with a caption. `left_out`: pair id -> kind of fault."""
+    """What `prepare` wrote.
+
+    Attributes:
+        captioned: pairs with a caption.
+        left_out: pair id, or path of a file without a partner -> kind of fault.
+    """
 
     output: Path
     pairs: int
@@ -46,6 +53,7 @@ def prepare(
     captioner: Captioner | None = None,
     skip_faulty: bool = False,
     progress: Progress | None = None,
+    rule: MaskRule | None = None,
 ) -> Prepared:
     """Write a data set in the form above, whole or not at all.
 
@@ -57,24 +65,30 @@ def prepare(
         output: does not exist yet, or is an empty folder.
         captioner: captions the pairs for which the data set has no caption, several at a time; without it their
             caption is null.
-        skip_faulty: leave out pairs that `check` finds faulty, and list them in `left_out.jsonl`.
+        skip_faulty: leave out pairs that `check` finds faulty, and files without a partner, and list them in
+            `left_out.jsonl`.
+        progress: told of each pair.
+        rule: which pixels of a mask are polyp, where a user said so.
 
     Raises:
-        DataError: `source` cannot be read or unpacked, or `check` finds what a benchmark must not swallow.
+        DataError: `source` cannot be read or unpacked, or `check` finds what no benchmark may run on.
         UsageError: `output` is not empty, or cannot be written.
     """
     progress = progress or SilentProgress()
     check_new_folder(output)
     with _unpacked(source, output) as root:
         listing = data_set.scan(root)
-        report = check_listing(data_set, listing, progress)
+        report = check_listing(data_set, listing, progress, rule)
         left_out = report.faulty if skip_faulty else {}
         kept = [pair for pair in listing.pairs if pair.id not in left_out]
         _refuse(report, kept, skip_faulty)
         with whole_folder(output) as folder, progress.step(f"prepare {data_set.name}", len(kept)) as step:
-            captioned = _write_pairs(folder, data_set, listing, kept, captioner, step)
+            captioned = _write_pairs(folder, data_set, listing, kept, captioner, step, rule)
             if left_out:
-                lines = ({"id": pair_id, "fault": KINDS[kind].text} for pair_id, kind in left_out.items())
+                lines = (
+                    {"id": name, "fault": KINDS[kind].text, "reason": report.reasons.get(name)}
+                    for name, kind in left_out.items()
+                )
                 _write_lines(folder / LEFT_OUT, lines)
             write_atomic(folder / "README.md", _card(data_set, kept).encode())
     return Prepared(output, len(kept), captioned, left_out, report)
@@ -87,6 +101,7 @@ def _write_pairs(
     pairs: list[PairFiles],
     captioner: Captioner | None,
     step: ProgressStep,
+    rule: MaskRule | None,
 ) -> int:
     for name in ("images", "masks"):
         make_folder(folder / name)
@@ -94,7 +109,7 @@ def _write_pairs(
 
     def write(item: tuple[int, PairFiles]) -> dict[str, Any]:
         number, pair = item
-        return _write_pair(folder, f"{number:0{width}d}.png", data_set, listing.root, pair, captioner)
+        return _write_pair(folder, f"{number:0{width}d}.png", data_set, listing.root, pair, captioner, rule)
 
     rows = list(map_threads(write, list(enumerate(pairs, start=1)), step))
     _write_lines(folder / METADATA, rows)
@@ -102,10 +117,16 @@ def _write_pairs(
 
 
 def _write_pair(
-    folder: Path, name: str, data_set: DataSet, root: Path, pair: PairFiles, captioner: Captioner | None
+    folder: Path,
+    name: str,
+    data_set: DataSet,
+    root: Path,
+    pair: PairFiles,
+    captioner: Captioner | None,
+    rule: MaskRule | None,
 ) -> dict[str, Any]:
-    image_file, mask_file = open_image(pair.image), open_image(pair.mask)
-    image, mask = image_file.pixels, threshold_mask(mask_file.pixels)
+    opened = open_pair(pair, rule)
+    image, mask = opened.image.pixels, opened.mask.region
     written = captioner.caption(image, mask, pair.id).text if pair.caption is None and captioner else None
     write_png(folder / "images" / name, image, _COMPRESSION)
     write_mask(folder / "masks" / name, mask)
@@ -124,9 +145,9 @@ def _write_pair(
         "image_sha256": content_sha256(folder / "images" / name),
         "mask_sha256": content_sha256(folder / "masks" / name),
         "source_image": pair.image.relative_to(root).as_posix(),
-        "source_image_sha256": content_sha256(pair.image, image_file),
+        "source_image_sha256": content_sha256(pair.image, opened.image),
         "source_mask": pair.mask.relative_to(root).as_posix(),
-        "source_mask_sha256": content_sha256(pair.mask, mask_file),
+        "source_mask_sha256": content_sha256(pair.mask, opened.mask_file),
     }
 
 

@@ -95,7 +95,7 @@ def _list_whole(data_set: DataSet, data_root: Path) -> list[PairFiles]:
     if data_set.find(data_root) is not None:
         return data_set.list_pairs(data_root)
     folders = [folder for folder in sorted(data_root.iterdir()) if folder.is_dir()]
-    told = [one for one in folders if any(layout.is_told_by(one) for layout in data_set.layouts)]
+    told = [one for one in folders if data_set.is_told_by(one)]
     return max((data_set.list_pairs(one) for one in told), key=len, default=[])
 
 

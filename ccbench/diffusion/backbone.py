@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,11 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from numpy.typing import NDArray
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from ccbench.assets import backbone_kind, find_backbone
+from ccbench.assets import backbone_kind, find_backbone, tensors_only
 from ccbench.diffusion.sd15 import SD15, Part
 from ccbench.diffusion.single_file import load_part, openai_tokenizer, refuse_misfits
 from ccbench.errors import DataError, MissingError, UsageError
+from ccbench.files import check_plain
 from ccbench.text import one_line
 from ccbench.types import Image
 
@@ -78,7 +80,7 @@ def load_backbone(reference: str, device: str = "cpu", *, allow_pickle: bool = F
     """Load a backbone by shipped name, local folder, single-file SD 1.5 checkpoint or hub id, as float32.
 
     Args:
-        allow_pickle: whether a single file may be a PyTorch pickle; only tensors are read from it.
+        allow_pickle: whether weights may be a PyTorch pickle, a single file or in a folder; only tensors are read.
 
     Raises:
         MissingError: a part is not there, or the hub cannot be reached. UsageError: a pickle that is not allowed.
@@ -102,20 +104,21 @@ def _load(reference: str, part: Part, device: str, allow_pickle: bool) -> Any:
     if backbone_kind(reference) == "file":
         network = load_part(Path(reference), part, allow_pickle)
     else:
-        network = load_network(_CLASSES[part], reference, part)
+        network = load_network(_CLASSES[part], reference, part, allow_pickle)
     return network.requires_grad_(False).eval().to(device)
 
 
-def load_network(kind: Any, reference: str, part: str | None) -> Any:
+def load_network(kind: Any, reference: str, part: str | None, allow_pickle: bool = False) -> Any:
     """Load a network of diffusers or transformers as float32 from `part` of a folder or hub repository.
 
     Raises:
-        MissingError: it is not there. DataError: a tensor is missing, unknown or of another shape.
+        MissingError: it is not there. UsageError: a pickle that is not allowed.
+        DataError: a tensor is missing, unknown or of another shape.
     """
     dtype = {"dtype" if kind is CLIPTextModel else "torch_dtype": torch.float32}
     # By themselves both libraries draw what is missing at random, drop what they do not know, and go on.
     checked = {"output_loading_info": True, "ignore_mismatched_sizes": True}
-    network, info = _read(kind, reference, part, **dtype, **checked)
+    network, info = _read(kind, reference, part, **dtype, **checked, **weights_options(reference, part, allow_pickle))
     found: dict[str, Any] = {key: tuple(found) for key, found, _ in info["mismatched_keys"]}
     wanted: dict[str, Any] = {key: tuple(wanted) for key, _, wanted in info["mismatched_keys"]}
     found |= {key: "" for key in info["unexpected_keys"] if not key.endswith("position_ids")}
@@ -124,15 +127,38 @@ def load_network(kind: Any, reference: str, part: str | None) -> Any:
     return network
 
 
+def weights_options(reference: str, part: str | None, allow_pickle: bool) -> dict[str, Any]:
+    """Return how diffusers and transformers are to read weights: no pickle that was not allowed, as `from_pretrained`.
+
+    Raises:
+        UsageError: the folder has nothing but pickles. DataError: it holds a device or a pipe.
+    """
+    folder = Path(find_backbone(reference) if part else reference) / (part or "")
+    if not folder.is_dir():
+        return {"use_safetensors": None if allow_pickle else True}
+    check_plain(folder)
+    pickles = [file for suffix in ("*.bin", "*.ckpt", "*.pt", "*.pth") for file in folder.glob(suffix)]
+    only_pickles = bool(pickles) and not any(folder.glob("*.safetensors"))
+    if only_pickles and not allow_pickle:
+        raise UsageError(
+            f"{pickles[0]}: is a PyTorch pickle; give the same weights as .safetensors, or --allow-pickle to read its "
+            "tensors without running its code"
+        )
+    return {"use_safetensors": not only_pickles}
+
+
 def _read(kind: Any, reference: str, part: str | None, **settings: Any) -> Any:
     source = find_backbone(reference) if part else reference
     offline = Path(source).is_dir() or os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
-    place = {"subfolder": part} if part else {}
+    place: dict[str, Any] = {"subfolder": part} if part else {}
+    if kind.__module__.startswith("transformers."):
+        place["trust_remote_code"] = False  # a folder may bring Python of its own; diffusers' classes read none
     try:
-        return kind.from_pretrained(source, local_files_only=offline, **place, **settings)
-    except (OSError, ValueError, RuntimeError) as error:
+        with tensors_only():
+            return kind.from_pretrained(source, local_files_only=offline, **place, **settings)
+    except (OSError, ValueError, RuntimeError, RecursionError, pickle.UnpicklingError) as error:
         first_line = one_line(error, 200)
-        if isinstance(error, RuntimeError):
+        if isinstance(error, RuntimeError | pickle.UnpicklingError):
             raise DataError(f"{reference!r}: {part or 'its weights'}: {first_line}; copy it again") from error
         parts = "unet/ vae/ text_encoder/ tokenizer/ scheduler/" if part else "config.json and its weights"
         raise MissingError(

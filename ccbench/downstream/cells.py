@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Select = Literal["validation", "last", "test"]
+
+Count = Annotated[int, Field(ge=0, le=10**15)]
+"""Bounded, since a record may come from anywhere: Python's own have no end, and no page can show them."""
 
 CELL_VERSION = 1
 """Raised by every change of this package that moves a cell's numbers."""
@@ -66,7 +69,7 @@ class TestRecord(Record):
     """One test set as a cell was tried on it: its manifest and the number of its images."""
 
     manifest_sha256: str
-    n: int
+    n: Count
 
 
 class CellRecord(Record):
@@ -80,12 +83,12 @@ class CellRecord(Record):
     """
 
     plan: CellPlan
-    images: int
-    steps: int
-    dice: tuple[float, ...]
-    taken: int
-    parameters: int
-    seconds: float
+    images: Count
+    steps: Count
+    dice: tuple[Annotated[float, Field(ge=0, le=1)], ...]
+    taken: Count
+    parameters: Count
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)]
     weights_sha256: str
     env: dict[str, Any]
     finished: str
@@ -109,7 +112,13 @@ class CellFolder:
         self._plan = plan
 
     def lock(self, wait: bool = False) -> IO[bytes]:
-        """Make the folder and hold it until the returned file is closed; see `lock_folder`."""
+        """Make the folder and hold it until the returned file is closed; see `lock_folder`.
+
+        Raises:
+            DataError: something in it is a link: the folder may come from anywhere.
+        """
+        if found := next((one for one in (self.path, *self.path.rglob("*")) if one.is_symlink()), None):
+            raise DataError(f"{found}: is a link, and what is written into a cell would follow it; remove it")
         return lock_folder(self.path, wait)
 
     def record(self) -> CellRecord | None:
@@ -125,6 +134,8 @@ class CellFolder:
             found = CellRecord.model_validate(read_json(file))
         except ValidationError as error:
             raise DataError(f"{file}: not a cell ({error.errors()[0]['msg']}); remove the folder") from error
+        if found.dice and not 1 <= found.taken <= len(found.dice):
+            raise DataError(f"{file}: took pass {found.taken} of {len(found.dice)}; remove the folder")
         if found.plan != self._plan:
             raise DataError(f"{file}: holds another training than its folder is named for; remove the folder")
         return found

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from ccbench.assets import load_safetensors, save_state
+from ccbench.assets import key_misfits, load_safetensors, save_state
 from ccbench.data.segmentation_sets import SegmentationSets, open_segmentation_sets
 from ccbench.downstream.cells import CellFolder, CellPlan, CellRecord, Select, TestRecord
 from ccbench.downstream.material import Material
@@ -112,7 +112,7 @@ def finish_share(
         size = cell.settings.size
         if size not in opened:
             opened[size] = Material(place.open_sets(), size)
-        record = finish_cell(cell, root, opened[size], device, progress)
+        record = finish_cell(cell, root, opened[size], device, progress, note)
         dice = f", Dice {max(record.dice):.3f} in validation" if record.plan.select == "validation" else ""
         note(f"{cell.title}: done, {record.steps} steps{dice}")
 
@@ -123,6 +123,7 @@ def finish_cell(
     material: Material,
     device: str,
     progress: Progress = SilentProgress(),
+    note: Callable[[str], None] = lambda text: None,
     wait: bool = False,
 ) -> CellRecord:
     """Train a cell unless it is trained, and try it on the test sets that it was not tried on.
@@ -138,7 +139,7 @@ def finish_cell(
         record = folder.record()
         network = None
         if record is None:
-            network, record = _train(cell, folder, material, device, progress)
+            network, record = _train(cell, folder, material, device, progress, note)
         remove_folder(folder.training)  # also what one that was killed just now has left
         sets = material.sets.tests
         missing = [name for name, one in sets.items() if record.tried(name) != one.manifest_sha256]
@@ -149,7 +150,12 @@ def finish_cell(
 
 
 def _train(
-    cell: Cell, folder: CellFolder, material: Material, device: str, progress: Progress
+    cell: Cell,
+    folder: CellFolder,
+    material: Material,
+    device: str,
+    progress: Progress,
+    note: Callable[[str], None],
 ) -> tuple[Any, CellRecord]:
     plan, begin = cell.plan, time.perf_counter()
     data = material.of_row(cell.row, RunFolder.read(cell.run) if cell.run else None)
@@ -164,6 +170,7 @@ def _train(
         augment=plan.augment,
         device=device,
         progress=progress,
+        note=note,
         title=cell.title,
     )
     save_state(folder.weights, network)
@@ -187,13 +194,17 @@ def load_cell(cell: Cell, folder: CellFolder, record: CellRecord, device: str) -
     """Return the trained network of a finished cell, in evaluation mode.
 
     Raises:
-        VerificationError: its weights are not those it recorded.
+        VerificationError: its weights are not those it recorded, or not this segmenter's.
     """
     if not folder.weights.is_file() or sha256_file(folder.weights) != record.weights_sha256:
         raise VerificationError(f"{folder.weights}: not the weights that training left; remove {folder.path}")
     drawn = cell.settings.model_copy(update={"weights": "random"})  # its backbone's are in the cell
     network = build_network(cell.segmenter, drawn, cell.seed).to(device)
-    network.load_state_dict(load_safetensors(folder.weights))
+    state, wanted = load_safetensors(folder.weights), network.state_dict()
+    shapes = ({name: tuple(tensor.shape) for name, tensor in part.items()} for part in (state, wanted))
+    if wrong := key_misfits(*shapes):
+        raise VerificationError(f"{folder.weights}: not this segmenter's weights ({min(wrong)}); remove {folder.path}")
+    network.load_state_dict(state)
     return network.eval()
 
 

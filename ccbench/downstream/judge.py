@@ -4,7 +4,10 @@ It is a cell of the segmentation protocol, of the row `classic`, kept under `CCB
 on. Its network, Semantic FPN, is none of those that a method or a table of segmenters is trained with.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ccbench.assets import home
@@ -16,10 +19,11 @@ from ccbench.downstream.material import Material
 from ccbench.downstream.predicting import segment_images
 from ccbench.downstream.rows import Row
 from ccbench.downstream.segmenters import Segmenter, SegmenterSettings
-from ccbench.errors import DataError, VerificationError
+from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.features.base import exact_arithmetic
-from ccbench.files import remove_folder
+from ccbench.files import remove_folder, temporary_folder
 from ccbench.metrics.maps import at_half
+from ccbench.text import one_line
 from ccbench.types import Image, Mask, Progress, SilentProgress
 
 _STEPS = 600  # of the optimiser, about: five minutes on one core
@@ -89,16 +93,31 @@ def open_judge(
     """
     sets = SegmentationSets(train, validation, {}, (), None)
     cell = plan_cell(JUDGE, settings, Row("classic"), 0, None, sets, protocol, "validation")
-    root, material = home() / "judges", Material(sets, settings.size)
-    folder = CellFolder(root, cell.plan)
 
-    def finish() -> Judge:
-        record = finish_cell(cell, root, material, device, progress, wait=True)
-        return Judge(load_cell(cell, folder, record, device), record, settings.size, device)
+    def read(root: Path, record: CellRecord) -> Judge:
+        return Judge(load_cell(cell, CellFolder(root, cell.plan), record, device), record, settings.size, device)
 
+    root, own = home() / "judges", CellFolder(home() / "judges", cell.plan)
     try:
-        return finish()
+        if (record := own.record()) is not None:
+            return read(root, record)
     except (DataError, VerificationError) as error:
-        note(f"judge: {' '.join(str(error).split())[:120]}; it is trained anew")
-        remove_folder(folder.path)
-        return finish()
+        note(f"judge: {one_line(error, 120)}; it is trained anew")
+        remove_folder(own.path)
+    with _writable(root, note) as folder:
+        record = finish_cell(cell, folder, Material(sets, settings.size), device, progress, note=note, wait=True)
+        return read(folder, record)
+
+
+@contextmanager
+def _writable(root: Path, note: Callable[[str], None]) -> Iterator[Path]:
+    """Give a folder for judges: `root`, or one that is removed at the end where that cannot be written."""
+    try:
+        with temporary_folder(root / "any"):
+            pass
+    except UsageError as error:
+        note(f"judge: {one_line(error, 120)}; it is trained and not kept: set CCBENCH_HOME to a folder of yours")
+        with TemporaryDirectory() as folder:
+            yield Path(folder)
+        return
+    yield root

@@ -1,24 +1,24 @@
 """Trains a segmenter with mmengine's Runner: checkpoints, resume, mixed precision and several processes are its own."""
 
+import math
 import os
 import random
 import uuid
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ccbench.assets import load_safetensors, load_state, save_state
+from ccbench.assets import load_state, tensors_only
 from ccbench.downstream.cells import Select
 from ccbench.downstream.loading import Labelled, LabelledSet
 from ccbench.downstream.mmlab import (
     MODELS,
-    BaseModel,
     ConfigDict,
     DefaultScope,
     Hook,
@@ -32,15 +32,13 @@ from ccbench.downstream.predicting import mean_dice
 from ccbench.downstream.segmenters import MMSEG, Segmenter, SegmenterSettings
 from ccbench.downstream.segmenters.backbones import not_loaded
 from ccbench.downstream.segmenters.configs import read_config
-from ccbench.errors import UsageError
+from ccbench.downstream.states import STATE, Selection, plain_network, restore_pass, save_pass, taken_weights
+from ccbench.errors import DataError, MissingError, UsageError
 from ccbench.features.base import kept_random_state
-from ccbench.files import make_folder, remove_file
+from ccbench.files import make_folder, set_aside
 from ccbench.provenance import process_count
 from ccbench.seeding import derive_seed
 from ccbench.types import PairSequence, Progress, ProgressStep, SilentProgress
-
-_STATE = "epoch_*.pth"
-_BEST = "best.safetensors"
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ def build_network(segmenter: Segmenter, settings: SegmenterSettings, seed: int) 
     config = segmenter.model_config(settings)
     if segmenter.name.startswith(MMSEG) and Path(settings.weights).is_file():
         load_state(Path(settings.weights))  # refuses what is not tensors alone, which mmengine would unpickle
-    with kept_states(derive_seed("segmenter", seed)), _scope():
+    with kept_states(derive_seed("segmenter", seed)), _scope(), tensors_only():
         network: Any = MODELS.build(ConfigDict(config))
         if segmenter.name.startswith(MMSEG):
             try:
@@ -99,30 +97,62 @@ def train_segmenter(
     augment: bool = False,
     device: str = "cpu",
     progress: Progress = SilentProgress(),
+    note: Callable[[str], None] = lambda text: None,
     title: str = "training a segmenter",
 ) -> tuple[Any, Trained]:
     """Train a segmenter in `folder`, or go on where a training there was cut off, and return it.
 
     A pass is repeated whole when it was cut off, and draws what it drew before: the result is that of an
     uninterrupted training, byte for byte on one machine with as many threads. Of several processes (torchrun) each
-    runs its share of every batch; batch norm sees no more than that share.
+    runs its share of every batch; batch norm sees no more than that share. A state that is damaged or of another
+    training is set aside, and the training starts anew.
 
     Args:
         selecting: real pairs on which passes are compared; unused where the last one is taken.
+        note: told what happens besides.
 
     Raises:
-        UsageError: a batch that the processes cannot share, or mixed precision on a CPU. MissingError, DataError: as
-            `build_network`.
+        UsageError: a batch that the processes cannot share, mixed precision on a CPU, or a loss that is not finite.
+            MissingError, DataError: as `build_network`.
     """
     _check_place(settings, device)
-    network = build_network(segmenter, settings, seed)
     make_folder(folder)
+
+    def attempt() -> tuple[Any, Trained]:
+        return _train(segmenter, settings, train, selecting, budget, seed, folder, augment, device, progress, title)
+
+    try:
+        return attempt()
+    except _UnfitStateError as error:
+        note(f"{title}: {error.__cause__}; set aside, and the training starts anew")
+        if os.path.lexists(folder / STATE):  # not where another process was first
+            set_aside(folder / STATE)
+        return attempt()
+
+
+class _UnfitStateError(Exception):
+    """A state from which no training can go on; its cause says why."""
+
+
+def _train(
+    segmenter: Segmenter,
+    settings: SegmenterSettings,
+    train: Labelled,
+    selecting: PairSequence,
+    budget: Budget,
+    seed: int,
+    folder: Path,
+    augment: bool,
+    device: str,
+    progress: Progress,
+    title: str,
+) -> tuple[Any, Trained]:
+    network = build_network(segmenter, settings, seed)
     dataset = LabelledSet(train, seed, augment)
     steps = settings.steps(len(dataset), budget.passes)
     states = kept_states(derive_seed("segmenter", seed))
     with states, _scope(), progress.step(title, steps) as step:
-        state = _last_state(folder)
-        keeper = _Keeper(folder, selecting if budget.select != "last" else (), settings.size, seed, step)
+        keeper = _Keeper(folder, selecting if budget.select != "last" else (), settings.size, seed, step, title)
         device = _join_processes(device)
         runner = _Runner(
             model=network.to(device),
@@ -138,24 +168,19 @@ def train_segmenter(
             train_cfg={"by_epoch": True, "max_epochs": budget.passes},
             optim_wrapper=_optimizer(segmenter, settings),
             param_scheduler=_schedule(settings, steps),
-            default_hooks={
-                "logger": None,
-                "timer": None,
-                "checkpoint": {"type": "CheckpointHook", "interval": 1, "max_keep_ckpts": 2},
-            },
+            default_hooks={"logger": None, "timer": None, "checkpoint": None},
             custom_hooks=[keeper],
             launcher="pytorch" if process_count() > 1 else "none",
             log_level="ERROR",
             default_scope="mmseg",
             experiment_name=uuid.uuid4().hex,
             randomness={"seed": derive_seed("segmenter", seed) % 2**31},
-            load_from=state,
-            resume=state is not None,
         )
+        runner.restore = partial(keeper.restore, runner, budget.passes)
         runner.train()
-    best = load_safetensors(folder / _BEST)
-    network.load_state_dict(best)
-    return network.eval(), Trained(steps, tuple(keeper.dice) if keeper.selecting else (), keeper.taken)
+    network.load_state_dict(taken_weights(folder))
+    selection = keeper.selection
+    return network.eval(), Trained(steps, tuple(selection.dice) if keeper.selecting else (), selection.taken)
 
 
 def _check_place(settings: SegmenterSettings, device: str) -> None:
@@ -181,7 +206,17 @@ def _join_processes(device: str) -> str:
 
 
 class _Runner(Runner):  # type: ignore[misc]  # mmengine is untyped
-    """mmengine's, on the device where the network is: its own takes the first accelerator of the machine."""
+    """mmengine's, without its pickles, and on the device where the network is: its own takes the machine's first.
+
+    Attributes:
+        restore: called when all is built and before the first step.
+    """
+
+    restore: Callable[[], None]
+
+    def load_or_resume(self) -> None:
+        """Go on from a state of ours."""
+        self.restore()
 
     def wrap_model(self, model_wrapper_cfg: Any, model: Any) -> Any:
         return MMDistributedDataParallel(model, broadcast_buffers=False) if self.distributed else model
@@ -210,61 +245,67 @@ def _schedule(settings: SegmenterSettings, steps: int) -> list[dict[str, Any]] |
 
 
 class _Keeper(Hook):  # type: ignore[misc]
-    """Keeps the weights of the best pass, before the pass's state is written: a resumed training finds both."""
+    """Keeps the state after each pass, with the weights of the best one, and ends a training that has diverged."""
 
-    priority = "NORMAL"
+    priority = "VERY_LOW"  # after the schedule's step
 
-    def __init__(self, folder: Path, selecting: PairSequence, size: int, seed: int, step: ProgressStep) -> None:
-        self.dice: list[float] = []
-        self.taken = 0
+    def __init__(
+        self, folder: Path, selecting: PairSequence, size: int, seed: int, step: ProgressStep, title: str
+    ) -> None:
+        self.selection = Selection()
         self.selecting = selecting
-        self._folder, self._size, self._seed, self._step = folder, size, seed, step
+        self._folder, self._size, self._seed, self._step, self._title = folder, size, seed, step, title
 
-    def before_train(self, runner: Runner) -> None:
-        """Take up what was kept with the state that the runner has loaded."""
-        kept = runner.message_hub.runtime_info
-        self.dice, self.taken = list(kept.get("ccbench_dice", [])), int(kept.get("ccbench_taken", 0))
+    def restore(self, runner: Runner, passes: int) -> None:
+        """Take up the state in the folder, if there is one.
+
+        Raises:
+            _UnfitStateError: no training can go on from it.
+        """
+        if os.path.lexists(self._folder / STATE):
+            try:
+                restore_pass(self._folder, runner, self.selection, passes)
+            except (DataError, MissingError) as error:
+                raise _UnfitStateError from error
+            self._step.advance(runner.iter)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Draw this pass's noise from its own seed."""
-        if len(self.dice) < runner.epoch:
-            raise RuntimeError("the runner's state and what was kept of it differ")
         torch.manual_seed(derive_seed("pass", self._seed, runner.epoch))
 
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Report the step."""
-        self._step.advance(note=f"loss {float(outputs['loss']):.2f}" if outputs else "")
+        """Report the step.
+
+        Raises:
+            UsageError: the loss is not finite.
+        """
+        loss = float(outputs["loss"])
+        if not math.isfinite(loss):
+            raise UsageError(
+                f"{self._title}: the loss is {loss} at step {runner.iter + 1}, in pass {runner.epoch + 1}; the state "
+                f"before this pass is kept; try a lower learning_rate{_or_full(runner)}, and look at the images"
+            )
+        self._step.advance(note=f"loss {loss:.2f}")
 
     def after_train_epoch(self, runner: Runner) -> None:
-        """Compare the pass with the best so far."""
-        network: BaseModel = runner.model.module if hasattr(runner.model, "module") else runner.model
+        """Compare the pass with the best so far, and write the state."""
+        network = plain_network(runner)
         dice = mean_dice(network, self.selecting, self._size) if self.selecting else 0.0
         dice = _of_first_process(dice)  # another's batch norm has seen other images
-        better = not self.selecting or not self.dice or dice > max(self.dice)
-        self.dice.append(dice)
-        if better:
-            self.taken = runner.epoch + 1
-            if runner.rank == 0:
-                save_state(self._folder / _BEST, network)
+        self.selection.add(dice, not self.selecting or dice > max(self.selection.dice, default=-1.0), network)
+        if runner.rank == 0:
+            save_pass(self._folder, runner, self.selection)
         barrier()  # the others read it at the end
-        runner.message_hub.update_info("ccbench_dice", list(self.dice))
-        runner.message_hub.update_info("ccbench_taken", self.taken)
+
+
+def _or_full(runner: Runner) -> str:
+    return " or precision=fp32" if hasattr(runner.optim_wrapper, "loss_scaler") else ""
 
 
 def _of_first_process(value: float) -> float:
     shared = [value]
     broadcast_object_list(shared)
     return shared[0]
-
-
-def _last_state(folder: Path) -> str | None:
-    """Return the newest state in a folder that can be read: a process may have been killed while it wrote one."""
-    for path in sorted(folder.glob(_STATE), key=lambda path: -int(path.stem.rpartition("_")[2])):
-        if not zipfile.is_zipfile(path):  # torch writes a zip, whose directory comes last
-            remove_file(path)
-            continue
-        return str(path)
-    return None
 
 
 @contextmanager

@@ -33,6 +33,7 @@ DAY = 86_400.0  # seconds; when a row was last used is kept to a day, so that re
 _WAIT = 20.0  # seconds for another process's transaction, which takes milliseconds
 _ROW_OVERHEAD = 200  # bytes of keys and indices beside a row's features
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_MALFORMED = (TypeError, ValueError, AttributeError, LookupError, ArithmeticError)  # rows of other kinds than ours
 _TABLES = """
 CREATE TABLE IF NOT EXISTS images (file TEXT PRIMARY KEY, pixels TEXT, height INT, width INT, flat INT, sum BLOB);
 CREATE TABLE IF NOT EXISTS encoders (number INTEGER PRIMARY KEY, key TEXT UNIQUE);
@@ -98,6 +99,8 @@ class FeatureCache:
     def _open(self) -> None:
         with self._guarded():
             make_folder(self._path.parent)
+            if self._path.exists() and not self._path.is_file():
+                raise UsageError("is no plain file")
             self._db = sqlite3.connect(self._path, timeout=_WAIT, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=NORMAL")
@@ -200,9 +203,9 @@ class FeatureCache:
         with self._lock:
             try:
                 yield self._db
-            except (sqlite3.Error, OSError, UsageError) as error:
+            except (sqlite3.Error, OSError, UsageError, *_MALFORMED) as error:
                 self._drop()
-                damaged = getattr(error, "sqlite_errorcode", None) in _DAMAGED
+                damaged = getattr(error, "sqlite_errorcode", None) in _DAMAGED or isinstance(error, _MALFORMED)
                 if damaged:
                     for end in ("", "-wal", "-shm"):
                         with contextlib.suppress(UsageError):

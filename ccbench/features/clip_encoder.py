@@ -15,12 +15,11 @@ from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 
-from ccbench.assets import load_state
+from ccbench.assets import describe_tensors, load_state, weights_hash
 from ccbench.errors import DataError
 from ccbench.features.base import check_images, kept_random_state, run_batches
 from ccbench.features.fused import fuse
 from ccbench.features.paths import open_tower
-from ccbench.images import sha256_file
 from ccbench.text import one_line
 from ccbench.types import Image
 
@@ -52,8 +51,8 @@ def build_network(model_cfg: dict[str, Any], weights: Path, encoder: str) -> CLI
             network = kind(**settings)
         network.load_state_dict(state)
     except (TypeError, KeyError, RuntimeError) as error:
-        reason = one_line(error, 160)
-        raise DataError(f"encoder {encoder}: {weights} and its configuration do not fit ({reason})") from error
+        found = f"holds {describe_tensors(state)}; wanted open_clip's file of this network"
+        raise DataError(f"encoder {encoder}: {weights} {found} ({one_line(error, 120)})") from error
     return network.float().eval().requires_grad_(False)
 
 
@@ -77,7 +76,7 @@ class ClipEncoder:
         size = preprocess.size if isinstance(preprocess.size, int) else preprocess.size[0]
         resize = f"clean-{preprocess.interpolation}{size}{_RESIZES[preprocess.resize_mode]}"
         self.id = name
-        self.signature = f"enc:{name}|w:{sha256_file(weights)[:8]}|resize:{resize}"
+        self.signature = f"enc:{name}|w:{weights_hash(weights)}|resize:{resize}"
         self.dim = int(model_cfg.get("embed_dim", 0))
         self._build: Callable[[], CLIP | CustomTextCLIP] = lambda: build_network(model_cfg, weights, name).to(device)
         self._transform = image_transform_v2(preprocess, is_train=False)

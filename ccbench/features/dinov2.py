@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 
-from ccbench.assets import load_state
+from ccbench.assets import describe_tensors, load_state, weights_hash
 from ccbench.errors import DataError
 from ccbench.features.base import check_images, run_batches
 from ccbench.features.paths import open_tower
-from ccbench.images import resize_image, sha256_file
+from ccbench.images import resize_image
 from ccbench.text import one_line
 from ccbench.types import Image
 
@@ -30,7 +30,7 @@ class DinoEncoder:
 
     def __init__(self, weights: Path, device: str) -> None:
         name, network = _load(weights)
-        self.signature = f"enc:dinov2-{name}|w:{sha256_file(weights)[:8]}|resize:clean-bicubic{SIZE}"
+        self.signature = f"enc:dinov2-{name}|w:{weights_hash(weights)}|resize:clean-bicubic{SIZE}"
         self.dim = int(network.num_features)
         self._device = device
         self._tower = open_tower(lambda: network.to(device), _prepare, self.signature, device)
@@ -50,9 +50,10 @@ def open(weights: Path, device: str) -> DinoEncoder:
 
 def _load(weights: Path) -> tuple[str, VisionTransformer]:
     state = load_state(weights)
-    name = _NETWORKS.get(state["cls_token"].shape[-1]) if "cls_token" in state else None
+    name = _NETWORKS.get(state["cls_token"].shape[-1]) if "cls_token" in state and state["cls_token"].ndim else None
     if name is None:
-        raise DataError(f"encoder dinov2: {weights} is not DINOv2 ViT-S/14, B/14 or L/14; wanted timm's or Meta's file")
+        wanted = "wanted timm's or Meta's file of DINOv2 ViT-S/14, B/14 or L/14"
+        raise DataError(f"encoder dinov2: {weights} holds {describe_tensors(state)}; {wanted}")
     try:
         with torch.device("meta"):  # without initial weights, which take longer to draw than to read
             network = cast(VisionTransformer, timm.create_model(name, pretrained=False, num_classes=0, img_size=SIZE))

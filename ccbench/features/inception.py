@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
-from ccbench.assets import load_state
+from ccbench.assets import describe_tensors, load_state, weights_hash
 from ccbench.errors import DataError
 from ccbench.features.base import check_images, kept_random_state, run_batches
 from ccbench.features.paths import open_tower
-from ccbench.images import sha256_file
 from ccbench.types import Image
 
 SIZE = 299
@@ -31,7 +30,7 @@ class InceptionEncoder:
         self, weights: Path, device: str, name: str, mode: str, resize: Callable[[Image], torch.Tensor]
     ) -> None:
         self.id = name
-        self.signature = f"enc:inception-tf1|w:{sha256_file(weights)[:8]}|resize:{mode}{SIZE}"
+        self.signature = f"enc:inception-tf1|w:{weights_hash(weights)}|resize:{mode}{SIZE}"
         self._device, self._prepare = device, partial(_prepare, resize=resize)
         self._tower = open_tower(lambda: _load(weights, name).to(device), self._prepare, self.signature, device)
         self.path, self.path_error = self._tower.path, self._tower.error
@@ -58,14 +57,15 @@ def open_clean(weights: Path, device: str) -> InceptionEncoder:
 
 def _load(weights: Path, encoder: str) -> torch.nn.Module:
     # The extractor can only read a file, and unpickles it unsafely: hand it a copy of tensors that were read safely.
-    copy = io.BytesIO()
-    torch.save(load_state(weights), copy)
+    copy, state = io.BytesIO(), load_state(weights)
+    torch.save(state, copy)
     copy.seek(0)
     try:
         with kept_random_state():
             network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], feature_extractor_weights_path=copy)
     except RuntimeError as error:
-        raise DataError(f"encoder {encoder}: {weights} is not torch-fidelity's InceptionV3") from error
+        found = describe_tensors(state)
+        raise DataError(f"encoder {encoder}: {weights} holds {found}, wanted torch-fidelity's InceptionV3") from error
     # Its layers are registered in the order in which it runs them; before them it resizes, the last makes the logits.
     layers = [layer for name, layer in network.eval().named_children() if name != "fc"]
     return torch.nn.Sequential(*layers, torch.nn.Flatten())

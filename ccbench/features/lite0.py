@@ -9,12 +9,12 @@ import timm
 import torch
 from numpy.typing import NDArray
 
-from ccbench.assets import load_state
+from ccbench.assets import describe_tensors, load_state, weights_hash
 from ccbench.errors import DataError
 from ccbench.features.base import check_images, kept_random_state, run_batches
 from ccbench.features.paths import open_tower
 from ccbench.features.weights import find_lite0
-from ccbench.images import resize_image, sha256_file
+from ccbench.images import resize_image
 from ccbench.types import Image
 
 SIZE = 224  # pixels, as trained: fed 128 px as they are, the features tell two hospitals apart less well
@@ -31,7 +31,7 @@ class Lite0Encoder:
     dim = 1280
 
     def __init__(self, weights: Path, device: str, size: int = SIZE) -> None:
-        self.signature = f"enc:lite0|w:{sha256_file(weights)[:8]}|resize:clean-bicubic{size}"
+        self.signature = f"enc:lite0|w:{weights_hash(weights)}|resize:clean-bicubic{size}"
         self._device, self._prepare = device, partial(_prepare, size=size)
         self._tower = open_tower(lambda: load_lite0(weights).to(device), self._prepare, self.signature, device)
         self.path, self.path_error = self._tower.path, self._tower.error
@@ -63,7 +63,7 @@ def load_lite0(weights: Path | None = None) -> torch.nn.Module:
     own, state = network.state_dict(), load_state(weights)
     # The package names the same layers after another implementation; their order and shapes are timm's.
     if [tuple(tensor.shape) for tensor in own.values()] != [tuple(tensor.shape) for tensor in state.values()]:
-        raise DataError(f"encoder lite0: {weights} holds {len(state)} tensors that are not EfficientNet-Lite0's")
+        raise DataError(f"encoder lite0: {weights} holds {describe_tensors(state)}, wanted EfficientNet-Lite0's")
     network.load_state_dict(dict(zip(own, state.values(), strict=True)))
     network.classifier = torch.nn.Identity()
     return network.eval().requires_grad_(False)

@@ -1,14 +1,14 @@
 """One pass over a set of images: each is decoded once, and goes through every encoder while it is in memory.
 
 Worker threads read, hash and decode ahead of the encoders; decoders let go of Python's lock. What is held does not grow
-with the set: one batch, as many images ahead, and the features.
+with the set nor with the size of its images: a batch, as many pixels ahead, and the features.
 """
 
 import contextlib
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,15 @@ from numpy.typing import NDArray
 from ccbench.errors import DataError
 from ccbench.features.base import BATCH_SIZE, Encoder, TextImageEncoder
 from ccbench.features.cache import FeatureCache, ImageFacts, entry_key
-from ccbench.images import decode_image, read_bytes
+from ccbench.images import count_pixels, decode_image, read_bytes
 from ccbench.types import Image, Progress
+from ccbench.workers import Room
 
 CHUNK = BATCH_SIZE  # images held at a time, and as many again that are decoded ahead
+PIXELS = 2**26  # held at a time, and as many again that are decoded ahead: 32 frames of 1920 x 1080, 200 MB
+Admit = Callable[[int], None]
+"""Waits until so many pixels may be decoded."""
+
 Visit = Callable[[int, Sequence[Image]], None]
 """Sees the images as they pass, in order: `visit(number of the first, images)`."""
 
@@ -103,8 +108,9 @@ def encode_set(
             are not finite.
     """
 
-    def look(number: int) -> _Frame:
+    def look(number: int, admit: Admit) -> _Frame:
         image = load(number)
+        admit(image.shape[0] * image.shape[1])
         return _Frame(_facts(image), image)
 
     return _encode(look, load, count, encoders, description, progress, cache, workers, visit)
@@ -125,12 +131,13 @@ def encode_files(
     def load(number: int) -> Image:
         return decode_image(read_bytes(files[number]), files[number]).pixels
 
-    def look(number: int) -> _Frame:
+    def look(number: int, admit: Admit) -> _Frame:
         data = read_bytes(files[number])
         digest = hashlib.sha256(data).hexdigest()
         known = cache.find_image(digest) if cache else None
-        if not visit and cache and known and cache.holds(known.pixels, _keys(encoders, number, len(files))):
+        if not visit and cache and known and cache.holds(known.pixels, _keys(encoders, known, number, len(files))):
             return _Frame(known, None)
+        admit(count_pixels(data))
         image = decode_image(data, files[number]).pixels
         facts = _facts(image)
         if cache and facts != known:
@@ -164,7 +171,7 @@ def encode_texts(
 
 
 def _encode(
-    look: Callable[[int], _Frame],
+    look: Callable[[int, Admit], _Frame],
     load: Callable[[int], Image],
     count: int,
     encoders: Sequence[Encoder],
@@ -175,56 +182,96 @@ def _encode(
     visit: Visit | None,
 ) -> EncodedSet:
     networks = {encoder.id: encoder for encoder in encoders}
-    features: dict[str, list[NDArray[np.float32]]] = {name: [] for name in networks}
+    features = {name: np.empty((count, encoder.dim), np.float32) for name, encoder in networks.items()}
     seen: list[ImageFacts] = []
     troubles: list[DataError] = []
     with progress.step(description, count) as step, contextlib.closing(_look_ahead(look, count, workers)) as frames:
-        for start in range(0, count, CHUNK):
-            batch: list[_Frame] = []
-            for frame in (next(frames) for _ in range(start, min(start + CHUNK, count))):
-                (troubles if isinstance(frame, DataError) else batch).append(frame)  # type: ignore[arg-type]
+        for start, batch in _batches(frames, troubles):
             if not troubles:  # otherwise only the rest of the unreadable ones is counted
                 rows = _encode_batch(batch, start, load, list(networks.values()), cache)
                 for name, part in zip(networks, rows, strict=True):
-                    features[name].append(part)
+                    features[name][start : start + len(batch)] = part
                 seen += [frame.facts for frame in batch]
                 if visit:
                     visit(start, [_pixels(frame, start + place, load) for place, frame in enumerate(batch)])
-            step.advance(min(CHUNK, count - start))
+            step.advance(len(batch))
     if troubles:
         first = "; ".join(str(trouble) for trouble in troubles[:NAMED])
         rest = f"; and {len(troubles) - NAMED} more" if len(troubles) > NAMED else ""
         raise DataError(f"{description}: {len(troubles)} of {count} images cannot be read: {first}{rest}")
     return EncodedSet(
-        {name: np.concatenate(parts) for name, parts in features.items()},
+        features,
         [facts.pixels for facts in seen],
         [(facts.height, facts.width) for facts in seen],
         [facts.flat for facts in seen],
     )
 
 
-def _look_ahead(look: Callable[[int], _Frame], count: int, workers: int) -> Generator[_Frame | DataError, None, None]:
-    """Yield what `look` gives for each image, in order, never more than `CHUNK` images ahead."""
+def _batches(
+    frames: Iterable[_Frame | DataError], troubles: list[DataError]
+) -> Generator[tuple[int, list[_Frame]], None, None]:
+    """Yield the number of the first of several images, and these: `CHUNK`, or fewer that have `PIXELS` together.
 
-    def attempt(number: int) -> _Frame | DataError:
+    After the first trouble, which joins `troubles`, what is yielded only counts.
+    """
+    batch: list[_Frame] = []
+    start = held = 0
+    for number, frame in enumerate(frames):
+        size = 0 if isinstance(frame, DataError) else frame.facts.height * frame.facts.width
+        if batch and (number % CHUNK == 0 or held + size > PIXELS):
+            yield start, batch
+            start, batch, held = number, [], 0
+        if isinstance(frame, DataError):
+            troubles.append(frame)
+            continue
+        batch.append(frame)
+        held += size
+    if batch:
+        yield start, batch
+
+
+def _look_ahead(
+    look: Callable[[int, Admit], _Frame], count: int, workers: int
+) -> Generator[_Frame | DataError, None, None]:
+    """Yield what `look` gives for each image, in order, never more than `CHUNK` images or `PIXELS` pixels ahead."""
+    room = Room(PIXELS)
+
+    def attempt(number: int) -> tuple[_Frame | DataError, int]:
+        held: list[int] = []
+
+        def admit(pixels: int) -> None:
+            if workers and not held:
+                room.enter(number, pixels)
+                held.append(pixels)
+
         try:
-            return look(number)
+            return look(number, admit), sum(held)
         except DataError as error:
-            return error
+            return error, sum(held)
+        finally:
+            admit(0)  # the next one waits for its turn behind this
 
     if not workers:
-        yield from map(attempt, range(count))
+        for number in range(count):
+            yield attempt(number)[0]
         return
     pool = ThreadPoolExecutor(workers)
-    waiting: deque[Future[_Frame | DataError]] = deque()
+    waiting: deque[Future[tuple[_Frame | DataError, int]]] = deque()
+
+    def take() -> _Frame | DataError:
+        frame, held = waiting.popleft().result()
+        room.leave(held)
+        return frame
+
     try:
         for number in range(count):
             waiting.append(pool.submit(attempt, number))
             if len(waiting) > CHUNK:
-                yield waiting.popleft().result()
+                yield take()
         while waiting:
-            yield waiting.popleft().result()
+            yield take()
     finally:
+        room.close()
         pool.shutdown(cancel_futures=True)
 
 
@@ -265,8 +312,11 @@ def _pixels(frame: _Frame, number: int, load: Callable[[int], Image]) -> Image:
     return image
 
 
-def _keys(encoders: Sequence[Encoder], number: int, count: int) -> list[str]:
-    batch = min(CHUNK, count - number // CHUNK * CHUNK)
+def _keys(encoders: Sequence[Encoder], known: ImageFacts, number: int, count: int) -> list[str]:
+    """Return the keys under which features lie that were computed in a batch of images of this one's size."""
+    chunk = min(CHUNK, count - number // CHUNK * CHUNK)
+    most = max(1, PIXELS // max(1, known.height * known.width))
+    batch = min(most, chunk - number % CHUNK // most * most)
     return [entry_key(encoder, batch) for encoder in encoders]
 
 
@@ -275,7 +325,9 @@ def _facts(image: Image) -> ImageFacts:
 
 
 def _digest(image: Image) -> str:
-    return hashlib.sha256(str(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
+    digest = hashlib.sha256(str(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
 
 
 def _is_constant(image: Image) -> bool:

@@ -1,11 +1,10 @@
 """Where each encoder's weights lie, found without importing torch."""
 
 import importlib.util
-import os
 from collections.abc import Callable
 from pathlib import Path
 
-from ccbench.assets import shipped_weights
+from ccbench.assets import shipped_weights, torch_home
 from ccbench.errors import MissingError, VerificationError
 from ccbench.files import make_folder
 from ccbench.images import sha256_file
@@ -48,8 +47,7 @@ def find_mini_clip(offline: bool) -> Path:
 
 def find_inception(offline: bool) -> Path:
     """Return torch-fidelity's file in torch's hub cache; fetch it there when allowed to."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    path = Path(os.environ.get("TORCH_HOME") or cache / "torch").expanduser() / "hub" / "checkpoints" / INCEPTION_FILE
+    path = torch_home() / "hub" / "checkpoints" / INCEPTION_FILE
     if not path.is_file():
         if offline:
             raise MissingError(
@@ -100,7 +98,6 @@ def _fetch(encoder: str, download: Callable[[], str]) -> str:
     try:
         return download()
     except (OSError, RuntimeError, ValueError) as error:  # what urllib, the hub client and hash checks raise
-        reason = one_line(error, 120)
         raise MissingError(
-            f"encoder {encoder}: its weights could not be fetched ({reason}); give a local file"
+            f"encoder {encoder}: its weights could not be fetched ({one_line(error, 120)}); give a local file"
         ) from error

@@ -1,16 +1,16 @@
 """Scores of any two folders of images."""
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from ccbench.data.joining import join_files
 from ccbench.errors import MissingError
 from ccbench.features import TextImageEncoder, open_encoder, open_text_encoder
 from ccbench.features.cache import FeatureCache
 from ccbench.features.pipeline import EncodedSet, encode_files, encode_texts
-from ccbench.images import list_images
+from ccbench.image_folders import list_images, look_into
 from ccbench.metrics import SetFamily
 from ccbench.prompts import match_prompts, read_prompts
 from ccbench.scorecard import Notes, Scorecard, per_sample_table
@@ -34,6 +34,7 @@ def score_folders(
     device: str = "cpu",
     cache: FeatureCache | None = None,
     progress: Progress = SilentProgress(),
+    note: Callable[[str], None] = lambda text: None,
 ) -> Scorecard:
     """Score a folder of images against a folder of reference images, whatever made them.
 
@@ -44,12 +45,16 @@ def score_folders(
     Args:
         text_encoder: None = the shipped one, where it is needed and there.
         cache: as in `score_synthesis`.
+        note: told of what is left out of a folder.
 
     Raises:
         DataError: an empty folder, images that cannot be decoded, prompts that do not cover the images.
         MissingError: weights of an encoder that was asked for are not there.
     """
     files, real_files = list_images(images), list_images(reference)
+    for folder in dict.fromkeys((images, reference)):
+        if left_out := look_into(folder).note():
+            note(left_out)
     lines = None if prompts is None else match_prompts(read_prompts(prompts), files, prompts)
     order, unpaired = _match_stems(files, real_files)
     network = open_encoder(set_encoder, weights=set_weights, device=device)
@@ -69,9 +74,14 @@ def score_folders(
     score, image = pair("clip_score", made, clip, texts), pair("clip_image", made, clip, partners)
     ref = f"folder@{real.digest}"
     truncated = clip.count_truncated(lines) / len(lines) if clip is not None and lines is not None else None
+    with progress.step("comparing the two sets, and the reference with itself", 2) as step:
+        distances = set_distances(made, real, network, clip, ref, _FAMILIES)
+        step.advance()
+        control = set_distances(*_split_real(real, len(made)), network, clip, ref, _FAMILIES)
+        step.advance()
     return Scorecard(
-        scores=[*set_distances(made, real, network, clip, ref, _FAMILIES), score.score, image.score],
-        controls={REAL_SPLIT: set_distances(*_split_real(real, len(made)), network, clip, ref, _FAMILIES)},
+        scores=[*distances, score.score, image.score],
+        controls={REAL_SPLIT: control},
         per_sample=per_sample_table(
             [path.stem for path in files], {"clip_score": score.values, "clip_image": image.values}
         ),
@@ -91,20 +101,18 @@ def _open_clip(name: str | None, weights: Path | None, device: str) -> tuple[Tex
 
 
 def _match_stems(files: Sequence[Path], real_files: Sequence[Path]) -> tuple[list[int] | None, str]:
-    """Return for each image the position of the real image of the same stem, or None and why they do not pair up."""
-    for side in (files, real_files):
-        stem, count = Counter(path.stem for path in side).most_common(1)[0]
-        if count > 1:
-            return None, f"{side[0].parent} holds {count} images called {stem!r}, so images cannot be paired by name"
-    position = {path.stem: number for number, path in enumerate(real_files)}
-    found = [position.get(path.stem) for path in files]
-    shared = sum(number is not None for number in found)
-    if shared < max(len(files), len(real_files)):
+    """Return for each image the position of the real image of its name, or None and why they do not pair up."""
+    joined = join_files(files, real_files)
+    for one, other in joined.twins:
+        return None, f"{one.parent} holds {one.name} and {other.name}, so images cannot be paired by name"
+    if joined.images_alone or joined.masks_alone:
         return None, (
-            f"file stems do not match one to one: {shared} are shared by {len(files)} images and "
+            f"file stems do not match one to one: {len(joined.pairs)} are shared by {len(files)} images and "
             f"{len(real_files)} reference images"
         )
-    return [number for number in found if number is not None], ""
+    partner = {pair.image: pair.mask for pair in joined.pairs}
+    position = {path: number for number, path in enumerate(real_files)}
+    return [position[partner[path]] for path in files], ""
 
 
 def _split_real(real: EncodedSet, n: int) -> tuple[EncodedSet, EncodedSet]:

@@ -38,7 +38,7 @@ def load_pretrained(control: ControlNetModel, reference: str, allow_pickle: bool
     if Path(reference).is_file():
         state = read_control(Path(reference), control, allow_pickle)
     elif "/" in reference or Path(reference).is_dir():
-        state = load_network(ControlNetModel, reference, None).state_dict()
+        state = load_network(ControlNetModel, reference, None, allow_pickle).state_dict()
     else:
         raise MissingError(
             f"method.pretrained={reference}: no such file or folder; wanted one, or a hub id (owner/name)"

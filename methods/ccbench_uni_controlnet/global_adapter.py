@@ -12,7 +12,8 @@ from diffusers.models.attention import FeedForward
 from torch import nn
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
-from ccbench.diffusion.backbone import Backbone, load_backbone
+from ccbench.assets import tensors_only
+from ccbench.diffusion.backbone import Backbone, load_backbone, weights_options
 from ccbench.diffusion.loop import WEIGHTS, Share, load_weights, prepare_process, run_steps
 from ccbench.diffusion.sampler import ExtraTokens
 from ccbench.diffusion.trainer import NoiseObjective, NoisyBatch, TrainingSet, encode_set
@@ -49,10 +50,12 @@ class GlobalAdapter(nn.Module):
 class ImageEncoder:
     """A CLIP image tower with its projection, frozen."""
 
-    def __init__(self, reference: str, device: str) -> None:
+    def __init__(self, reference: str, device: str, allow_pickle: bool) -> None:
         offline = Path(reference).is_dir() or os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
+        options = {**weights_options(reference, None, allow_pickle), "trust_remote_code": False}
         try:
-            loaded = CLIPVisionModelWithProjection.from_pretrained(reference, local_files_only=offline)
+            with tensors_only():
+                loaded = CLIPVisionModelWithProjection.from_pretrained(reference, local_files_only=offline, **options)
             self._processor = CLIPImageProcessor.from_pretrained(reference, local_files_only=offline)
         except (OSError, ValueError) as error:
             raise MissingError(
@@ -107,7 +110,7 @@ def train_global(context: TrainContext[UniControlNetConfig]) -> TrainReport:
     accelerator = prepare_process(context)
     device = str(accelerator.device)
     backbone = load_backbone(context.backbone, device, allow_pickle=context.allow_pickle)
-    encoder = ImageEncoder(context.config.global_adapter.encoder, device)
+    encoder = ImageEncoder(context.config.global_adapter.encoder, device, context.allow_pickle)
     embeddings = encoder.encode([pair.image for pair in context.pairs])
     torch.manual_seed(derive_seed("global weights", context.seed))
     adapter = GlobalAdapter(encoder.dim, backbone.unet.config.cross_attention_dim).to(device).train()
@@ -120,7 +123,7 @@ def open_global(context: LoadContext[UniControlNetConfig]) -> Callable[[Sequence
     """Return the function that makes the tokens of conditions from their backgrounds."""
     settings = context.config.global_adapter
     backbone = load_backbone(context.backbone, context.device, allow_pickle=context.allow_pickle)
-    encoder = ImageEncoder(settings.encoder, context.device)
+    encoder = ImageEncoder(settings.encoder, context.device, context.allow_pickle)
     adapter = GlobalAdapter(encoder.dim, backbone.unet.config.cross_attention_dim)
     load_weights(adapter, context.checkpoint / FOLDER / WEIGHTS)
     adapter = adapter.to(context.device).eval().requires_grad_(False)

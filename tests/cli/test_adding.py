@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from calling import Call
-from ccbench.images import list_images
+from ccbench.image_folders import list_images
 from ccbench.registry import find_entry
 from ccbench.store import RunFolder
 

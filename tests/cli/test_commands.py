@@ -15,7 +15,9 @@ import ccbench.registry
 import fake_methods
 from calling import Call
 from ccbench.cli.options import RunOptions
-from ccbench.images import list_images, read_image, read_mask, write_png
+from ccbench.image_folders import list_images
+from ccbench.images import read_image, write_png
+from ccbench.masks import read_mask
 from ccbench.plugin import TrainContext, TrainReport
 from ccbench.protocols import PROTOCOLS
 from ccbench.registry import list_methods

@@ -11,8 +11,8 @@ import pytest
 
 import ccbench.data.captioners
 from calling import Call
+from ccbench.data.caption_files import read_captions
 from ccbench.data.captioners.agent import Turn
-from ccbench.data.joining import read_captions
 from ccbench.types import Image
 from fake_polyps import write_pair
 
@@ -141,6 +141,26 @@ def test_an_image_without_mask_is_an_error(folder: Path, call: Call) -> None:
     (folder / "masks" / "c.png").unlink()
     done = call(*ARGS)
     assert done.code == 4 and "c.jpg: found no mask" in done.err
+
+
+def test_a_line_without_an_id_is_named_and_nothing_is_lost(folder: Path, call: Call) -> None:
+    call(*ARGS)
+    path = folder / "out" / "captions.jsonl"
+    before = path.read_text()
+    path.write_text("\n" + before + '{"captioner": "measured-1"}\n')
+    done = call(*ARGS)
+    assert done.code == 4 and "captions.jsonl:5: found no id; wanted" in done.err and "Traceback" not in done.err
+    assert path.read_text().startswith("\n" + before)
+
+
+def test_captions_of_another_reading_of_the_masks_are_made_anew(folder: Path, call: Call) -> None:
+    call(*ARGS)
+    assert lines(folder)[0]["attributes"]["count"] == "one" and "polyp_is" not in lines(folder)[0]
+    call(*ARGS, "--polyp-is", "values:7")
+    assert {line["attributes"]["count"] for line in lines(folder)} == {"none"}
+    assert {line["polyp_is"] for line in lines(folder)} == {"values:7"}
+    call(*ARGS)
+    assert lines(folder)[0]["attributes"]["count"] == "one"
 
 
 def test_the_table_of_attributes(call: Call) -> None:

@@ -32,7 +32,7 @@ def test_list_shows_every_data_set(call: Call) -> None:
 def test_check_shows_what_is_there_and_ends_well(call: Call, folder: Path) -> None:
     done = call("data", "check", folder)
     assert done.code == 0, done.err
-    for words in ("a plain folder (folder)", "52x40 3", "PNG RGB 3", "0, 255", "nothing that a benchmark must not"):
+    for words in ("a plain folder (folder)", "52x40 3", "PNG RGB 3", "0, 255", "a plain folder: fit for a benchmark"):
         assert words in done.out
     assert "check folder" in done.err and call("data", "check", folder, "--quiet").err == ""
 
@@ -91,4 +91,64 @@ def test_prepare_leaves_faulty_pairs_out_when_told(call: Call, folder: Path) -> 
 def test_prepare_refuses_what_is_no_archive(call: Call, tmp_path: Path) -> None:
     (tmp_path / "a.rar").write_bytes(b"Rar!" + bytes(60))
     done = call("data", "prepare", "folder", "--source", "a.rar", "--output", "out")
-    assert done.code == 4 and "neither zip nor tar" in done.err and not Path("out").exists()
+    assert done.code == 4 and "a RAR archive, which is not read" in done.err and not Path("out").exists()
+
+
+def test_check_ends_with_what_to_do_next(call: Call, folder: Path, polyp_files: Path) -> None:
+    done = call("data", "check", folder, "--quiet")
+    assert f"next: ccbench data prepare folder --source {folder} --output set-prepared" in done.out
+    (folder / "masks" / "b.png").unlink()
+    done = call("data", "check", folder, "--quiet")
+    assert done.err.endswith("; or `ccbench data prepare` the other 2 pairs with --skip-faulty\n")
+    done = call("data", "check", polyp_files / "Kvasir-SEG", "--quiet")
+    assert f"--protocol polyp-128 --data-root {polyp_files}" in done.out
+
+
+def test_each_file_left_out_is_named_with_its_reason(call: Call, folder: Path) -> None:
+    (folder / "masks" / "a.png").unlink()
+    (folder / "images" / "b.png").write_bytes(b"<html>404</html>")
+    done = call("data", "prepare", "folder", "--source", folder, "--output", "out", "--skip-faulty", "--quiet")
+    assert done.code == 0, done.err
+    assert "left out images/a.png: images without a mask" in done.out
+    assert "left out b: " in done.out and "not an image but a web page" in done.out
+    lines = [json.loads(line) for line in Path("out", "left_out.jsonl").read_text().splitlines()]
+    assert {line["id"]: line["fault"] for line in lines} == {
+        "images/a.png": "images without a mask",
+        "b": "files that cannot be decoded",
+    }
+
+
+def test_nothing_is_never_fit(call: Call, tmp_path: Path) -> None:
+    for name in ("images", "masks"):
+        (tmp_path / "none" / name).mkdir(parents=True)
+        write_file(tmp_path / "deep" / name / "more" / "1.png", draw_pair(1)[name == "masks"])
+    done = call("data", "check", "none", "--quiet")
+    assert done.code == 4 and "none/images: holds no image; wanted" in done.err
+    done = call("data", "check", "deep", "--quiet")
+    assert done.code == 4 and "1 image in subfolders, such as images/more/1.png" in done.err
+
+
+def test_masks_of_another_kind_are_fatal_and_read_where_it_is_said(call: Call, folder: Path) -> None:
+    for seed, name in enumerate("abc"):
+        write_file(folder / "masks" / f"{name}.png", 255 - draw_pair(seed)[1])
+    done = call("data", "check", folder, "--quiet")
+    assert done.code == 4 and "masks that are bright along their border" in done.out and "--polyp-is dark" in done.out
+    done = call("data", "check", folder, "--quiet", "--polyp-is", "dark")
+    assert done.code == 0 and "--polyp-is dark" in done.out
+    prepare = ("data", "prepare", "folder", "--source", folder, "--output", "out", "--quiet")
+    assert call(*prepare).code == 4
+    assert call(*prepare, "--polyp-is", "dark").code == 0
+    assert call("data", "check", "out", "--quiet").code == 0
+    assert call("data", "check", folder, "--polyp-is", "black").code == 2
+
+
+def test_exchanged_folders_are_fatal(call: Call, folder: Path) -> None:
+    for old, new in (("images", "x"), ("masks", "images"), ("x", "masks")):
+        (folder / old).rename(folder / new)
+    done = call("data", "check", folder, "--quiet", "--json")
+    assert done.code == 4 and {"two_valued_image", "full_mask"} & {
+        f["kind"] for f in done.json["findings"] if f["fatal"]
+    }
+    captions = ("data", "caption", "--images", folder / "images", "--masks", folder / "masks", "-o", "c.jsonl")
+    done = call(*captions)
+    assert done.code == 4 and "two grey values" in done.err and not Path("c.jsonl").exists()

@@ -12,7 +12,8 @@ from calling import Call
 from ccbench.data import exporting, phantom_source
 from ccbench.data.pairs import DataSplit
 from ccbench.data.sources import open_split
-from ccbench.images import file_stem, list_images, read_image
+from ccbench.image_folders import list_images
+from ccbench.images import file_stem, read_image
 from ccbench.protocols import find_protocol
 from ccbench.seeding import sample_seed
 from ccbench.types import Condition, Image, RealPair

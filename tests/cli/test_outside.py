@@ -15,7 +15,9 @@ from ccbench.boards.rendering import render_boards
 from ccbench.config import OutsideConfig, restore_config
 from ccbench.data import phantom_source
 from ccbench.data.sources import open_split
-from ccbench.images import file_stem, list_images, read_image, write_png
+from ccbench.errors import DataError
+from ccbench.image_folders import list_images
+from ccbench.images import file_stem, read_image, write_png
 from ccbench.outside import check_outside
 from ccbench.protocols import PROTOCOLS, Protocol
 from ccbench.seeding import sample_seed
@@ -101,6 +103,15 @@ def test_the_hash_is_of_the_pixels(made: Path) -> None:
     write_png(second, pixels)
     swapped = check_outside(made, "my-gan", PROTOCOLS["small"], None, limit=4)
     assert swapped.config.config_hash != before.config.config_hash
+
+
+def test_a_suffix_in_capitals_is_png_too_and_a_name_twice_is_refused(call: Call, made: Path) -> None:
+    for file in list_images(made):
+        file.rename(file.with_suffix(".PNG"))
+    assert len(check_outside(made, "my-gan", PROTOCOLS["small"], None, limit=4).images) == 4
+    shutil.copy(list_images(made)[0], list_images(made)[0].with_suffix(".png"))
+    with pytest.raises(DataError, match="has the same name; keep one of the two"):
+        check_outside(made, "my-gan", PROTOCOLS["small"], None, limit=4)
 
 
 def _one_missing(made: Path) -> None:

@@ -79,16 +79,16 @@ def refused(done: Finished, *words: str) -> bool:
 def test_files_that_do_not_pair_up(folders: Call) -> None:
     save("maps/c.png", [0])
     save("maps/d.png", [0])
-    assert refused(folders(*SCORE, "-q"), "maps/c.png", "found no mask of that name in masks", "nor for 1 more")
+    assert refused(folders(*SCORE, "-q"), "maps/c.png", "found no mask of that name", "nor for 1 more")
     save("masks/c.png", [0])
     save("masks/d.png", [0])
     save("masks/e.png", [0])
-    assert refused(folders(*SCORE, "-q"), "masks/e.png", "found no map of that name in maps;")
+    assert refused(folders(*SCORE, "-q"), "masks/e.png", "found no map of that name;")
     save("masks/e_mask.png", [0])
     assert refused(folders(*SCORE, "-q"), "masks/e_mask.png", "e.png has the same name")
     save("other/x.png", [0])
     done = folders("segment", "score", "--pred", "maps", "--gt", "other", "-q")
-    assert refused(done, "no file stem in common", "a.png", "x.png")
+    assert refused(done, "found no mask of that name", "a.png", "x.png")
 
 
 @pytest.mark.parametrize(("pred", "words"), [("none", "not a folder"), ("empty", "holds no image")])
@@ -113,5 +113,33 @@ def test_a_grey_map_of_three_channels_and_a_folder_against_itself(folders: Call)
     for path in ("maps/a.png", "maps/b.png"):
         PIL.Image.open(path).convert("RGB").save(path)
     assert folders(*SCORE, "--json").json["scores"][2]["value"] == pytest.approx(0.9)
-    same = folders("segment", "score", "--pred", "maps", "--gt", "maps", "--json").json["scores"]
+    same = folders("segment", "score", "--pred", "maps", "--gt", "maps", "--polyp-is", "bright", "--json").json[
+        "scores"
+    ]
     assert same[2]["value"] == 1
+
+
+def test_maps_and_masks_of_class_indices_are_refused(folders: Call) -> None:
+    """Perfect predictions as 0 and 1, or masks as 0 and 1: every score would be that of an empty mask."""
+    for name in ("a", "b"):
+        save(f"ones/{name}.png", [1, 0, 0, 0])
+        save(f"maps/{name}.png", [255, 0, 0, 0])
+    one, two = (("segment", "score", "--pred", "ones", "--gt", "masks"), ("segment", "score", "--pred", "maps"))
+    assert refused(folders(*one, "-q"), "ones", "no map has a value above 1", "--png")
+    assert folders(*one, "-q", "--png").code == 0
+    assert refused(folders(*two, "--gt", "ones", "-q"), "ones/a.png", "the highest value is 1: class indices")
+    assert folders(*two, "--gt", "ones", "--polyp-is", "values:1", "--json").json["scores"][2]["value"] == 1
+
+
+def test_what_is_left_out_of_a_folder_of_maps_is_said(folders: Call) -> None:
+    save("maps/more/c.png", [255, 0, 0, 0])
+    done = folders(*SCORE)
+    assert done.code == 0 and "maps: left out 1 image in subfolders, such as maps/more/c.png" in done.err
+    assert "paired 1 of 2 by names that are equal without words such as _mask: b.png + b_mask.png" in done.err
+
+
+def test_a_map_in_the_alpha_channel_is_refused(folders: Call) -> None:
+    alpha = np.zeros((16, 16), np.uint8)
+    alpha[:4] = 255
+    PIL.Image.fromarray(np.dstack([np.full((16, 16, 3), 255, np.uint8), alpha])).save("maps/a.png")
+    assert refused(folders(*SCORE, "-q"), "maps/a.png", "transparent", "without an alpha channel")

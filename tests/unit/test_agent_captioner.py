@@ -9,7 +9,7 @@ import pytest
 
 from ccbench.data.captioners import AgentCaptioner, NoCaption, chat_models, open_chat_model
 from ccbench.data.captioners.agent import ASPECTS, TEMPLATE, Turn, choose_aspects, outline_polyp, read_answer
-from ccbench.errors import MissingError, UsageError
+from ccbench.errors import DataError, MissingError, UsageError
 from ccbench.types import Image
 from tiny_chat import write_tiny_chat, write_tiny_vision
 
@@ -202,3 +202,24 @@ def test_models_that_cannot_be_used_are_one_line(models: Path, tmp_path: Path, m
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "clip_vision_model"}))
     with pytest.raises(UsageError, match="a clip_vision_model model does not chat"):
         open_chat_model(str(tmp_path))
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json", "processor_config.json"])
+def test_a_folder_that_asks_for_code_of_its_own_is_refused_and_nobody_is_asked(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = tmp_path / "ran"
+    folder = write_tiny_chat(tmp_path / "model")
+    (folder / "own.py").write_text(f"import os; os.mkdir({str(mark)!r})\nclass Own: pass\n")
+    path = folder / file
+    content = json.loads(path.read_text()) if path.exists() else {}
+    automatic = dict.fromkeys(("AutoConfig", "AutoModelForCausalLM", "AutoTokenizer", "AutoProcessor"), "own.Own")
+    path.write_text(json.dumps({**content, "model_type": "own-kind", "auto_map": automatic}))
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+    with pytest.raises(UsageError, match=rf"{file} asks for Python of its own \(auto_map\), which is never run"):
+        open_chat_model(str(folder))
+    assert not mark.exists()
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    with pytest.raises(DataError, match="is no plain file"):
+        open_chat_model(str(folder))

@@ -1,6 +1,7 @@
 """Archives that must not be trusted: what leads out of the folder, is no plain file, or grows too large is refused."""
 
 import io
+import shutil
 import stat
 import tarfile
 import zipfile
@@ -120,9 +121,59 @@ def test_a_changed_zip_fails_its_checksum(tmp_path: Path) -> None:
         extract(tmp_path / "a.zip", tmp_path / "out")
 
 
+def test_what_powershell_writes_is_read(tmp_path: Path) -> None:
+    """Backslashes in every name, and entries of folders that end in one."""
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        for name, data in {"set\\": b"", "set\\images\\": b"", "set\\images\\1.png": b"one"}.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+    extract(tmp_path / "a.zip", tmp_path / "out")
+    assert tree(tmp_path / "out") == {"set/images/1.png": b"one"}
+
+
+def test_stated_sizes_are_looked_at_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sparse tar of 70 GB in 10 kB, a zip that states little and holds more, and a disk that is nearly full."""
+    sparse, body = tarfile.TarInfo("a.png"), b"1\n0\n5\n".ljust(512, b"\0") + b"hello"
+    sparse.size = len(body)
+    sparse.pax_headers = {
+        "GNU.sparse.major": "1",
+        "GNU.sparse.minor": "0",
+        "GNU.sparse.name": "a.png",
+        "GNU.sparse.realsize": str(70 * 2**30),
+    }
+    with tarfile.open(tmp_path / "a.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(sparse, io.BytesIO(body))
+    with pytest.raises(DataError, match="holds more than 34,359,738,368 bytes"):
+        extract(tmp_path / "a.tar", tmp_path / "out")
+    write_zip(tmp_path / "a.zip", {"a": bytes(400_000)})
+    data = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "b.zip").write_bytes(data.replace((400_000).to_bytes(4, "little"), (10).to_bytes(4, "little")))
+    with pytest.raises(DataError, match=r"b\.zip: cannot be unpacked|holds more than"):
+        extract(tmp_path / "b.zip", tmp_path / "lying", max_bytes=1000)
+    assert sum(map(len, tree(tmp_path / "lying").values())) <= 1000
+    usage = shutil.disk_usage(tmp_path)._replace(free=300_000_000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    write_zip(tmp_path / "c.zip", {"a": bytes(40_000_000)})
+    with pytest.raises(DataError, match="holds 40,000,000 bytes or more and 31,564,544 are free on the disk"):
+        extract(tmp_path / "c.zip", tmp_path / "out")
+    assert not tree(tmp_path / "out")
+
+
+def test_an_encrypted_zip_is_said_to_be_one(tmp_path: Path) -> None:
+    write_zip(tmp_path / "a.zip", FILES)
+    data = bytearray((tmp_path / "a.zip").read_bytes())
+    for sign, offset in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        at = data.find(sign)
+        while at >= 0:
+            data[at + offset] |= 1
+            at = data.find(sign, at + 4)
+    (tmp_path / "a.zip").write_bytes(data)
+    with pytest.raises(DataError, match="is encrypted; unpack it with its password"):
+        extract(tmp_path / "a.zip", tmp_path / "out")
+
+
 def test_other_files_are_no_archives(tmp_path: Path) -> None:
     (tmp_path / "a.rar").write_bytes(b"Rar!\x1a\x07\x01\x00" + bytes(100))
-    with pytest.raises(DataError, match="neither zip nor tar; unpack it with its own program"):
+    with pytest.raises(DataError, match="a RAR archive, which is not read; unpack it with its own program"):
         extract(tmp_path / "a.rar", tmp_path / "out")
     with pytest.raises(DataError, match="no such file"):
         extract(tmp_path / "none.zip", tmp_path / "out")

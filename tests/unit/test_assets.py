@@ -76,7 +76,7 @@ def test_files_that_are_no_weights_say_what_they_are(tmp_path: Path) -> None:
         "lfs": (b"version https://git-lfs.github.com/spec/v1", "Git LFS"),
         "cut": ((tmp_path / "whole").read_bytes()[:-8], "not a whole safetensors"),
         "archive": ((tmp_path / "pickle").read_bytes(), "PyTorch pickle"),
-        "empty": (b"", "not a whole safetensors"),
+        "empty": (b"", "an empty file"),
     }
     for name, (content, words) in contents.items():
         (tmp_path / name).write_bytes(content)
@@ -99,3 +99,18 @@ def test_a_checkpoint_that_holds_code_is_refused_unexecuted(tmp_path: Path) -> N
     torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), tmp_path / "script.pt")
     with pytest.raises(DataError, match="plain tensors"):
         assets.load_state(tmp_path / "script.pt")
+
+
+def test_where_there_is_no_home_folder_caches_lie_where_nobody_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in containers whose user id has no entry: `Path.home` and `expanduser` raise there."""
+
+    def none(*_: object) -> str:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("CCBENCH_HOME", "XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "expanduser", none)
+    assert assets.home() == Path("/.cache/ccbench")
+    assert (assets.torch_home(), assets.hugging_face_home()) == (Path("/.cache/torch"), Path("/.cache/huggingface"))
+    monkeypatch.setenv("CCBENCH_HOME", "~nobody/here")
+    assert assets.home() == Path("/here")

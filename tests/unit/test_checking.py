@@ -104,8 +104,8 @@ def red_mask(root: Path) -> None:
 
 FATAL: list[tuple[Callable[[Path], None], dict[str, int], dict[str, str]]] = [
     (cut, {"unreadable": 1}, {"b": "unreadable"}),
-    (lone_files, {"image_alone": 1, "mask_alone": 1}, {}),
-    (twins, {"twins": 1}, {}),
+    (lone_files, {"image_alone": 1, "mask_alone": 1}, {"images/x.png": "image_alone", "masks/a.png": "mask_alone"}),
+    (twins, {"twins": 1}, {"b": "twins", "images/b.png": "twins"}),
     (other_size, {"size_mismatch": 1}, {"b": "size_mismatch"}),
     (mask_of(1), {"faint_mask": 1}, {"b": "faint_mask"}),
     (mask_of(120), {"faint_mask": 1}, {"b": "faint_mask"}),
@@ -126,7 +126,7 @@ NOTES: list[tuple[Callable[[Path], None], dict[str, int]]] = [
 
 
 @pytest.mark.parametrize(("harm", "kinds", "faulty"), FATAL)
-def test_what_a_benchmark_must_not_swallow(
+def test_what_no_benchmark_may_run_on(
     folder: Path, harm: Callable[[Path], None], kinds: dict[str, int], faulty: dict[str, str]
 ) -> None:
     harm(folder)

@@ -16,6 +16,7 @@ from ccbench.features import cache as module
 from ccbench.features import open_encoder, pipeline
 from ccbench.features.cache import FILE, FeatureCache, ImageFacts
 from ccbench.features.pipeline import encode_files, encode_set
+from ccbench.images import read_image
 from ccbench.types import Image, SilentProgress
 from fake_encoders import random_images, write_images
 
@@ -280,3 +281,92 @@ def test_an_image_that_changes_under_way_is_an_error(
     monkeypatch.setattr(cache, "read", change)
     with pytest.raises(DataError, match="image 2 has changed"):
         encode(files, cache, Counting())
+
+
+def test_pixels_in_memory_are_bounded_whatever_the_images_sizes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Batches hold up to so many pixels, decoders run as far ahead, and one larger image passes alone."""
+    monkeypatch.setattr(pipeline, "PIXELS", 1000)
+    sizes = [(10, 10)] * 35 + [(30, 30), (20, 20), (20, 20), (50, 50), (5, 5)] + [(30, 20)] * 9
+    images = [random_images(1, size, seed=number)[0] for number, size in enumerate(sizes)]
+    files = write_images(tmp_path / "images", images)
+    held, most, batches, lock = 0, 0, list[int](), threading.Lock()
+    decode, encoder = pipeline.decode_image, Counting()
+
+    def decoded(data: bytes, path: Path) -> object:
+        nonlocal held, most
+        found = decode(data, path)
+        with lock:
+            held += found.pixels.shape[0] * found.pixels.shape[1]
+            most = max(most, held)
+        return found
+
+    def seen(batch: list[Image]) -> np.ndarray:
+        nonlocal held
+        pixels = sum(image.shape[0] * image.shape[1] for image in batch)
+        batches.append(pixels)
+        time.sleep(0.02)  # for the decoders to run as far as they may
+        with lock:
+            held -= pixels
+        return Counting.encode_images(encoder, batch)
+
+    monkeypatch.setattr(pipeline, "decode_image", decoded)
+    monkeypatch.setattr(encoder, "encode_images", seen)
+    found = encode(files, None, encoder)
+    assert len(found) == len(images) and found.sizes == sizes
+    assert max(batches) == 2500 and all(pixels <= 1000 for pixels in batches if pixels != 2500)
+    assert most <= 2500 + 2 * 1000 + 4 * 900  # a batch, what is ahead, and what is being decoded
+    shown = [image[0, 0].tolist() for image in images]
+    assert [read_image(file)[0, 0].tolist() for file in files] == shown
+
+
+def test_large_images_are_found_in_the_cache_too(
+    tmp_path: Path, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline, "PIXELS", 1000)
+    files = write_images(tmp_path / "large", random_images(70, (20, 20), seed=1))
+    encoder = Counting()
+    cold = encode(files, cache, encoder)
+    assert encoder.seen == 70
+    forbid_decoding(monkeypatch)
+    assert_equal(encode(files, cache, encoder), cold)
+
+
+def test_an_unreadable_image_among_many_lets_no_decoder_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline, "PIXELS", 500)
+    files = write_images(tmp_path / "images", random_images(60, (20, 20), seed=1))
+    for file in files[3::7]:
+        file.write_bytes(b"no image")
+    with pytest.raises(DataError, match=f"{len(files[3::7])} of 60 images cannot be read"):
+        encode(files, None, Counting())
+    broken = Counting()
+    monkeypatch.setattr(broken, "encode_images", lambda batch: 1 / 0)
+    with pytest.raises(ZeroDivisionError):  # the decoders ahead are let go
+        encode([file for number, file in enumerate(files) if number % 7 != 3], None, broken)
+
+
+@pytest.mark.parametrize("what", ["device", "pipe", "folder", "nowhere", "rows"])
+def test_a_cache_of_another_kind_is_a_note(what: str, files: list[Path], tmp_path: Path) -> None:
+    folder, notes = tmp_path / "cache", list[str]()
+    folder.mkdir()
+    place = folder / FILE
+    if what == "device":
+        place.symlink_to("/dev/zero")
+    elif what == "pipe":
+        os.mkfifo(place)
+    elif what == "folder":
+        place.mkdir()
+    elif what == "nowhere":
+        place.symlink_to(tmp_path / "gone" / "gone")
+    else:
+        encode(files, FeatureCache(folder), Counting())
+        with sqlite3.connect(place) as db:  # values of other kinds than ours
+            db.execute("UPDATE features SET row = 'text', sum = 7, used = 'never'")
+            db.execute("UPDATE images SET pixels = x'00ff', height = 'tall', sum = NULL")
+            db.execute("UPDATE encoders SET key = NULL")
+    wanted = encode(files, None, Counting())
+    assert_equal(encode(files, FeatureCache(folder, notes.append), Counting()), wanted)
+    assert notes or what == "rows"
+    assert all("features are computed and not kept" in note or "made anew" in note for note in notes)
+    FeatureCache(folder, notes.append).usage()

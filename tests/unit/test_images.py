@@ -1,14 +1,21 @@
 """Reading, resizing and writing of images and masks; damaged files are named, never repaired."""
 
 import hashlib
+import struct
+import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import PIL.features
 import PIL.Image
 import pytest
+import tifffile
 
 from ccbench import images as io
 from ccbench.errors import DataError, UsageError
+from ccbench.image_folders import list_images
+from ccbench.masks import read_mask
 from fake_encoders import random_images
 from fake_polyps import write_grey_tiff
 from real_files import real_data
@@ -54,6 +61,58 @@ def test_other_unreadable_files(tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "not an image but a Git LFS pointer"),
+        (b"/annex/objects/SHA256E-s1--00.png\n", "not an image but a git-annex pointer"),
+        (b"\xef\xbb\xbf\n<!doctype HTML><html>Sign in</html>", "not an image but a web page; download"),
+        (b"", "not an image but an empty file"),
+        (bytes(3000), "not an image but 3,000 zero bytes"),
+        (b"see README", "not an image but text, which begins 'see README'"),
+        (b"%PDF-1.7 ...", "not an image but a PDF document"),
+        (b"\x00\x01\x02\xff" * 9, "not an image that can be read"),
+    ],
+)
+def test_what_is_no_image_is_said_for_what_it_is(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(DataError, match=rf"a\.jpg: {words}"):
+        io.read_image(tmp_path / "a.jpg")
+
+
+def png_chunk(name: bytes, body: bytes) -> bytes:
+    return len(body).to_bytes(4, "big") + name + body + zlib.crc32(name + body).to_bytes(4, "big")
+
+
+def test_whole_pixels_are_read_whatever_the_metadata_hold(tmp_path: Path) -> None:
+    """Text above Pillow's limit, a profile that is none, EXIF that is no TIFF, a checksum that does not fit."""
+    image = random_images(1, (12, 16))[0]
+    for suffix in ("png", "jpg"):
+        PIL.Image.fromarray(image).save(tmp_path / f"plain.{suffix}")
+    png, jpeg = (tmp_path / "plain.png").read_bytes(), (tmp_path / "plain.jpg").read_bytes()
+    long = png_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(3_000_000)))
+    for chunk in (long, png_chunk(b"iCCP", b"p\0\0no zlib"), png_chunk(b"eXIf", b"no TIFF"), long[:-4] + b"0000"):
+        (tmp_path / "a.png").write_bytes(png[:33] + chunk + png[33:])
+        assert np.array_equal(io.read_image(tmp_path / "a.png"), image)
+    payload = b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\xff\xff"
+    (tmp_path / "a.jpg").write_bytes(
+        jpeg[:2] + b"\xff\xe1" + (len(payload) + 2).to_bytes(2, "big") + payload + jpeg[2:]
+    )
+    assert np.array_equal(io.read_image(tmp_path / "a.jpg"), io.read_image(tmp_path / "plain.jpg"))
+
+
+def test_what_a_file_holds_besides_colours(tmp_path: Path) -> None:
+    alpha = np.full((4, 6), 200, np.uint8)
+    PIL.Image.fromarray(np.dstack([random_images(1, (4, 6))[0], alpha])).save(tmp_path / "a.png")
+    found = io.open_image(tmp_path / "a.png")
+    assert found.alpha is not None and np.array_equal(found.alpha, alpha) and found.indices is None
+    picture = PIL.Image.new("P", (6, 4), 2)
+    picture.putpalette([0, 0, 0, 1, 1, 1, 9, 9, 9])
+    picture.save(tmp_path / "p.png")
+    found = io.open_image(tmp_path / "p.png")
+    assert found.indices is not None and found.alpha is None and (found.pixels == 9).all()
+
+
 def test_pixel_cap_is_checked_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     PIL.Image.new("RGB", (20, 20)).save(tmp_path / "big.png")
     monkeypatch.setattr(io, "MAX_PIXELS", 399)
@@ -80,11 +139,11 @@ def test_other_modes_become_rgb(tmp_path: Path, mode: str) -> None:
 def test_mask_threshold_and_channel_maximum(tmp_path: Path) -> None:
     grey = np.array([[0, 8, 127, 128, 247, 255]], dtype=np.uint8)
     PIL.Image.fromarray(grey).save(tmp_path / "grey.png")
-    assert io.read_mask(tmp_path / "grey.png").tolist() == [[False, False, False, True, True, True]]
+    assert read_mask(tmp_path / "grey.png").tolist() == [[False, False, False, True, True, True]]
     red = np.zeros((2, 2, 3), dtype=np.uint8)
     red[0, 0] = (200, 0, 0)  # a grey conversion gives 60: the polyp would be lost
     PIL.Image.fromarray(red).save(tmp_path / "red.png")
-    assert io.read_mask(tmp_path / "red.png").tolist() == [[True, False], [False, False]]
+    assert read_mask(tmp_path / "red.png").tolist() == [[True, False], [False, False]]
 
 
 def test_resize_squashes_and_keeps_masks_two_valued() -> None:
@@ -102,11 +161,11 @@ def test_resize_squashes_and_keeps_masks_two_valued() -> None:
 def test_list_images_is_sorted_and_needs_one(tmp_path: Path) -> None:
     for name in ("b.PNG", "a.jpg", ".hidden.png", "notes.txt"):
         (tmp_path / name).write_bytes(b"")
-    assert [path.name for path in io.list_images(tmp_path)] == ["a.jpg", "b.PNG"]
+    assert [path.name for path in list_images(tmp_path)] == ["a.jpg", "b.PNG"]
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "empty", tmp_path / "gone"):
         with pytest.raises(DataError, match=folder.name):
-            io.list_images(folder)
+            list_images(folder)
 
 
 def test_a_tiff_of_three_grey_samples_is_read_as_rgb(tmp_path: Path) -> None:
@@ -196,7 +255,7 @@ def test_a_written_mask_has_one_channel_of_two_values(tmp_path: Path) -> None:
     digest = io.write_mask(tmp_path / "m.png", mask)
     with PIL.Image.open(tmp_path / "m.png") as file:
         assert file.mode == "L" and np.array_equal(np.asarray(file), mask * 255)
-    assert np.array_equal(io.read_mask(tmp_path / "m.png"), mask) and digest == io.sha256_file(tmp_path / "m.png")
+    assert np.array_equal(read_mask(tmp_path / "m.png"), mask) and digest == io.sha256_file(tmp_path / "m.png")
 
 
 def test_a_polyp_is_cropped_to_a_square_around_it() -> None:
@@ -222,3 +281,69 @@ def test_a_polyp_is_cropped_to_a_square_around_it() -> None:
     for mask in (np.zeros((120, 160), np.bool_), np.ones((120, 159), np.bool_)):
         with pytest.raises(DataError, match="crop_polyp: found image"):
             io.crop_polyp(image, mask)
+
+
+def encode(format: str) -> bytes:
+    """A small picture; to memory, for Pillow would take the name that SPIDER is written to for SPIDER's own."""
+    picture = PIL.Image.new("F" if format == "SPIDER" else "RGB", (16, 16))
+    buffer = BytesIO()
+    picture.save(buffer, format)
+    return buffer.getvalue()
+
+
+RARE = {
+    "GIF": "a GIF",
+    "EPS": "an EPS drawing",
+    "PPM": "a PNM image",
+    "ICO": "an icon",
+    "ICNS": "an icon",
+    "JPEG2000": "JPEG 2000",
+    "AVIF": "an AVIF or HEIC image",
+    "SGI": "an SGI image",
+    "DDS": "a DDS texture",
+    "PCX": "not an image that can be read",
+    "TGA": "not an image that can be read",
+    "SPIDER": "not an image that can be read",
+    "PDF": "a PDF document",
+}
+
+
+@pytest.mark.parametrize("format", RARE)
+def test_formats_that_are_not_read_are_refused_whatever_they_are_called(format: str, tmp_path: Path) -> None:
+    PIL.Image.init()
+    if format not in PIL.Image.SAVE or (format == "AVIF" and not PIL.features.check("avif")):
+        pytest.skip(f"this Pillow writes no {format}")
+    (tmp_path / "x.png").write_bytes(encode(format))
+    with pytest.raises(DataError, match=rf"x\.png: .*{RARE[format]}") as found:
+        io.open_image(tmp_path / "x.png")
+    assert "\n" not in str(found.value)
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "TIFF", "BMP", "WEBP"])
+def test_the_five_formats_are_read_whatever_they_are_called(format: str, tmp_path: Path) -> None:
+    (tmp_path / "x.png").write_bytes(encode(format))
+    assert io.open_image(tmp_path / "x.png").format == format
+    assert io.count_pixels((tmp_path / "x.png").read_bytes()) == 256
+
+
+def test_a_line_of_many_pixels_is_refused_before_decoding(tmp_path: Path) -> None:
+    """As many as a picture may have, and no picture; and a bomb that says more than Pillow itself lets pass."""
+    for size, words in (((io.MAX_SIDE + 1, 1), "a side are read"), ((30_000, 30_000), "x")):
+        header = struct.pack(">IIBBBBB", *size, 1, 0, 0, 0, 0)
+        chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(10))), (b"IEND", b"")]
+        data = b"\x89PNG\r\n\x1a\n" + b"".join(
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+            for name, body in chunks
+        )
+        (tmp_path / "x.png").write_bytes(data)
+        with pytest.raises(DataError, match=words) as found:
+            io.open_image(tmp_path / "x.png")
+        assert found.value.exit_code == 4 and "\n" not in str(found.value)
+        assert io.count_pixels(data) <= io.MAX_PIXELS
+
+
+def test_a_tiff_of_many_channels_is_refused_before_room_is_made_for_them(tmp_path: Path) -> None:
+    file = tmp_path / "x.tif"
+    tifffile.imwrite(file, np.zeros((8, 8, 300), np.uint8), photometric="minisblack", planarconfig="contig")
+    with pytest.raises(DataError, match="300 channels, wanted 1 to 4"):
+        io.open_image(file)

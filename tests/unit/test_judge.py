@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from ccbench.data.pairs import DataSplit
 from ccbench.downstream.judge import JUDGE, Judge, judge_settings, open_judge
 from ccbench.downstream.segmenters import SEGMENTERS, SegmenterSettings
+from ccbench.errors import UsageError
 from ccbench.types import Image, Mask
+from hostile import Bomb
 from tiny_segmenters import draw_discs
 
 SETTINGS = JUDGE.mini.model_copy(update={"size": 64, "passes": 16, "batch_size": 4, "learning_rate": 4e-3})
@@ -78,3 +81,36 @@ def test_it_is_no_segmenter_of_a_table_and_takes_six_hundred_steps() -> None:
     for image_size, images, passes, size in ((128, 800, 12, 128), (128, 1326, 7, 128), (512, 1326, 7, 352)):
         settings = judge_settings(image_size, images)
         assert (settings.passes, settings.size) == (passes, size)
+
+
+def test_a_home_that_cannot_be_written_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The judge is trained in a temporary folder; one that is there is read, as from a container's image."""
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("CCBENCH_HOME", str(tmp_path / "file"))
+    notes: list[str] = []
+    judge = open_one(1, notes, SHORT)
+    assert "it is trained and not kept: set CCBENCH_HOME" in notes[0]
+    monkeypatch.setenv("CCBENCH_HOME", str(tmp_path / "home"))
+    assert open_one(1, notes, SHORT).weights == judge.weights
+
+    def refuse(*_: object) -> None:
+        raise UsageError("read-only")
+
+    for name in ("ccbench.downstream.judge.temporary_folder", "ccbench.downstream.cells.lock_folder"):
+        monkeypatch.setattr(name, refuse)
+    assert open_one(1, notes, SHORT).weights == judge.weights and len(notes) == 1
+
+
+def test_a_strangers_half_trained_judge_is_not_unpickled(home: Path) -> None:
+    notes: list[str] = []
+    first = open_one(1, notes, SHORT)
+    (folder,) = (home / "judges").rglob("*/weights.safetensors")
+    folder = folder.parent
+    (folder / "cell.json").unlink()
+    (folder / "training").mkdir()
+    mark = home / "ran"
+    for name in ("epoch_1.pth", "latest.pth", "state.safetensors"):
+        torch.save({"meta": Bomb(mark)}, folder / "training" / name)
+    (folder / "training" / "last_checkpoint").write_text(str(folder / "training" / "epoch_1.pth"))
+    assert open_one(1, notes, SHORT).weights == first.weights and not mark.exists()
+    assert "set aside, and the training starts anew" in notes[-1]

@@ -1,5 +1,6 @@
 """Any model of mmsegmentation as a segmenter: its own configuration files, as they come with the package."""
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from ccbench.downstream.loading import Labelled
 from ccbench.downstream.predicting import predict_maps
 from ccbench.downstream.segmenters import Segmenter, find_segmenter
 from ccbench.downstream.training import Budget, build_network, train_segmenter
-from ccbench.errors import DataError, MissingError, UsageError
+from ccbench.errors import CcbenchError, DataError, MissingError, UsageError
+from hostile import Bomb
 
 CONFIGS = Path(mmseg.__file__).parent / ".mim" / "configs"
 UNET = "unet/unet-s5-d16_fcn_4xb4-40k_chase-db1-128x128.py"
@@ -96,3 +98,70 @@ def test_files_that_are_no_configuration(text: str, words: str, tmp_path: Path) 
     with pytest.raises(UsageError, match=words) as found:
         segmenter.model_config(segmenter.mini)
     assert "\n" not in str(found.value)
+
+
+JSON_MODEL = {
+    "type": "EncoderDecoder",
+    "backbone": {"type": "ResNetV1c", "depth": 18, "norm_cfg": {"type": "BN"}},
+    "decode_head": {
+        "type": "FCNHead",
+        "in_channels": 512,
+        "channels": 16,
+        "num_classes": 19,
+        "norm_cfg": {"type": "BN"},
+        "loss_decode": {"type": "CrossEntropyLoss", "use_sigmoid": False},
+    },
+}
+
+
+def write_json(path: Path, **content: Any) -> Segmenter:
+    path.write_text(json.dumps(content))
+    return find_segmenter(f"mmseg:{path}")
+
+
+def test_a_json_of_plain_names_is_built(tmp_path: Path) -> None:
+    segmenter = write_json(tmp_path / "own.json", model=JSON_MODEL, custom="left alone")
+    network = build_network(segmenter, segmenter.mini.model_copy(update={"weights": "random"}), 0)
+    assert network.decode_head.conv_seg.out_channels == 2
+
+
+@pytest.mark.parametrize("how", ["call", "model", "base", "imports", "scope", "module", "pickle"])
+def test_a_json_runs_nothing(how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a function that mmengine finds by its dotted name, nor a module on the path, nor a pickle it names."""
+    mark, plain = tmp_path / "ran", {"weights": "hub"}
+    (tmp_path / "planted_module.py").write_text(f"import os; os.mkdir({str(mark)!r})")
+    (tmp_path / "planted_module" / "registry").parent.mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    start = tmp_path / "start.pth"
+    torch.save({"state_dict": {}, "meta": Bomb(mark)}, start)
+    content: dict[str, Any] = {
+        "call": {"model": {**JSON_MODEL, "data_preprocessor": {"type": "os.mkdir", "path": str(mark)}}},
+        "model": {"model": {"type": "os.mkdir", "path": str(mark)}},
+        "base": {"_base_": "planted_module.py", "model": JSON_MODEL},
+        "imports": {"custom_imports": {"imports": ["planted_module"]}, "model": JSON_MODEL},
+        "scope": {"model": {**JSON_MODEL, "_scope_": "planted_module"}},
+        "module": {"model": {**JSON_MODEL, "backbone": {"type": "planted_module"}}},
+        "pickle": {
+            "model": {
+                **JSON_MODEL,
+                "backbone": {
+                    **JSON_MODEL["backbone"],  # type: ignore[dict-item]
+                    "init_cfg": {"type": "Pretrained", "checkpoint": str(start)},
+                },
+            }
+        },
+    }[how]
+    segmenter = write_json(tmp_path / "own.json", **content)
+    with pytest.raises(CcbenchError) as found:
+        build_network(segmenter, segmenter.mini.model_copy(update=plain), 0)
+    assert "\n" not in str(found.value) and not mark.exists()
+    if how != "pickle":
+        assert "asks for" in str(found.value) and "imports code" in str(found.value)
+
+
+def test_other_files_than_data_and_code_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text("model: !!python/object/apply:os.mkdir [ran]")
+    segmenter = find_segmenter(f"mmseg:{path}")
+    with pytest.raises(UsageError, match=r"wanted a \.json configuration, which is data, or a \.py, which is run"):
+        segmenter.model_config(segmenter.mini)

@@ -14,10 +14,11 @@ from ccbench.data.captioners import MeasuredCaptioner
 from ccbench.data.joining import PairFiles
 from ccbench.data.pairs import LazyPairs
 from ccbench.data.polyp_source import LEAKING
-from ccbench.data.sources import DataSplit, Split, open_split
+from ccbench.data.sources import DataSplit, Split, check_data, open_split
 from ccbench.data.splits import read_split
 from ccbench.errors import DataError
-from ccbench.images import list_images, read_image
+from ccbench.image_folders import list_images
+from ccbench.images import read_image
 from ccbench.protocols import find_protocol
 from fake_polyps import write_file, write_grey_tiff, write_pair
 from real_files import real_data
@@ -106,6 +107,9 @@ def test_the_manifest_sees_pixels_masks_and_captioner(polyp_files: Path, monkeyp
     seen = [open_split(POLYP, "test", polyp_files).manifest_sha256]
     assert open_split(POLYP, "test", polyp_files).manifest_sha256 == seen[0]
     kvasir = polyp_files / "Kvasir-SEG"
+    monkeypatch.setattr(
+        "ccbench.data.polyp_source.check_hashes", lambda *args: None
+    )  # as if another release was listed
     for folder in ("images", "masks"):
         with (kvasir / folder / "cju0013.jpg").open("ab") as file:
             file.write(b"\0")
@@ -113,6 +117,32 @@ def test_the_manifest_sees_pixels_masks_and_captioner(polyp_files: Path, monkeyp
     monkeypatch.setattr(MeasuredCaptioner, "id", "measured-0")
     seen.append(open_split(POLYP, "test", polyp_files).manifest_sha256)
     assert len(set(seen)) == 4
+
+
+def exchange(root: Path) -> None:
+    png = root / "CVC-ClinicDB" / "PNG"
+    for old, new in (("Original", "x"), ("Ground Truth", "Original"), ("x", "Ground Truth")):
+        (png / old).rename(png / new)
+
+
+def other_image(root: Path) -> None:
+    write_pair(root / "CVC-ClinicDB" / "PNG" / "Original" / "1.png", root / "unused.png", 55)
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (exchange, r"is the mask of 'clinicdb-\d+', and .* its image; exchange the folders"),
+        (other_image, r"Original/1\.png: is not the image of 'clinicdb-1' that cvc-clinicdb holds"),
+    ],
+)
+def test_other_files_than_the_listed_ones_are_refused_before_any_work(
+    polyp_files: Path, harm: Callable[[Path], None], message: str
+) -> None:
+    check_data(POLYP, polyp_files)
+    harm(polyp_files)
+    with pytest.raises(DataError, match=message):
+        check_data(POLYP, polyp_files)
 
 
 def test_opening_decodes_nothing(polyp_files: Path) -> None:
@@ -216,7 +246,7 @@ KVASIR, CLINIC = "Kvasir-SEG", "CVC-ClinicDB"
         (remove(f"{KVASIR}/masks/cju0003.jpg"), r"images/cju0003\.jpg: found no mask of that name; add it"),
         (remove(f"{CLINIC}/PNG/Original/3.png"), r"Ground Truth/3\.png: found no image of that name; add it"),
         (copy(f"{KVASIR}/images/cju0003.jpg", f"{KVASIR}/images/cju0003.png"), r"cju0003\.\w+ has the same name"),
-        (empty(f"{KVASIR}/images"), r"masks/cju0000\.jpg: found no image of that name"),
+        (empty(f"{KVASIR}/images"), r"Kvasir-SEG/images: holds no image; wanted files"),
         (remove(f"{KVASIR}/masks"), r"Kvasir-SEG: found no Kvasir-SEG there; wanted images/ \+ masks/"),
         (remove(f"{CLINIC}/PNG"), r"CVC-ClinicDB: found no CVC-ClinicDB there; wanted PNG/Original/ \+ PNG/Ground"),
         (remove(CLINIC), r"found no folder CVC-ClinicDB/ there"),

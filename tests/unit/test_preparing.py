@@ -15,7 +15,8 @@ from ccbench.data.captioners import Caption
 from ccbench.data.preparing import prepare
 from ccbench.data.sets import DATA_SETS, recognise
 from ccbench.errors import DataError, UsageError
-from ccbench.images import content_sha256, read_image, read_mask, sha256_pixels
+from ccbench.images import content_sha256, read_image, sha256_pixels
+from ccbench.masks import read_mask
 from ccbench.types import Image, Mask
 from fake_polyps import draw_pair, write_pair
 from real_files import real_data

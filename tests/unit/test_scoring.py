@@ -184,8 +184,9 @@ def test_prompt_files_and_their_faults(tmp_path: Path, both: Folders, tiny: Tiny
         (lines[:6], "no prompt for 2 of 8 images; the first: case-006.png"),
         ([*lines, lines[3]], "p.jsonl:9: .* has a prompt already"),
         ([*lines[:2], "{"], "p.jsonl:3: "),
-        (['{"id": "x"}'], "p.jsonl:1: prompt"),
-        (['{"prompt": "x"}'], "p.jsonl:1: neither"),
+        (['{"id": "x"}'], "p.jsonl:1: found None as prompt"),
+        (['{"prompt": "x"}'], "p.jsonl:1: found None as id"),
+        (["", '{"id": "x", "prompt": " "}'], "p.jsonl:2: found ' ' as prompt"),
     ):
         path.write_text("\n".join(content))
         with pytest.raises(DataError, match=words):

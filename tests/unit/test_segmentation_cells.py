@@ -1,5 +1,6 @@
 """The cell folder and what a cell is trained on: nothing of another plan, nothing that was not recorded."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -224,3 +225,38 @@ def test_settings_are_overridden_by_name() -> None:
     ):
         with pytest.raises(UsageError, match=words):
             override_settings(base, [text])
+
+
+def test_a_cell_with_a_link_in_it_is_not_written(tmp_path: Path) -> None:
+    """What is trained would land where the link leads."""
+    plan = CellPlan(**PLAN)
+    (tmp_path / "elsewhere").mkdir()
+    for inner in ("training", "maps/b", "cell.json"):
+        folder = CellFolder(tmp_path / inner.replace("/", "-"), plan)
+        (folder.path / inner).parent.mkdir(parents=True)
+        (folder.path / inner).symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(DataError, match="is a link"):
+            folder.lock()
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"parameters": 10**400},
+        {"seconds": -5.0},
+        {"seconds": 1e999},
+        {"dice": [0.5, 9.0]},
+        {"taken": 7},
+        {"taken": 0},
+        {"tests": {"b": {"manifest_sha256": "x", "n": -1}}},
+    ],
+)
+def test_numbers_of_a_record_are_bounded(change: dict[str, Any], tmp_path: Path) -> None:
+    plan = CellPlan(**PLAN)
+    folder = CellFolder(tmp_path, plan)
+    folder.path.mkdir(parents=True)
+    text = json.dumps({**record(plan).model_dump(mode="json"), **change}).replace("Infinity", "1e999")
+    (folder.path / "cell.json").write_text(text)
+    with pytest.raises(DataError, match=r"cell\.json"):
+        folder.record()

@@ -40,4 +40,4 @@ def test_two_processes_share_each_batch_and_end_equal(tmp_path: Path) -> None:
     assert ran.returncode == 0, ran.stderr
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert first == second and first[:4] == [0.2, 0.1, 4, 1]
-    assert sorted(path.name for path in (tmp_path / "training").glob("*.pth")) == ["epoch_1.pth", "epoch_2.pth"]
+    assert sorted(path.name for path in (tmp_path / "training").glob("*.safetensors")) == ["state.safetensors"]

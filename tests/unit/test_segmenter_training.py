@@ -1,26 +1,34 @@
 """Training of segmenters: the same bytes again, also when it is cut off anywhere, and what it leaves alone."""
 
+import os
+import pickle
 import random
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from ccbench.assets import load_checked, save_checked
 from ccbench.downstream import training
 from ccbench.downstream.cells import Select
 from ccbench.downstream.predicting import mean_dice, predict_maps
 from ccbench.downstream.segmenters import SEGMENTERS
+from ccbench.downstream.states import STATE
 from ccbench.downstream.training import Budget, Trained, train_segmenter
 from ccbench.errors import UsageError
+from hostile import Bomb
 from tiny_segmenters import SIDE, draw_discs, label, tiny
 
 TRAIN, CHECK = draw_discs(8, 0), draw_discs(3, 1)
-BEST = "best.safetensors"
 
 
 def train(folder: Path, name: str = "pranet", select: Select = "last", seed: int = 0, **named: bool) -> Trained:
@@ -35,7 +43,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("whole")
     for name in SEGMENTERS:
         assert train(folder / name, name) == Trained(6, (), 3)
-    return {name: (folder / name / BEST).read_bytes() for name in SEGMENTERS}
+    return {name: (folder / name / STATE).read_bytes() for name in SEGMENTERS}
 
 
 class _CutError(Exception):
@@ -58,26 +66,92 @@ def test_cut_off_and_resumed_it_is_the_same_to_the_byte(
     monkeypatch.setattr(training._Keeper, "after_train_iter", cut)
     with pytest.raises(_CutError):
         train(tmp_path, name)
-    assert [path.name for path in tmp_path.glob("*.pth")] == (["epoch_1.pth"] if step > 2 else [])
+    assert (tmp_path / STATE).exists() == (step > 2)
     assert train(tmp_path, name) == Trained(6, (), 3)
-    assert (tmp_path / BEST).read_bytes() == whole[name] and len(steps) == step + (4 if step > 2 else 6)
+    assert (tmp_path / STATE).read_bytes() == whole[name] and len(steps) == step + (4 if step > 2 else 6)
 
 
-def test_a_torn_state_is_passed_over(
-    whole: dict[str, bytes], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def tear(data: bytes) -> bytes:
+    """What a disk that was full has of a file."""
+    return data[: len(data) // 2]
+
+
+def flip(data: bytes) -> bytes:
+    """One bit of a weight."""
+    return data[:-100] + bytes([data[-100] ^ 1]) + data[-99:]
+
+
+def of_other(data: bytes) -> bytes:
+    """The state of another network, whole."""
+    file = Path(tempfile.mkdtemp()) / STATE
+    save_checked(file, {"weights/a": torch.zeros(2)}, {"dice": [0.0], "taken": 1, "groups": [{}], "schedules": []})
+    return file.read_bytes()
+
+
+def of_no_pass(data: bytes) -> bytes:
+    """A whole state that says to take a pass whose weights it does not have."""
+    file = Path(tempfile.mkdtemp()) / STATE
+    file.write_bytes(data)
+    tensors, facts = load_checked(file)
+    save_checked(file, tensors, {**facts, "taken": 1})
+    return file.read_bytes()
+
+
+@pytest.mark.parametrize("damage", [tear, flip, of_other, of_no_pass, lambda _: pickle.dumps(print), lambda _: b""])
+def test_a_damaged_state_is_set_aside_with_a_word(
+    damage: Callable[[bytes], bytes], whole: dict[str, bytes], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The state of the third pass is half written, and its best weights are not there; nothing is printed."""
-    train(tmp_path)
-    (last,) = tmp_path.glob("epoch_3.pth")
-    last.write_bytes(last.read_bytes()[: last.stat().st_size // 2])
-    (tmp_path / BEST).write_bytes(b"")
-    assert train(tmp_path) == Trained(6, (), 3)
-    assert (tmp_path / BEST).read_bytes() == whole["pranet"]
-    assert tuple(capfd.readouterr()) == ("", "")  # stdout is for results
+    """And the training starts anew; nothing is printed."""
+    state, notes = tmp_path / STATE, list[str]()
+    state.write_bytes(damage(whole["pranet"]))
+    _, trained = train_segmenter(
+        SEGMENTERS["pranet"], tiny(), label(TRAIN), CHECK, Budget(3, "last"), 0, tmp_path, note=notes.append
+    )
+    assert trained == Trained(6, (), 3) and state.read_bytes() == whole["pranet"]
+    (note,) = notes
+    assert str(state) in note and note.endswith("set aside, and the training starts anew")
+    assert (tmp_path / f"{STATE}.damaged").exists() and tuple(capfd.readouterr()) == ("", "")  # stdout is for results
+
+
+def test_a_strangers_state_is_not_unpickled(whole: dict[str, bytes], tmp_path: Path) -> None:
+    """Neither under the names that mmengine looks for, nor under ours."""
+    mark, folder = tmp_path / "ran", tmp_path / "training"
+    folder.mkdir()
+    for name in ("epoch_1.pth", "latest.pth", "best.pth", STATE):
+        torch.save({"state_dict": {}, "meta": Bomb(mark), "epoch": 1}, folder / name)
+    (folder / "last_checkpoint").write_text(str(folder / "epoch_1.pth"))
+    assert train(folder) == Trained(6, (), 3)
+    assert not mark.exists() and (folder / STATE).read_bytes() == whole["pranet"]
+
+
+def test_a_state_has_the_users_permissions(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        train(tmp_path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / STATE).stat().st_mode) == 0o640
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_and_the_state_before_stays(
+    whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+    plain = training._Keeper.after_train_iter
+
+    def diverge(self: training._Keeper, runner: Any, batch_idx: int, data_batch: Any, outputs: Any) -> None:
+        seen.append(float(outputs["loss"]))
+        plain(self, runner, batch_idx, data_batch, {"loss": float("nan")} if len(seen) == 4 else outputs)
+
+    monkeypatch.setattr(training._Keeper, "after_train_iter", diverge)
+    with pytest.raises(UsageError, match=r"loss is nan at step 4, in pass 2; .* a lower learning_rate"):
+        train(tmp_path)
+    assert load_checked(tmp_path / STATE)[1]["taken"] == 1
+    assert train(tmp_path) == Trained(6, (), 3) and (tmp_path / STATE).read_bytes() == whole["pranet"]
 
 
 def test_killed_while_it_writes_its_state_it_is_the_same_to_the_byte(whole: dict[str, bytes], tmp_path: Path) -> None:
-    """A process that is killed when half of its second state is on disk, and the weights of that pass are there."""
+    """A process that is killed when half of its second state is on disk."""
     tests = Path(__file__).parents[1]
     code = f"""
 import os, signal, sys
@@ -85,19 +159,19 @@ from pathlib import Path
 sys.path[:0] = [{str(tests)!r}, {str(tests / "unit")!r}]
 import test_segmenter_training as tried
 tried.torch.set_num_threads({torch.get_num_threads()})
-from mmengine.fileio import LocalBackend
-put = LocalBackend.put
-def torn(self, content, path):
-    if "epoch_2" in str(path):
-        put(self, content[: len(content) // 2], path)
+import safetensors.torch
+save = safetensors.torch.save_file
+def torn(tensors, path, metadata):
+    save(tensors, path, metadata)
+    if '"taken": 2' in metadata["checked"]:
+        os.truncate(path, path.stat().st_size // 2)
         os.kill(os.getpid(), signal.SIGKILL)
-    put(self, content, path)
-LocalBackend.put = torn
+safetensors.torch.save_file = torn
 tried.train(Path({str(tmp_path)!r}))
 """
-    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == -signal.SIGKILL
-    assert len(list(tmp_path.glob("epoch_*.pth"))) == 2
-    assert train(tmp_path) == Trained(6, (), 3) and (tmp_path / BEST).read_bytes() == whole["pranet"]
+    assert subprocess.run([sys.executable, "-c", code], timeout=400).returncode == -signal.SIGKILL
+    assert load_checked(tmp_path / STATE)[1]["taken"] == 1
+    assert train(tmp_path) == Trained(6, (), 3) and (tmp_path / STATE).read_bytes() == whole["pranet"]
 
 
 def test_validation_takes_the_first_best_pass_and_last_the_last(
@@ -133,7 +207,7 @@ def test_other_seeds_and_augmentation_differ_and_random_states_stay(
     train(tmp_path / "seed", seed=1)
     train(tmp_path / "augmented", augment=True)
     assert states() == before
-    found = {(tmp_path / name / BEST).read_bytes() for name in ("seed", "augmented")}
+    found = {(tmp_path / name / STATE).read_bytes() for name in ("seed", "augmented")}
     assert len(found | {whole["pranet"]}) == 3
 
 

@@ -10,6 +10,7 @@ from PIL import Image as PilImage
 
 from ccbench.data.captioners.agent import Turn
 from ccbench.errors import MissingError, UsageError
+from ccbench.files import check_plain, read_json
 from ccbench.text import one_line
 from ccbench.types import Image
 
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 
 MAX_NEW_TOKENS = 256
 _SMALL_FILE = 10_000_000  # bytes, up to which a file's content counts for the revision of a local model
+_CONFIGURATIONS = (
+    *("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json"),
+    *("video_preprocessor_config.json", "generation_config.json"),
+)
+_BRINGS_CODE = (
+    "--model {model}: {file} asks for Python of its own (auto_map), which is never run; give a model of a kind that "
+    "transformers has"
+)
 
 
 class TransformersModel:
@@ -67,7 +76,8 @@ def open_chat_model(model: str, revision: str | None = None, device: str = "cpu"
         revision: branch, tag or commit of a hub id.
 
     Raises:
-        MissingError: the model is not there. UsageError: it is of another kind, or a revision of a local folder.
+        MissingError: the model is not there. DataError: its folder holds a device, or files that are no JSON.
+        UsageError: it is of another kind, brings Python of its own, or a revision of a local folder.
     """
     import transformers
 
@@ -75,7 +85,9 @@ def open_chat_model(model: str, revision: str | None = None, device: str = "cpu"
     if local and revision is not None:
         raise UsageError(f"--revision {revision}: {model} is a local folder and has none; leave it out")
     offline = local or os.environ.get("HF_HUB_OFFLINE", "") not in ("", "0")
-    where = {"revision": revision, "local_files_only": offline}
+    where = {"revision": revision, "local_files_only": offline, "trust_remote_code": False}
+    if local:
+        _check_folder(Path(model))
     try:
         config = transformers.AutoConfig.from_pretrained(model, **where)
         sees = type(config) in transformers.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
@@ -87,7 +99,9 @@ def open_chat_model(model: str, revision: str | None = None, device: str = "cpu"
         if processor.chat_template is None:
             raise UsageError(f"--model {model}: has no chat template; give an instruction-tuned model")
         network = kind.from_pretrained(model, dtype="auto", use_safetensors=True, **where).eval().to(device)
-    except (OSError, ValueError, ImportError) as error:
+    except (OSError, ValueError, ImportError, RecursionError) as error:
+        if "trust_remote_code" in str(error):
+            raise UsageError(_BRINGS_CODE.format(model=model, file="its configuration")) from error
         reason = one_line(error, 200)
         raise MissingError(
             f"--model {model}: {reason}; wanted a folder in Hugging Face format with safetensors weights, "
@@ -95,6 +109,14 @@ def open_chat_model(model: str, revision: str | None = None, device: str = "cpu"
         ) from error
     commit = _hash_folder(Path(model)) if local else config._commit_hash
     return TransformersModel(Path(model).name if local else model, str(commit), sees, network, processor)
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse a folder that brings its own Python, before any of its files decides what is loaded."""
+    check_plain(folder)
+    for file in sorted(folder.glob("*.json")):
+        if file.name in _CONFIGURATIONS and "auto_map" in read_json(file):
+            raise UsageError(_BRINGS_CODE.format(model=folder, file=file.name))
 
 
 def _hash_folder(folder: Path) -> str:

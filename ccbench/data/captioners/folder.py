@@ -5,60 +5,76 @@ from pathlib import Path
 from typing import Any
 
 from ccbench.data.captioners.base import Captioner, NoCaption
-from ccbench.data.joining import NameRule, PairFiles, join_folders, read_objects
+from ccbench.data.joining import Joined, PairFiles, join_folders
+from ccbench.data.opening import open_pair
 from ccbench.errors import DataError, UsageError
-from ccbench.images import list_images, read_image, read_mask, sha256_file
+from ccbench.files import read_json_lines
+from ccbench.images import sha256_file
+from ccbench.masks import MaskRule
 
 Line = dict[str, Any]
+_WANTED = '{"id": ..., "caption": ..., "captioner": ...}'
 
 
-def list_pairs(images: Path, masks: Path) -> list[PairFiles]:
-    """Join images and masks on their stems; a mask may also be called `<stem>_mask`.
+def list_pairs(images: Path, masks: Path) -> Joined:
+    """Join the images and masks of two folders as those of any data set.
 
     Raises:
         DataError: a folder is missing or empty, or a file has no counterpart.
     """
-    for folder in (images, masks):
-        list_images(folder)
-    return join_folders(images, masks, NameRule(mask=r"(.+?)(?:_mask)?"), prefix="").whole()
+    joined = join_folders(images, masks, None, prefix="")
+    joined.whole()
+    return joined
 
 
 def read_lines_of(captioner: Captioner, path: Path) -> dict[str, Line]:
     """Return what a file already holds by image id; nothing when there is no file.
 
     Raises:
-        UsageError: it holds captions of another captioner, or something else.
+        UsageError: it holds captions of another captioner. DataError: it is no such file.
     """
-    if not path.exists():
+    if not path.is_file():
         return {}
-    lines = read_objects(path)
-    if others := {line.get("captioner") for line in lines} - {captioner.id}:
-        raise UsageError(f"{path}: holds captions of {others.pop()}, not of {captioner.id}; choose another --output")
-    return {line["id"]: line for line in lines}
+    done: dict[str, Line] = {}
+    for number, line in read_json_lines(path, _WANTED):
+        if line.get("captioner") != captioner.id:
+            other = line.get("captioner")
+            raise UsageError(
+                f"{path}:{number}: holds captions of {other}, not of {captioner.id}; choose another --output"
+            )
+        if not isinstance(line.get("id"), str):
+            raise DataError(f"{path}:{number}: found no id; wanted one line each: {_WANTED}; remove the line")
+        done[line["id"]] = line
+    return done
 
 
 def caption_pairs(
-    captioner: Captioner, pairs: Sequence[PairFiles], done: Mapping[str, Line]
+    captioner: Captioner, pairs: Sequence[PairFiles], done: Mapping[str, Line], rule: MaskRule | None = None
 ) -> Iterator[Line | NoCaption]:
     """Yield the line of each pair, in order, or why it has none; a line in `done` is kept while its files are the same.
 
+    Args:
+        captioner: writes the captions.
+        pairs: images and masks.
+        done: of `read_lines_of`.
+        rule: which pixels of a mask are polyp, where a user said so.
+
     Raises:
-        DataError: a file cannot be read, or image and mask differ in size.
+        DataError: a pair cannot be read, see `ccbench.data.opening.open_pair`.
     """
     for pair in pairs:
-        hashes = {"image_sha256": sha256_file(pair.image), "mask_sha256": sha256_file(pair.mask)}
+        source = {
+            "image_sha256": sha256_file(pair.image),
+            "mask_sha256": sha256_file(pair.mask),
+            **({"polyp_is": str(rule)} if rule else {}),
+        }
         line = done.get(pair.id, {})
-        if {key: line.get(key) for key in hashes} == hashes:
+        if {key: line[key] for key in (*source, "polyp_is") if key in line} == source:
             yield line
             continue
-        image, mask = read_image(pair.image), read_mask(pair.mask)
-        if image.shape[:2] != mask.shape:
-            raise DataError(
-                f"{pair.mask}: the mask is {mask.shape[1]}x{mask.shape[0]} pixels, its image {pair.image.name} "
-                f"{image.shape[1]}x{image.shape[0]}; they must have one size, replace the wrong file"
-            )
+        opened = open_pair(pair, rule)
         try:
-            caption = captioner.caption(image, mask, pair.id)
+            caption = captioner.caption(opened.image.pixels, opened.mask.region, pair.id)
         except NoCaption as error:
             yield error
             continue
@@ -69,6 +85,6 @@ def caption_pairs(
             "background": caption.background,
             "attributes": dict(caption.attributes),
             "captioner": captioner.id,
-            **hashes,
+            **source,
             **({"details": dict(caption.details)} if caption.details else {}),
         }

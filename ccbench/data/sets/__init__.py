@@ -12,10 +12,12 @@ from ccbench.data.sets.cvc_colondb import CVC_COLONDB
 from ccbench.data.sets.endoscene import ENDOSCENE
 from ccbench.data.sets.etis_larib import ETIS_LARIB
 from ccbench.data.sets.folder import FOLDER
+from ccbench.data.sets.foreign import name_layout
 from ccbench.data.sets.kvasir_seg import KVASIR_SEG
 from ccbench.data.sets.polypgen import POLYPGEN
 from ccbench.data.sets.pranet_release import PRANET_RELEASE
 from ccbench.errors import DataError, UsageError
+from ccbench.image_folders import list_entries, look_into
 
 __all__ = ["DATA_SETS", "DataSet", "Layout", "Listing", "Part", "find_data_set", "recognise"]
 
@@ -52,25 +54,36 @@ def recognise(root: Path) -> DataSet:
     """
     if not root.is_dir():
         raise DataError(f"{root}: not a folder; give the folder of a data set")
-    inside = [folder for folder in sorted(root.iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
     told = _told_by(root)
     if len(told) > 1:
         names = ", ".join(data_set.name for data_set in told)
         raise UsageError(f"{root}: could be {names}; say which with --name")
-    if told or FOLDER.layouts[0].find(root):
+    own, *gathered = FOLDER.layouts
+    if told or own.find(root):
         return told[0] if told else FOLDER
-    if len(inside) == 1:
+    inside = [folder for folder in list_entries(root) if folder.is_dir()]
+    if len(inside) == 1 and not any(layout.find(root) for layout in gathered):
         return recognise(inside[0])
     if several := [folder.name for folder in inside if _told_by(folder)]:
         raise UsageError(f"{root}: holds {', '.join(several)}; give one of these folders, or say which with --name")
+    if any(layout.find(root) for layout in gathered):
+        return FOLDER
+    other = name_layout(root)
     raise DataError(
-        f"{root}: found no layout of a data set; wanted one of those that `ccbench data list` shows, such as "
-        f"{FOLDER.layouts[0].title}"
+        f"{root}: found {other or f'no layout of a data set ({_what_lies_in(root)})'}; wanted one of those that "
+        f"`ccbench data list` shows, such as {own.title}"
     )
 
 
+def _what_lies_in(root: Path) -> str:
+    found = look_into(root)
+    folders = [f"{folder.name}/" for folder in found.folders]
+    parts = [", ".join([*folders[:5], *(["..."] if len(folders) > 5 else [])])] if folders else []
+    return " and ".join((*parts, f"{len(found.images)} images"))
+
+
 def _told_by(root: Path) -> list[DataSet]:
-    signed = [data_set for data_set in _ALL if any(layout.is_told_by(root) for layout in data_set.layouts)]
+    signed = [data_set for data_set in _ALL if data_set.is_told_by(root)]
     named = [
         data_set
         for data_set in _ALL

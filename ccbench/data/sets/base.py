@@ -2,13 +2,15 @@
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ccbench.data.joining import Joined, NameRule, PairFiles, join_folders
+from ccbench.data.caption_files import annotate
+from ccbench.data.joining import Joined, NameRule, PairFiles, holds_name, join_folders, plain_name
+from ccbench.data.sets.foreign import name_layout
 from ccbench.data.splits import has_split, read_split
 from ccbench.errors import DataError
-from ccbench.images import is_image_name
+from ccbench.image_folders import is_image_name, list_entries
 
 RESEARCH_ONLY = "research and education only"
 
@@ -21,22 +23,25 @@ class Part:
         images: relative paths of the folder, tried in order; upper and lower case, spaces, `-` and `_` do not matter.
             `.` is the data set's own folder.
         masks: likewise; the same folder as `images` when both lie together.
+        rule: how their names relate, where that is not the common rule of `join_folders`.
         name: goes into the ids and names the part; empty for the only one.
-        split: of every pair of the part, where the release itself is split.
+        split, cluster: of every pair of the part, where the release itself is split, or a part is one patient.
     """
 
     images: tuple[str, ...]
     masks: tuple[str, ...]
-    rule: NameRule = field(default_factory=NameRule)
+    rule: NameRule | None = None
     name: str = ""
     split: str | None = None
+    cluster: str | None = None
 
     def find(self, root: Path) -> tuple[Path, Path] | None:
         """Return the folders of images and masks under `root`, None where one of them is not there."""
         images, masks = _first_folder(root, self.images), _first_folder(root, self.masks)
         if images is None or masks is None:
             return None
-        if images == masks and not all(_holds(images, pattern) for pattern in (self.rule.image, self.rule.mask)):
+        patterns = (self.rule.image, self.rule.mask) if self.rule else (r"(?!)",)
+        if images == masks and not all(holds_name(images, pattern) for pattern in patterns):
             return None
         return images, masks
 
@@ -47,25 +52,23 @@ class Layout:
 
     Attributes:
         title: the folders, as a person writes them.
-        telling: the layout alone says which data set it is. sign: otherwise, stems that every image must match.
+        parts: a tuple, or what finds them in a folder.
+        telling: the layout alone says which data set it is. named: the names of its images say so.
+        least: parts that must be there.
     """
 
     title: str
-    parts: tuple[Part, ...]
+    parts: tuple[Part, ...] | Callable[[Path], tuple[Part, ...]]
     telling: bool = True
-    sign: str | None = None
+    named: bool = False
+    least: int = 1
 
     def find(self, root: Path) -> list[tuple[Part, Path, Path]]:
         """Return the parts that are there, with their folders of images and masks."""
-        found = [(part, part.find(root)) for part in self.parts]
-        return [(part, *folders) for part, folders in found if folders is not None]
-
-    def is_told_by(self, root: Path) -> bool:
-        """Return whether the files under `root` can only be this layout of this data set."""
-        found = self.find(root)
-        if self.sign is None or not found:
-            return self.telling and bool(found)
-        return all(_holds(images, self.sign, every=True) for _, images, _ in found)
+        parts = self.parts(root) if callable(self.parts) else self.parts
+        found = [(part, part.find(root)) for part in parts]
+        there = [(part, *folders) for part, folders in found if folders is not None]
+        return there if len(there) >= self.least else []
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,6 @@ class Listing:
         return self.files.pairs
 
 
-def _as_found(root: Path, pairs: list[PairFiles]) -> list[PairFiles]:
-    return pairs
-
-
 @dataclass(frozen=True)
 class DataSet:
     """A public data set.
@@ -99,7 +98,6 @@ class DataSet:
         shippable: whether its licence lets images, or weights trained on them, be passed on.
         release_pairs: number of pairs of the whole release; None where there is no release.
         has_negatives: images without a polyp belong to it; otherwise an empty mask is a lost one.
-        annotate: adds what other files of the folder tell of the pairs, such as captions.
     """
 
     name: str
@@ -112,12 +110,25 @@ class DataSet:
     shippable: bool = False
     release_pairs: int | None = None
     has_negatives: bool = False
-    annotate: Callable[[Path, list[PairFiles]], list[PairFiles]] = _as_found
 
     @property
     def has_split(self) -> bool:
         """Whether the package splits this data set."""
         return has_split(self.name)
+
+    def is_told_by(self, root: Path) -> bool:
+        """Return whether the files under `root` can only be this data set, and no other set lies beside them."""
+        for layout in self.layouts:
+            found = layout.find(root)
+            if found and (layout.telling or (layout.named and all(self._lists(images) for _, images, _ in found))):
+                return not _others_beside(root, [images for _, images, _ in found])
+        return False
+
+    def _lists(self, images: Path) -> bool:
+        """Return whether the package's split lists most images of a folder by name."""
+        rows = read_split(self.name)
+        names = [plain_name(path.stem) for path in list_entries(images) if is_image_name(path)]
+        return 2 * sum(f"{self.prefix}-{name}" in rows for name in names) > len(names)
 
     def find(self, root: Path) -> tuple[Path, Layout] | None:
         """Return the folder and the layout of this data set at `root`, or inside it as archives and data roots have it.
@@ -134,29 +145,33 @@ class DataSet:
         """List what lies under `root`, whole or not; nothing is decoded.
 
         Raises:
-            DataError: no layout of the data set is there, or a file beside the images is wrong.
+            DataError: no layout of the data set is there, it holds no image, or a file beside the images is wrong.
         """
         if not root.is_dir():
             raise DataError(f"{root}: not a folder; give the folder of {self.title}")
         found = self.find(root)
         if found is None:
             wanted = " or ".join(layout.title for layout in self.layouts)
-            raise DataError(f"{root}: found no {self.title} there; wanted {wanted}")
+            other = name_layout(root)
+            raise DataError(f"{root}: found no {self.title} there{f', but {other}' if other else ''}; wanted {wanted}")
         folder, layout = found
         files = Joined()
         for part, images, masks in layout.find(folder):
             prefix = "-".join(filter(None, (self.prefix, part.name)))
-            joined = join_folders(images, masks, part.rule, prefix, part.name)
-            files.pairs += [replace(pair, split=part.split) for pair in joined.pairs]
+            joined = _join(folder, images, masks, part, prefix)
+            files.pairs += [replace(pair, split=part.split, cluster=part.cluster) for pair in joined.pairs]
             files.images_alone += joined.images_alone
             files.masks_alone += joined.masks_alone
             files.twins += joined.twins
+            files.reworded += joined.reworded
+            files.notes += joined.notes
         rows = read_split(self.name) if self.has_split else {}
         split = [
             replace(pair, split=row.split, cluster=row.cluster) if (row := rows.get(pair.id)) else pair
             for pair in files.pairs
         ]
-        return Listing(folder, layout, replace(files, pairs=self.annotate(folder, split)))
+        pairs, notes = annotate(folder, split)
+        return Listing(folder, layout, replace(files, pairs=pairs, notes=[*files.notes, *notes]))
 
     def list_pairs(self, root: Path) -> list[PairFiles]:
         """List the pairs of a whole data set, by part and id; nothing is decoded.
@@ -185,8 +200,25 @@ def plain(name: str) -> str:
 
 
 def _folders(root: Path) -> list[Path]:
-    hidden = ("__MACOSX",)
-    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".") and p.name not in hidden)
+    return [path for path in list_entries(root) if path.is_dir()]
+
+
+def _join(root: Path, images: Path, masks: Path, part: Part, prefix: str) -> Joined:
+    try:
+        return join_folders(images, masks, part.rule, prefix, part.name)
+    except DataError as error:
+        if other := name_layout(root):
+            raise DataError(f"{error}; found {other}") from error
+        raise
+
+
+def _others_beside(root: Path, known: list[Path]) -> bool:
+    """Return whether a folder of `root` that holds none of the known folders is a set of its own."""
+    return any(
+        _first_folder(folder, ("images", "image")) and _first_folder(folder, ("masks", "mask"))
+        for folder in _folders(root)
+        if not any(path.is_relative_to(folder) for path in known)
+    )
 
 
 def _first_folder(root: Path, names: tuple[str, ...]) -> Path | None:
@@ -205,8 +237,3 @@ def _folder_called(root: Path, name: str) -> Path | None:
     if exact.is_dir():
         return exact
     return next((folder for folder in _folders(root) if plain(folder.name) == plain(name)), None)
-
-
-def _holds(folder: Path, pattern: str, every: bool = False) -> bool:
-    matches = [re.fullmatch(pattern, path.stem) is not None for path in folder.iterdir() if is_image_name(path)]
-    return bool(matches) and (all(matches) if every else any(matches))

@@ -15,6 +15,6 @@ KVASIR_SEG = DataSet(
     prefix="kvasir",
     url="https://datasets.simula.no/kvasir-seg/",
     licence=RESEARCH_ONLY,
-    layouts=(Layout("images/ + masks/", (Part(("images",), ("masks",)),), telling=False, sign=r"cju[0-9a-z]+"),),
+    layouts=(Layout("images/ + masks/", (Part(("images",), ("masks",)),), telling=False, named=True),),
     release_pairs=1000,
 )

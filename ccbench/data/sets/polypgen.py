@@ -5,10 +5,7 @@ images without a polyp. One name holds a space, C5 holds two byte-identical pair
 carry device and date in EXIF. `sequenceData/` is not read.
 """
 
-from ccbench.data.joining import NameRule
 from ccbench.data.sets.base import DataSet, Layout, Part
-
-_MASKS = NameRule(mask=r"(.+?)(?:_mask)?")
 
 POLYPGEN = DataSet(
     name="polypgen",
@@ -19,9 +16,7 @@ POLYPGEN = DataSet(
     layouts=(
         Layout(
             "data_C1/images_C1/ + masks_C1/ to data_C6/",
-            tuple(
-                Part((f"data_C{k}/images_C{k}",), (f"data_C{k}/masks_C{k}",), _MASKS, name=f"c{k}") for k in range(1, 7)
-            ),
+            tuple(Part((f"data_C{k}/images_C{k}",), (f"data_C{k}/masks_C{k}",), name=f"c{k}") for k in range(1, 7)),
         ),
     ),
     aliases=("PolypGen2021_MultiCenterData_v3", "PolypGen2021"),

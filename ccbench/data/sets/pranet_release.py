@@ -29,6 +29,11 @@ PRANET_RELEASE = DataSet(
                 *(_part(f"TestDataset/{name}", f"test-{name.lower()}", "test") for name in _TESTS),
             ),
         ),
+        Layout(
+            "CVC-300/images/ + masks/, ... of TestDataset itself",
+            tuple(_part(name, f"test-{name.lower()}", "test") for name in _TESTS),
+            least=len(_TESTS),
+        ),
     ),
     aliases=("PraNet",),
     release_pairs=2248,

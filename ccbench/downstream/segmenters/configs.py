@@ -1,5 +1,6 @@
 """Model configurations of mmsegmentation: of PraNet and Polyp-PVT, and of any file, made to tell polyps from mucosa."""
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,10 +8,13 @@ from typing import Any
 import ccbench.downstream.segmenters.backbones
 import ccbench.downstream.segmenters.polyp_pvt
 import ccbench.downstream.segmenters.pranet  # noqa: F401  imported to register their classes
-from ccbench.downstream.mmlab import Config
+from ccbench.downstream.mmlab import MODELS, Config
 from ccbench.downstream.segmenters import MMSEG, SegmenterSettings
 from ccbench.errors import UsageError
+from ccbench.files import read_json
+from ccbench.text import one_line
 
+_RUNS_CODE = ("_base_", "_scope_", "custom_imports")
 _LITE0 = "lite0"
 _LITE0_CHANNELS = (24, 40, 112, 320)
 _IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # mean and deviation of its channels, grey levels
@@ -99,18 +103,54 @@ def from_file(name: str, settings: SegmenterSettings) -> dict[str, Any]:
 def read_config(name: str) -> Any:
     """Return the configuration that `mmseg:PATH` names, with its model.
 
-    Raises:
-        UsageError: the file is no configuration, or holds no model.
-    """
+    A `.py` is run as Python, and what it imports with it. A `.json` is data: it names classes that mmsegmentation has
+    registered, and nothing else of it is looked up, imported or run.
 
+    Raises:
+        UsageError: the file is no configuration, holds no model, or is data that asks for code.
+    """
     path = Path(name.removeprefix(MMSEG))
-    try:
-        config = Config.fromfile(path)
-    except Exception as error:  # a file of Python: it may raise whatever it likes
-        raise UsageError(f"--segmenter {name}: cannot be read ({' '.join(str(error).split())[:120]})") from error
-    if "model" not in config:
+    if path.suffix == ".py":
+        try:
+            config = Config.fromfile(path)
+        except Exception as error:  # a file of Python: it may raise whatever it likes
+            raise UsageError(f"--segmenter {name}: cannot be read ({one_line(error, 120)})") from error
+    elif path.suffix == ".json":
+        config = Config(_check_data(read_json(path), name))
+    else:
+        raise UsageError(f"--segmenter {name}: wanted a .json configuration, which is data, or a .py, which is run")
+    if not isinstance(config.get("model"), dict):
         raise UsageError(f"--segmenter {name}: holds no `model`; give a model configuration of mmsegmentation")
     return config
+
+
+def _check_data(content: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the parts of a configuration that are used, or refuse what mmengine would import and call of them.
+
+    Raises:
+        UsageError: it inherits from a file, imports a module, or has a type with a module's name.
+    """
+    parts: list[Any] = [content]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, dict):
+            asked = [key for key in _RUNS_CODE if key in part]
+            kind = part.get("type")
+            if isinstance(kind, str) and not _is_plain(kind):
+                asked.append(f"the type {one_line(kind, 60)!r}")
+            if asked:
+                raise UsageError(
+                    f"--segmenter {name}: asks for {asked[0]}, which imports code; name registered classes only, or "
+                    "give a .py, which is run"
+                )
+        parts += part.values() if isinstance(part, dict) else part if isinstance(part, list) else []
+    return {key: content[key] for key in ("model", "optim_wrapper") if key in content}
+
+
+def _is_plain(kind: str) -> bool:
+    """Return whether mmengine can find no more under a name than a registered class: it imports modules by name."""
+    registered = any(kind in registry.module_dict for registry in (MODELS, MODELS.parent))
+    return registered or (kind.isidentifier() and importlib.util.find_spec(kind) is None)
 
 
 def _adapt(part: Any, settings: SegmenterSettings) -> None:
