@@ -1,8 +1,8 @@
 """What a run folder holds as JSON: the run's record and its samples."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from ccbench.assets import BackboneKind
 
@@ -16,6 +16,21 @@ class Record(BaseModel):
     """Base of what a run folder holds as JSON: frozen, and an unknown field is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ExtendedRecord(Record):
+    """A record with fields that stored ones do not have: where they hold their default they are not written.
+
+    So a stored table that is read and written again keeps its bytes.
+    """
+
+    added: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        empty = {name for name in self.added if getattr(self, name) == fields[name].default}
+        return {name: value for name, value in handler(self).items() if name not in empty}
 
 
 class MethodRecord(Record):

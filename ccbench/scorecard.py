@@ -104,7 +104,7 @@ def _from_json(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def score_to_json(score: Score) -> dict[str, Any]:
-    """Return `{metric, signature, value, interval, p, n, n_real, reason}`."""
+    """Return `{metric, signature, value, interval, p, n, n_real, reason, no_interval}`."""
     return {
         "metric": score.metric,
         "signature": score.signature,
@@ -114,11 +114,12 @@ def score_to_json(score: Score) -> dict[str, Any]:
         "n": score.n,
         "n_real": score.n_real,
         "reason": score.reason,
+        "no_interval": score.no_interval,
     }
 
 
 def score_from_json(record: Mapping[str, Any]) -> Score:
-    """Return the score of `score_to_json`'s record; one without `p` is of a version that did not test."""
+    """Return the score of `score_to_json`'s record; older records have no `p` and no `no_interval`."""
     interval = record["interval"]
     return Score(
         metric=record["metric"],
@@ -129,6 +130,7 @@ def score_from_json(record: Mapping[str, Any]) -> Score:
         interval=None if interval is None else Interval(**interval),
         reason=record["reason"],
         p=record.get("p"),
+        no_interval=record.get("no_interval"),
     )
 
 

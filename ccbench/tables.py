@@ -71,6 +71,20 @@ def format_p(p: float) -> str:
     return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
+def interval_notes(reasons: Sequence[tuple[str, str | None]]) -> list[str]:
+    """Return one line for each reason why numbers have no interval, from (name, reason) pairs; None has one."""
+    named: dict[str, list[str]] = {}
+    for name, reason in reasons:
+        if reason is not None:
+            named.setdefault(reason, []).append(name)
+    return [f"no interval of {', '.join(dict.fromkeys(names))}: {reason}" for reason, names in named.items()]
+
+
+def format_seeds(pairs: Sequence[tuple[int, int]]) -> str:
+    """Return the seeds of paired runs: `0, 1`, and `0 - 3` where the two are not equal; `-` for none."""
+    return ", ".join(str(a) if a == b else f"{a} - {b}" for a, b in pairs) or "-"
+
+
 def format_seconds(seconds: float) -> str:
     """Return a duration for people: `< 1 ms`, `0.42 s`, `38 s`, `4 min 10 s`, `2 h 05 min`."""
     if seconds < 0.001:

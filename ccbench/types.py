@@ -95,6 +95,7 @@ class Score:
         value: None when it could not be computed; `reason` then says why.
         n: synthetic images scored. n_real: real images they were compared with.
         p: permutation p-value of both sets having one distribution; None where it was not tested.
+        no_interval: why a value has no interval, where one could be expected.
     """
 
     metric: str
@@ -105,6 +106,7 @@ class Score:
     interval: Interval | None = None
     reason: str | None = None
     p: float | None = None
+    no_interval: str | None = None
 
     def __post_init__(self) -> None:
         if (self.value is None) == (self.reason is None):

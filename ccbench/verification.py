@@ -1,13 +1,14 @@
 """Whether a run still is what its record says: files hashed again, scores computed again from the images."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from ccbench.errors import CcbenchError, DataError, UsageError, VerificationError
 from ccbench.images import sha256_file
 from ccbench.metrics import metric_info
-from ccbench.metrics.intervals import NORMAL_QUANTILE
+from ccbench.metrics.intervals import EARLIER_KINDS, NORMAL_QUANTILE
 from ccbench.metrics.memorisation import SAME
 from ccbench.records import Record, Sample
 from ccbench.scorecard import Scorecard
@@ -189,6 +190,7 @@ def _plain(card: Scorecard) -> str:
 
 def _check_score(held: Score, found: Score, prefix: str) -> Check:
     what = f"{prefix}{held.metric}"
+    held, found = _of_one_rule(held, found)
     if held == found:
         return Check(what=what, state="match")
     if _nature(held) != _nature(found):
@@ -207,6 +209,18 @@ def _check_score(held: Score, found: Score, prefix: str) -> Check:
     return Check(what=what, state="within tolerance" if near else "drift", detail="; ".join(details))
 
 
+def _of_one_rule(held: Score, found: Score) -> tuple[Score, Score]:
+    """Return both scores without what only the present rule of intervals gives, where the record is of an earlier one.
+
+    A record of an earlier version has the same value and another interval of it, or no reason why there is none.
+    """
+    if held.interval is not None and held.interval.kind.startswith(EARLIER_KINDS):
+        return replace(held, interval=None), replace(found, interval=None, no_interval=None)
+    if held.interval is None and held.no_interval is None:
+        return held, replace(found, no_interval=None)
+    return held, found
+
+
 def _one_image(metric: str, n: int, n_real: int | None = None) -> float:
     """Return by how much one image, of n or of n_real, moves a metric that counts them, else 0.
 
@@ -219,7 +233,7 @@ def _one_image(metric: str, n: int, n_real: int | None = None) -> float:
 def _nature(score: Score) -> str:
     """Return all of a score that is no measured number: it has to be equal on every machine."""
     ends = f"{score.interval.level:g} {score.interval.kind}" if score.interval else "none"
-    parts = (score.reason or "a value", f"interval {ends}", "no p" if score.p is None else "p")
+    parts = (score.reason or "a value", f"interval {score.no_interval or ends}", "no p" if score.p is None else "p")
     return f"{score.signature}, n {score.n} x {score.n_real}, {', '.join(parts)}"
 
 

@@ -7,8 +7,7 @@ import numpy as np
 
 import fake_methods
 from ccbench.config import resolve_config
-from ccbench.metrics.intervals import bootstrap_mean
-from ccbench.metrics.scores import set_scores
+from ccbench.metrics.scores import mean_entry, set_scores
 from ccbench.protocols import PROTOCOLS
 from ccbench.records import ConditionsRecord
 from ccbench.scorecard import Scorecard, per_sample_table
@@ -60,17 +59,22 @@ def write_run(
     clip_signature: str = CLIP,
     conditions: ConditionsRecord = CONDITIONS,
     order: Sequence[int] = tuple(range(N)),
+    seam: Sequence[float] | None = None,
 ) -> RunFolder:
-    """Write a complete, scored run; rows of its per-sample table are in `order`."""
+    """Write a complete, scored run; rows of its per-sample table are in `order`. `seam`: values of `seam_colour`."""
     encoder, protocol = ColourEncoder(), PROTOCOLS["small"]
     features = encoder.encode_images(list(images)), encoder.encode_images(list(reference or draw_images(99, 20)))
     scores = set_scores(*features, encoder.id, encoder.signature, REFERENCE_ID, NETWORK_FAMILIES)
     values = np.asarray(clip, dtype=np.float64)
-    mean = Score("clip_score", clip_signature, float(values.mean()), N, interval=bootstrap_mean(values, 0))
+    mean = mean_entry("clip_score", clip_signature, values, None, None)
     ids = [f"c{i}" for i in order]
     near = Score("memorised_near", "memorised_near|enc:lite0|v:1", 0.05, N, 20)
-    table = per_sample_table(ids, {"clip_score": values[list(order)].tolist()})
-    card = Scorecard([*scores, mean, near], {}, table, {}, {})
+    columns = {"clip_score": values[list(order)].tolist()}
+    if seam is not None:
+        zero = np.asarray(seam, dtype=np.float64)
+        columns["seam_colour"] = zero[list(order)].tolist()
+        scores.append(mean_entry("seam_colour", f"seam_colour|seam:lab|n:{N}|v:1", zero, None, None))
+    card = Scorecard([*scores, mean, near], {}, per_sample_table(ids, columns), {}, {})
     with RunFolder.open(path, resolve_config(fake_methods.METHOD, protocol, sets=sets, seed=seed)) as run:
         run.update(conditions=conditions)
         for index, image in enumerate(images):

@@ -21,6 +21,7 @@ from ccbench.tables import (
     format_seconds,
     format_settings,
     format_value,
+    interval_notes,
     markdown_table,
     metric_heading,
 )
@@ -58,8 +59,9 @@ def render_latex(table: AblationTable) -> str:
 
 def render_csv(table: AblationTable) -> str:
     """Return every score of a table, unrounded, a line each; seeds are columns."""
+    left_out = {"by_seed"} if any(one.no_interval for one in table.scores) else {"by_seed", "no_interval"}
     rows = [
-        {**one.model_dump(exclude={"by_seed"}), **{f"seed_{seed}": one.by_seed.get(seed) for seed in table.seeds}}
+        {**one.model_dump(exclude=left_out), **{f"seed_{seed}": one.by_seed.get(seed) for seed in table.seeds}}
         for one in table.scores
     ]
     text = io.StringIO()
@@ -133,11 +135,12 @@ def _legend(table: AblationTable) -> str:
         else "paired by condition, of these trained networks alone"
     )
     metrics = dict.fromkeys(one.metric for one in table.scores if one.reason and one.mean is not None)
+    distances = " →0: of the distances from 0." if table.zero_differences == "absolute" else ""
     untested = f"; of {', '.join(metrics)} not tested, the difference is of the means" if metrics else ""
     return (
         f"First line: values of `{table.base}`. Others: variant less `{table.base}`. ▲ ▼: better or worse, {unit}, "
         f"p ≤ {ALPHA:g} after Holm's correction over the {table.tests} tests of this page. No mark: not told "
-        f"apart{untested}.\n"
+        f"apart{untested}.{distances}\n"
     )
 
 
@@ -151,17 +154,19 @@ def _group_rows(table: AblationTable, metrics: list[str]) -> list[tuple[str, ...
     rows = [(table.base, *(_value(held[table.base, metric]) for metric in metrics))]
     for variant in list(table.variants)[1:]:
         pairs = [(held[variant, metric], held[table.base, metric]) for metric in metrics]
-        rows.append((variant, *(f"{_less(one, base)}{MARKS.get(one.outcome, '')}" for one, base in pairs)))
+        rows.append((variant, *(f"{_less(table, one, base)}{MARKS.get(one.outcome, '')}" for one, base in pairs)))
     return rows
 
 
-def _less(one: VariantScore, base: VariantScore) -> str:
-    """Return the tested difference, or that of the means where there is no test."""
+def _less(table: AblationTable, one: VariantScore, base: VariantScore) -> str:
+    """Return the tested difference, or that of the means (of their distances from 0) where there is no test."""
     if one.difference is not None:
         return format_difference(one.metric, one.difference)
     if one.mean is None or base.mean is None:
         return "-"
-    return format_difference(one.metric, one.mean - base.mean)
+    absolute = table.zero_differences == "absolute" and metric_info(one.metric).direction == "zero"
+    means = (abs(one.mean), abs(base.mean)) if absolute else (one.mean, base.mean)
+    return format_difference(one.metric, means[0] - means[1])
 
 
 def _value(one: VariantScore) -> str:
@@ -191,7 +196,12 @@ def _tests(table: AblationTable) -> str:
         cells = (_value(one), difference, interval, p, _p_holm(one), format_effect(one.effect), counts, one.outcome)
         rows.append((metric_heading(one.metric), one.variant, *cells))
     header = ("metric", "variant", "value", "difference", "95% interval", "p", "p Holm", "effect", "n (clusters)", "")
-    return f"## Every test\n\n{markdown_table(header, rows, right=range(2, len(header) - 1))}{_untested(table)}"
+    tests = markdown_table(header, rows, right=range(2, len(header) - 1))
+    return f"## Every test\n\n{tests}{_untested(table)}{_no_intervals(table)}"
+
+
+def _no_intervals(table: AblationTable) -> str:
+    return "".join(f"\n{note}.\n" for note in interval_notes([(one.metric, one.no_interval) for one in table.scores]))
 
 
 def _untested(table: AblationTable) -> str:

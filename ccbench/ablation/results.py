@@ -1,26 +1,27 @@
 """From an ablation's scored runs to the numbers of its table: differences from the base, with their tests."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from ccbench.ablation.plans import Ablation, Claim
 from ccbench.ablation.runs import AblationRun
 from ccbench.comparison import Compared, Comparison, Entry, ScoringData, compare_entries, make_entry
 from ccbench.features.cache import FeatureCache
 from ccbench.metrics.ranking import seed_spread
-from ccbench.records import Record
+from ccbench.records import ExtendedRecord, Record
 from ccbench.store import RunFolder
 from ccbench.tables import Outcome
 from ccbench.types import Progress, SilentProgress
 
 
-class VariantScore(Record):
+class VariantScore(ExtendedRecord):
     """A metric of a variant, and its difference from the base's.
 
     Attributes:
         mean: over the seeds; spread: their standard deviation, None for one. by_seed: seed -> value.
         difference: variant less base, of the same conditions and seeds; None where `reason` says why there is none, and
-            for the base. low, high: of 95 %. p_holm: corrected over all tests of the table.
+            for the base. low, high: of 95 %; `no_interval` says why there are none. p_holm: corrected over all tests of
+            the table.
         effect: in standard deviations of a condition's share. n, clusters: conditions and independent groups of them.
     """
 
@@ -39,6 +40,8 @@ class VariantScore(Record):
     clusters: int | None = None
     outcome: Outcome | None = None
     reason: str | None = None
+    no_interval: str | None = None
+    added: ClassVar = ("no_interval",)
 
 
 class RunLine(Record):
@@ -55,12 +58,13 @@ class RunLine(Record):
     parameters_trained: int | None
 
 
-class AblationTable(Record):
+class AblationTable(ExtendedRecord):
     """All numbers of one ablation, unrounded.
 
     Attributes:
         n: test conditions. base: the variant that others are compared with. variants: name -> settings that differ.
         settings: of every variant, beside the protocol's. unit: what the tests take as drawn at random.
+        zero_differences: as in `BoardComparison`.
     """
 
     schema_version: Literal[1] = 1
@@ -76,9 +80,11 @@ class AblationTable(Record):
     claims: tuple[Claim, ...]
     unit: Literal["condition", "condition and training"]
     tests: int
+    zero_differences: Literal["signed", "absolute"] = "signed"
     scores: list[VariantScore]
     runs: list[RunLine]
     notes: list[str]
+    added: ClassVar = ("zero_differences",)
 
     def metrics(self) -> list[str]:
         """Return the metrics that have a value, in the order of the scorecards."""
@@ -120,6 +126,7 @@ def tabulate(
         claims=plan.claims,
         unit="condition and training" if len(plan.seeds) > 1 else "condition",
         tests=comparison.tests,
+        zero_differences="absolute",
         scores=_scores(entries, comparison),
         runs=[_line(variant, run) for variant, found in folders.items() for run in found],
         notes=_notes(plan, runs),

@@ -13,7 +13,13 @@ from ccbench.records import Record
 
 
 class PairTest(Record):
-    """One metric of two rows: `first` less `second`. `verdict`: the better one's name, None where not told apart."""
+    """One metric of two rows: `first` less `second`.
+
+    Attributes:
+        verdict: the better one's name; None = not significantly different.
+        seeds: of the runs that were paired, first's and second's; empty in comparisons that did not record them.
+        no_interval: why there is no interval.
+    """
 
     metric: str
     first: str
@@ -26,6 +32,8 @@ class PairTest(Record):
     effect: float | None
     n: int
     verdict: str | None
+    seeds: tuple[tuple[int, int], ...] = ()
+    no_interval: str | None = None
 
 
 class RowRank(Record):
@@ -43,6 +51,8 @@ class BoardComparison(Record):
 
     Attributes:
         scorecards: run id -> sha256 of the scorecard that was compared. tests: that Holm's correction went over.
+        zero_differences: what the difference of a metric whose best is 0 is of: the means' distances from 0
+            ("absolute"), or, in comparisons that do not say, the means themselves.
     """
 
     schema_version: Literal[1] = 1
@@ -50,6 +60,7 @@ class BoardComparison(Record):
     protocol_hash: str
     scorecards: dict[str, str]
     tests: int
+    zero_differences: Literal["signed", "absolute"] = "signed"
     pairs: list[PairTest]
     ranks: list[RowRank]
 

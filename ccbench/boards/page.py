@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from ccbench.audit_tables import audit_section
-from ccbench.boards.scores import PLACES, BoardRow, board_rows, metrics_of, score_lines, sources_of
+from ccbench.boards.comparison import BoardComparison
+from ccbench.boards.scores import PLACES, BoardRow, board_rows, metrics_of, score_lines, scores_of, sources_of
 from ccbench.boards.store import OUTSIDE_MARK, Board, FiledResult
 from ccbench.config import revisions_of
 from ccbench.metrics import metric_info
@@ -22,8 +23,10 @@ from ccbench.tables import (
     format_effect,
     format_p,
     format_seconds,
+    format_seeds,
     format_settings,
     format_span,
+    interval_notes,
     markdown_table,
     metric_heading,
 )
@@ -192,6 +195,7 @@ def _told_apart(board: Board) -> str:
     if board.comparison is None:
         return f"## Which rows are told apart\n\nNot tested: `{command}` keeps the paired tests here.\n"
     apart = [pair for pair in board.comparison.pairs if pair.verdict is not None]
+    recorded = any(pair.seeds for pair in board.comparison.pairs)
     rows = []
     for pair in apart:
         span = format_difference_span(pair.metric, pair.low, pair.high)
@@ -201,14 +205,33 @@ def _told_apart(board: Board) -> str:
             format_p(pair.p_holm),
             format_effect(pair.effect),
         )
-        rows.append((metric_heading(pair.metric), pair.first, pair.second, *tested, str(pair.verdict)))
-    header = ("metric", "row", "less", "difference", "95% interval", "p Holm", "effect", "better")
+        seeds = (format_seeds(pair.seeds),) if recorded else ()
+        rows.append((metric_heading(pair.metric), pair.first, pair.second, *seeds, *tested, str(pair.verdict)))
+    named = [(f"{pair.metric} ({pair.first} less {pair.second})", pair.no_interval) for pair in apart]
+    notes = "".join(f"- {note}\n" for note in interval_notes(named))
+    heads = ("metric", "row", "less", *(("seeds",) if recorded else ()))
+    header = (*heads, "difference", "95% interval", "p Holm", "effect", "better")
     return (
         "## Which rows are told apart\n\nPaired tests by condition and seed, p ≤ "
         f"{ALPHA:g} after Holm's correction over {board.comparison.tests} tests: {len(apart)} of "
         f"{len(board.comparison.pairs)} pairs are told apart. In the tables, rows that share a small letter in a "
-        f"metric are not.\n\n{markdown_table(header, rows, right=range(3, 7)) if rows else ''}"
+        f"metric are not.{_of_differences(board.comparison)}\n\n"
+        f"{markdown_table(header, rows, right=range(len(heads), len(header) - 1)) if rows else ''}"
+        + (f"\n{notes}" if notes else "")
     )
+
+
+def _of_differences(comparison: BoardComparison) -> str:
+    """Say what the differences are of, as far as the comparison records it."""
+    text = ""
+    if any(pair.seeds for pair in comparison.pairs):
+        text += (
+            " A difference is of the runs of the seeds named, a value in the tables of all runs of its row; where a "
+            "row has other seeds too, the two need not agree."
+        )
+    if comparison.zero_differences == "absolute":
+        text += " Of a metric marked →0 it is that of the distances from 0."
+    return text
 
 
 def _intervals(board: Board, metrics: Sequence[str], frame: pd.DataFrame) -> str:
@@ -220,12 +243,16 @@ def _intervals(board: Board, metrics: Sequence[str], frame: pd.DataFrame) -> str
         ends = [(held[row.name, metric].low, held[row.name, metric].high) for metric in chosen]
         if any(low is not None for low, _ in ends):
             rows.append((_label(row), *(format_span(metric, *both) for metric, both in zip(chosen, ends, strict=True))))
+    scores = [(row, score) for row in board_rows(board) for score in scores_of(board, row) if score.metric in chosen]
+    named = [(f"{score.metric} ({row.name})", score.no_interval) for row, score in scores]
+    notes = "".join(f"- {note}\n" for note in interval_notes(named))
     if not rows:
-        return ""
+        return f"## Intervals\n\n{notes}" if notes else ""
     table = markdown_table(("row", *map(metric_heading, chosen)), rows, right=range(1, 1 + len(chosen)))
     return (
         "## Intervals\n\n95% over test conditions, of a trained model as it is; of several seeds the mean of their "
         f"ends. Whether two rows differ is for paired tests to say: `ccbench compare`.\n\n{table}"
+        + (f"\n{notes}" if notes else "")
     )
 
 

@@ -147,7 +147,7 @@ def render_latex(board: Board, frame: pd.DataFrame) -> str:
 
 def _lines(board: Board, row: BoardRow, metrics: Sequence[str], source: str) -> Iterator[dict[str, object]]:
     for metric in metrics:
-        scores = [score for score in _scores(board, row, source) if score.metric == metric]
+        scores = [score for score in scores_of(board, row, source) if score.metric == metric]
         found = [score for score in scores if score.value is not None]
         values = [float(score.value) for score in found if score.value is not None]
         spread = float(np.std(values, ddof=1)) if len(set(values)) > 1 else None
@@ -170,7 +170,7 @@ def _lines(board: Board, row: BoardRow, metrics: Sequence[str], source: str) -> 
         }
 
 
-def _scores(board: Board, row: BoardRow, source: str) -> Iterator[Score]:
+def scores_of(board: Board, row: BoardRow, source: str = "") -> Iterator[Score]:
     """Yield the scores of a row's runs; of a control without runs those that the scorecards hold."""
     for filed in row.runs or board.results:
         card = filed.scorecard.by_source.get(source) if source else filed.scorecard

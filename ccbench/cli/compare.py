@@ -14,7 +14,9 @@ from ccbench.tables import (
     format_difference_span,
     format_effect,
     format_p,
+    format_seeds,
     format_value,
+    interval_notes,
     metric_heading,
 )
 
@@ -81,6 +83,7 @@ def compare(
 
 
 def _show(entries: Sequence["Entry"], comparison: "Comparison", out: Output) -> None:
+    from ccbench.metrics import metric_info
     from ccbench.metrics.ranking import ALPHA
 
     pairs = dict.fromkeys((one.first, one.second) for one in comparison.compared)
@@ -90,6 +93,8 @@ def _show(entries: Sequence["Entry"], comparison: "Comparison", out: Output) -> 
         header = ("metric", "A", "B", "A - B", "95% interval", "p", "p Holm", "effect", "n (clusters)", "verdict")
         rows = [_row(one) for one in held if one.first_values is not None]
         out.table(header, rows, right=range(1, len(header) - 1))
+        for note in interval_notes([(one.metric, one.difference.no_interval) for one in held if one.difference]):
+            out.line(note)
     for metric, reason in dict.fromkeys((one.metric, one.reason) for one in comparison.compared if one.reason):
         of = [one for one in comparison.compared if (one.metric, one.reason) == (metric, reason)]
         which = "" if len(of) == len(pairs) else f" ({'; '.join(f'{one.first} - {one.second}' for one in of)})"
@@ -107,6 +112,8 @@ def _show(entries: Sequence["Entry"], comparison: "Comparison", out: Output) -> 
             for one in comparison.ranks
         ]
         out.table(("metric", "method", "mean", "ranks", "ties"), rows, right=(2, 3))
+    if any(metric_info(one.metric).direction == "zero" for one in comparison.compared if one.difference):
+        out.line("→0: the difference is that of the distances from 0, the absolute values of A and B.")
     out.line(f"p Holm: corrected over the {comparison.tests} tests above; a method is better at p Holm <= {ALPHA:g}.")
     if any(len(entry.runs) > 1 for entry in entries):
         out.line("Values of several seeds: mean, ± spread between them, (within: error of one seed's value).")
@@ -115,10 +122,12 @@ def _show(entries: Sequence["Entry"], comparison: "Comparison", out: Output) -> 
 def _unit(held: Sequence["Compared"]) -> str:
     """Say what was drawn at random in the tests of one pair, and so what they speak of."""
     seeds = held[0].seeds
-    shown = ", ".join(str(a) if a == b else f"{a} - {b}" for a, b in seeds)
+    shown = format_seeds(seeds)
+    counts = [spread.seeds for one in held for spread in (one.first_values, one.second_values) if spread]
+    more = "; A and B are means of all runs, A - B of the paired ones" if max(counts, default=0) > len(seeds) else ""
     if len(seeds) > 1:
-        return f"seeds {shown} paired; unit of the test: condition and training"
-    return f"seed {shown}; unit of the test: condition, so it speaks of these two trained models alone"
+        return f"seeds {shown} paired; unit of the test: condition and training{more}"
+    return f"seed {shown}; unit of the test: condition, so it speaks of these two trained models alone{more}"
 
 
 def _row(one: "Compared") -> tuple[str, ...]:

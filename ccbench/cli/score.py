@@ -9,7 +9,7 @@ from ccbench.assets import BackboneSource
 from ccbench.cli import options
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
-from ccbench.tables import format_span, format_value, metric_heading
+from ccbench.tables import format_span, format_value, interval_notes, metric_heading
 
 if TYPE_CHECKING:
     from ccbench.store import RunFolder
@@ -151,6 +151,8 @@ def _show_table(part: dict[str, Any], out: Output) -> None:
     level = next((f"{item['interval']['level']:.0%} " for item in part["scores"] if item["interval"]), "")
     header = ("metric", "value", f"{level}interval", *controls, "n x real n")
     out.table(header, rows, right=range(1, len(header)))
+    for note in interval_notes([(item["metric"], item.get("no_interval")) for item in part["scores"]]):
+        out.line(note)
 
 
 def _control_cell(item: dict[str, Any], control: dict[str, Any] | None) -> str:

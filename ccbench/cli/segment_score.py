@@ -7,7 +7,7 @@ import typer
 
 from ccbench.cli import options
 from ccbench.cli.output import Output
-from ccbench.tables import format_span, format_value, metric_heading
+from ccbench.tables import format_span, format_value, interval_notes, metric_heading
 
 if TYPE_CHECKING:
     from ccbench.downstream.map_folders import MapFolderScores
@@ -71,3 +71,5 @@ def _show(scores: list[dict[str, Any]], out: Output) -> None:
     out.table(("metric", "value", f"{level}interval", "n"), rows, right=(1, 2, 3))
     for reason in dict.fromkeys(item["reason"] for item in scores if item["reason"]):
         out.line(f"{', '.join(item['metric'] for item in scores if item['reason'] == reason)}: {reason}")
+    for note in interval_notes([(item["metric"], item.get("no_interval")) for item in scores]):
+        out.line(note)

@@ -19,8 +19,8 @@ from ccbench.metrics.paired import (
     across_seeds,
     compare_frechet,
     compare_kernel,
+    compare_manifold,
     compare_means,
-    compare_reached,
 )
 from ccbench.metrics.ranking import ALPHA, SeedSpread, holm, rank_stability, resample_values, seed_spread, tie_groups
 from ccbench.metrics.scores import KERNELS
@@ -40,10 +40,12 @@ class Compared:
 
     Attributes:
         seeds: of the runs that were paired. first_values, second_values: of all runs, with their spread.
-        difference: first less second, of the paired runs; None where `reason` says why it was not tested.
+        difference: first less second, of the paired runs; None where `reason` says why it was not tested. Of a metric
+            whose best is 0 it is that of both sides' distances from 0, the absolute values of their means.
         unit: what the test takes as drawn at random. "condition" speaks of these trained models only.
         by_seed: the difference of each pair of runs. p_holm: corrected over all tests of the comparison.
-        verdict: name of the better method; None = not told apart, or not tested.
+        verdict: name of the better method by the sign of `difference`; None = not significantly different, or not
+            tested.
     """
 
     metric: str
@@ -134,7 +136,8 @@ def _plan(panel: Panel, first: Entry, second: Entry) -> list[tuple[Compared, _Te
             start = replace(start, first_values=values[0], second_values=values[1])
             reason = panel.refusal(metric, runs)
         if reason is None:
-            by_seed = tuple(_value(a, metric) - _value(b, metric) for a, b in pairs)
+            sign_a, sign_b = _signs(metric, pairs)
+            by_seed = tuple(sign_a * _value(a, metric) - sign_b * _value(b, metric) for a, b in pairs)
             unit: Unit = "condition and training" if len(pairs) > 1 else "condition"
             planned.append((replace(start, by_seed=by_seed, unit=unit), _make_test(panel, metric, pairs)))
         else:
@@ -156,12 +159,28 @@ def _missing(metric: str, runs: Sequence[ComparedRun]) -> str | None:
     return None
 
 
+def _signs(metric: str, pairs: Sequence[tuple[ComparedRun, ComparedRun]]) -> tuple[float, float]:
+    """Return what each side's values are multiplied by before they are tested: 1, or the sign of the side's mean.
+
+    Of a metric whose best is 0 the better side is the one whose mean lies nearer to 0. Multiplied by the signs, the
+    difference of the means is that of these distances.
+    """
+    if metric_info(metric).direction != "zero":
+        return 1.0, 1.0
+    first, second = (float(np.mean([_value(run, metric) for run in side])) for side in zip(*pairs, strict=True))
+    return -1.0 if first < 0 else 1.0, -1.0 if second < 0 else 1.0
+
+
 def _make_test(panel: Panel, metric: str, pairs: Sequence[tuple[ComparedRun, ComparedRun]]) -> _Test:
     seed, clusters = derive_seed("compare", metric), panel.data.clusters
     first, second = [a for a, _ in pairs], [b for _, b in pairs]
+    signs = _signs(metric, pairs)
 
     def means(tests: int) -> Difference:
-        a, b = (np.mean([panel.column(run, metric) for run in runs], axis=0) for runs in (first, second))
+        a, b = (
+            sign * np.mean([panel.column(run, metric) for run in runs], axis=0)
+            for sign, runs in zip(signs, (first, second), strict=True)
+        )
         both = np.isfinite(a) & np.isfinite(b)
         labels = [label for label, keep in zip(clusters, both, strict=True) if keep]
         return compare_means(a[both], b[both], seed, labels, permutations=max(10_000, _EXCHANGES_A_TEST * tests))
@@ -170,13 +189,17 @@ def _make_test(panel: Panel, metric: str, pairs: Sequence[tuple[ComparedRun, Com
         family, encoder = panel.set_metric(metric)
         a, b = (np.stack([panel.of(run, encoder) for run in runs]) for runs in (first, second))
         reference, exchanges = panel.data.reference[encoder.id], _EXCHANGES_A_TEST * tests
+        known = panel.data.reference_clusters
         # Of several trainings p is Student's: the exchanges then only give the interval.
         count = _LEAST_EXCHANGES if len(pairs) > 1 else max(_LEAST_EXCHANGES, exchanges)
         if family == "fd":
-            return compare_frechet(a, b, reference, seed, clusters, count)
+            return compare_frechet(a, b, reference, seed, clusters, count, known)
         if family == "recall" or family == "coverage":
-            return compare_reached(a, b, reference, family, seed, clusters, count)
-        return compare_kernel(a, b, reference, KERNELS[family], seed, clusters, max(10_000, exchanges))
+            return compare_manifold(a, b, reference, family, seed, clusters, count, known)
+        many = max(10_000, exchanges)
+        if family == "precision" or family == "density":
+            return compare_manifold(a, b, reference, family, seed, clusters, many, known)
+        return compare_kernel(a, b, reference, KERNELS[family], seed, clusters, many, known)
 
     return means if panel.has_column(first[0], metric) else sets
 
@@ -205,7 +228,7 @@ def _check_value(compared: Compared, difference: Difference) -> None:
 
 
 def _judge(done: Sequence[Compared]) -> list[Compared]:
-    """Correct the p-values over all tests, and name the better method where one is told apart."""
+    """Correct the p-values over all tests, and name the better method of a significant one."""
     tested = [one for one in done if one.difference is not None]
     corrected = dict(zip(map(id, tested), holm([one.difference.p for one in tested if one.difference]), strict=True))
     return [_judged(one, float(corrected[id(one)])) if id(one) in corrected else one for one in done]
@@ -214,9 +237,8 @@ def _judge(done: Sequence[Compared]) -> list[Compared]:
 def _judged(compared: Compared, p: float) -> Compared:
     verdict = None
     if compared.difference is not None and p <= ALPHA:
-        means = [values.mean for values in (compared.first_values, compared.second_values) if values is not None]
-        first, second = (badness(compared.metric, mean) for mean in means)
-        verdict = compared.first if first < second else compared.second
+        first_higher, higher_better = compared.difference.value > 0, metric_info(compared.metric).direction == "up"
+        verdict = compared.first if first_higher == higher_better else compared.second
     return replace(compared, p_holm=p, verdict=verdict)
 
 

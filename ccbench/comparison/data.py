@@ -16,27 +16,35 @@ from ccbench.features.cache import FeatureCache
 from ccbench.features.pipeline import encode_files, encode_set
 from ccbench.metrics import SetFamily, set_metric_name
 from ccbench.metrics.intervals import cluster_index
-from ccbench.metrics.manifold import ImageFamily, RealFamily, manifold_scores
+from ccbench.metrics.manifold import ImageFamily, RealFamily
+from ccbench.metrics.manifold_shares import ManifoldShares
 from ccbench.metrics.scores import KERNELS, sign_set
-from ccbench.metrics.shares import Shares, frechet_shares, kernel_shares, mean_shares, reached_shares
+from ccbench.metrics.shares import Shares, frechet_shares, kernel_shares, mean_shares
 from ccbench.protocols import Protocol
-from ccbench.types import PairSequence, Progress, SilentProgress
+from ccbench.types import Image, PairSequence, Progress, SilentProgress
 
 
 @dataclass(frozen=True, eq=False)
 class ScoringData:
-    """What the runs were scored against: ids and clusters of the conditions, and features of the reference."""
+    """What the runs were scored against: ids and clusters of the conditions, features and clusters of the reference.
+
+    Attributes:
+        reference: features by encoder. reference_clusters: one label an image; None, as a whole or for one, stands
+            alone.
+    """
 
     ids: list[str]
     clusters: list[str | None]
     encoders: Sequence[Encoder]
     reference: dict[str, NDArray[np.float32]]
     reference_id: str
+    reference_clusters: list[str | None] | None = None
 
     @property
-    def group(self) -> NDArray[np.int64]:
-        """Return the number (n,) of each condition's cluster."""
-        return cluster_index(len(self.ids), self.clusters)
+    def groups(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the number (n,) of each condition's cluster, and (m,) of each reference image's."""
+        m = len(next(iter(self.reference.values())))
+        return cluster_index(len(self.ids), self.clusters), cluster_index(m, self.reference_clusters)
 
 
 def open_scoring_data(
@@ -75,8 +83,15 @@ def read_scoring_data(
 ) -> ScoringData:
     """Read the conditions' ids and clusters, and encode the reference."""
     conditions = [test[number].condition for number in range(len(test))]
+    known: dict[int, str | None] = {}
+
+    def load(number: int) -> Image:
+        pair = reference[number]
+        known[number] = pair.condition.cluster
+        return pair.image
+
     encoded = encode_set(
-        lambda number: reference[number].image,
+        load,
         len(reference),
         encoders,
         "encoding reference images",
@@ -84,7 +99,8 @@ def read_scoring_data(
         cache=cache,
     )
     ids, clusters = [one.id for one in conditions], [one.cluster for one in conditions]
-    return ScoringData(ids, clusters, encoders, encoded.features, reference_id)
+    reference_clusters = [known[number] for number in range(len(reference))]
+    return ScoringData(ids, clusters, encoders, encoded.features, reference_id, reference_clusters)
 
 
 _TESTED: tuple[SetFamily, ...] = ("fd", *KERNELS, *get_args(ImageFamily), *get_args(RealFamily))
@@ -114,17 +130,12 @@ class Panel:
         return found
 
     def has_column(self, run: ComparedRun, metric: str) -> bool:
-        """Return whether a metric is the mean of one value for each condition."""
-        found = self.set_family(metric)
-        return metric in run.columns or (found is not None and found[0] in get_args(ImageFamily))
+        """Return whether a metric is the mean of one value on record for each condition."""
+        return metric in run.columns
 
     def column(self, run: ComparedRun, metric: str) -> NDArray[np.float64]:
         """Return the values (n,) of such a metric in the order of the conditions; NaN where there is none."""
-        if metric in run.columns:
-            return np.asarray(run.columns[metric].reindex(self.data.ids), dtype=np.float64)
-        family, encoder = self.set_metric(metric)
-        parts = manifold_scores(self.of(run, encoder), self.data.reference[encoder.id])
-        return np.asarray(getattr(parts, family))
+        return np.asarray(run.columns[metric].reindex(self.data.ids), dtype=np.float64)
 
     def of(self, run: ComparedRun, encoder: Encoder) -> NDArray[np.float32]:
         """Return the features (n, D) of a run's images."""
@@ -154,10 +165,10 @@ class Panel:
         family, encoder = self.set_metric(metric)
         images, reference = self.of(run, encoder), self.data.reference[encoder.id]
         if family == "fd":
-            return frechet_shares(images, reference, self.data.group)
-        if family == "recall" or family == "coverage":
-            return reached_shares(images, reference, self.data.group, family)
-        return kernel_shares(images, reference, self.data.group, KERNELS[family])
+            return frechet_shares(images, reference, *self.data.groups)
+        if family in KERNELS:
+            return kernel_shares(images, reference, *self.data.groups, KERNELS[family], own=False)
+        return ManifoldShares(images, reference, *self.data.groups).of(family)
 
 
 def encode_run(

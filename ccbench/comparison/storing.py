@@ -39,6 +39,7 @@ def store_comparison(comparison: Comparison, entries: Sequence[Entry], boards: P
             for run in entry.runs
         },
         tests=comparison.tests,
+        zero_differences="absolute",
         pairs=[
             PairTest(
                 metric=one.metric,
@@ -47,6 +48,7 @@ def store_comparison(comparison: Comparison, entries: Sequence[Entry], boards: P
                 **one.difference.fields(),
                 p_holm=one.p_holm if one.p_holm is not None else 1.0,
                 verdict=one.verdict,
+                seeds=one.seeds,
             )
             for one in comparison.compared
             if one.difference is not None

@@ -19,8 +19,10 @@ from ccbench.tables import (
     format_effect,
     format_p,
     format_seconds,
+    format_seeds,
     format_span,
     format_value,
+    interval_notes,
     markdown_table,
     metric_heading,
 )
@@ -80,8 +82,9 @@ def render_latex(table: SegmentationTable) -> str:
 def render_csv(table: SegmentationTable) -> str:
     """Return every value of a table, unrounded, a line each; seeds are columns."""
     seeds = sorted({seed for value in table.values for seed in value.seeds})
+    left_out = {"seeds"} if any(value.no_interval for value in table.values) else {"seeds", "no_interval"}
     rows = [
-        {**value.model_dump(exclude={"seeds"}), **{f"seed_{seed}": value.seeds.get(seed) for seed in seeds}}
+        {**value.model_dump(exclude=left_out), **{f"seed_{seed}": value.seeds.get(seed) for seed in seeds}}
         for value in table.values
     ]
     text = io.StringIO()
@@ -140,7 +143,9 @@ def _main(table: SegmentationTable, segmenter: str, budget: BudgetName) -> str:
         first, *others = (_marked(table, segmenter, row, test, budget) for test in tests)
         rows.append((row, str(steps[segmenter, row]), first, _interval(table, segmenter, row, tests[0]), *others))
     header = ("trained on", "steps", tests[0], "95% interval", *tests[1:])
-    return markdown_table(header, rows, right=range(1, len(header)))
+    shown = [table.value(segmenter, row, tests[0], PRIMARY) for row in _rows(table, budget)]
+    notes = interval_notes([(value.row, value.no_interval) for value in shown if value])
+    return markdown_table(header, rows, right=range(1, len(header))) + "".join(f"\n{note}\n" for note in notes)
 
 
 def _interval(table: SegmentationTable, segmenter: str, row: str, test: str) -> str:
@@ -180,11 +185,23 @@ def _marks(table: SegmentationTable) -> str:
 
 def _differences(table: SegmentationTable) -> str:
     test = table.columns()[0]
-    rows = [(one.segmenter, one.row, one.baseline, *_difference(one)) for one in table.comparisons if one.test == test]
-    if not rows:
+    tested = [one for one in table.comparisons if one.test == test]
+    if not tested:
         return ""
-    header = ("segmenter", "trained on", "less", f"{PRIMARY}", "95% interval", "p", "p Holm", "effect", "n")
-    return f"## Differences on {test}\n\n{markdown_table(header, rows, right=range(3, len(header)))}"
+    recorded = any(one.seeds for one in tested)
+    rows = [
+        (one.segmenter, one.row, one.baseline, *((_seeds(one),) if recorded else ()), *_difference(one))
+        for one in tested
+    ]
+    heads = ("segmenter", "trained on", "less", *(("seeds paired",) if recorded else ()))
+    header = (*heads, f"{PRIMARY}", "95% interval", "p", "p Holm", "effect", "n")
+    notes = interval_notes([(f"{one.row} less {one.baseline}", one.no_interval) for one in tested])
+    text = markdown_table(header, rows, right=range(len(heads), len(header)))
+    return f"## Differences on {test}\n\n{text}" + "".join(f"\n{note}\n" for note in notes)
+
+
+def _seeds(one: Test) -> str:
+    return format_seeds([(seed, seed) for seed in one.seeds])
 
 
 def _difference(one: Test) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ other images and other trainings (`across_seeds`); Holm's correction goes over a
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,11 +16,12 @@ from pydantic import Field
 
 from ccbench.downstream.cells import CellRecord, Select
 from ccbench.downstream.rows import BASELINES, BudgetName, Row
-from ccbench.metrics.intervals import bootstrap_mean, bootstrap_ratio
+from ccbench.metrics.intervals import Estimate
 from ccbench.metrics.map_scores import MAP_METRICS
 from ccbench.metrics.paired import across_seeds, compare_means
 from ccbench.metrics.ranking import ALPHA, holm
-from ccbench.records import Record
+from ccbench.metrics.shares import mean_shares, ratio_shares
+from ccbench.records import ExtendedRecord, Record
 from ccbench.seeding import derive_seed
 from ccbench.tables import Outcome
 
@@ -34,6 +35,7 @@ STRATA: dict[str, tuple[float, float]] = {"small": (0.0, 0.05), "medium": (0.05,
 """Sizes of polyps: share of the image that the mask covers, from and below. An empty mask is in none."""
 
 _POOLED = "dice_pooled"
+_ALL_EMPTY = Estimate(None, "all masks and maps are empty")
 
 
 class Finished(NamedTuple):
@@ -44,12 +46,12 @@ class Finished(NamedTuple):
     tables: dict[str, pd.DataFrame]
 
 
-class Value(Record):
+class Value(ExtendedRecord):
     """One number of a table, over the seeds.
 
     Attributes:
         stratum: `all`, or one of `STRATA`. seeds: value of each. spread: standard deviation between them, None for one.
-        low, high: of 95 %, over images; None below two of them.
+        low, high: of 95 %, over images or whole videos; None where `no_interval` says why.
     """
 
     segmenter: str
@@ -63,13 +65,17 @@ class Value(Record):
     high: float | None
     seeds: dict[int, float]
     n: int
+    no_interval: str | None = None
+    added: ClassVar = ("no_interval",)
 
 
-class Test(Record):
+class Test(ExtendedRecord):
     """A row's primary metric less its baseline's, on the same images and of the same seeds.
 
     Attributes:
-        low, high: of 95 %. p_holm: corrected over all tests of the table. effect: in standard deviations of an image.
+        low, high: of 95 %; `no_interval` says why there are none. p_holm: corrected over all tests of the table.
+        effect: in standard deviations of an image. seeds: those that both rows have, whose runs are paired; empty in
+            tables that did not record them.
     """
 
     segmenter: str
@@ -86,6 +92,9 @@ class Test(Record):
     effect: float | None
     n: int
     outcome: Outcome
+    seeds: tuple[int, ...] = ()
+    no_interval: str | None = None
+    added: ClassVar = ("seeds", "no_interval")
 
 
 class CellLine(Record):
@@ -224,27 +233,28 @@ def _value(
     first = next(iter(tables.values()))
     if not len(first) or (metric != _POOLED and any(table[metric].isna().any() for table in tables.values())):
         return
-    clusters, seed = first["cluster"].tolist(), derive_seed("segmentation", metric)
+    clusters = first["cluster"].tolist()
     if metric == _POOLED:
         above, below = (np.mean([table[name] for table in tables.values()], axis=0) for name in ("shared", "areas"))
         by_seed = {k: _pooled(table) for k, table in tables.items()}
-        interval = bootstrap_ratio(2 * above, below, seed, clusters)
+        found = ratio_shares(2 * above, below, clusters).interval(0.0, 1.0) if below.any() else _ALL_EMPTY
     else:
         by_seed = {k: float(table[metric].mean()) for k, table in tables.items()}
-        interval = bootstrap_mean(np.mean([table[metric] for table in tables.values()], axis=0), seed, clusters)
-    found = list(by_seed.values())
+        found = mean_shares(np.mean([table[metric] for table in tables.values()], axis=0), clusters).interval()
+    values, interval = list(by_seed.values()), found.interval
     yield Value(
         segmenter=segmenter,
         row=row.name,
         test=test,
         metric=metric,
         stratum=stratum,
-        mean=float(np.mean(found)),
-        spread=float(np.std(found, ddof=1)) if len(found) > 1 else None,
+        mean=float(np.mean(values)),
+        spread=float(np.std(values, ddof=1)) if len(values) > 1 else None,
         low=interval.low if interval else None,
         high=interval.high if interval else None,
         seeds=by_seed,
         n=len(first),
+        no_interval=found.reason,
     )
 
 
@@ -254,13 +264,17 @@ def _pooled(table: pd.DataFrame) -> float:
 
 
 def _compare(groups: _Groups, budgets: Sequence[BudgetName]) -> list[Test]:
-    """Return the tests of every row against the baseline of its budgets, where there are two images or more."""
+    """Return the tests of every row against the baseline of its budgets, of the seeds that both have.
+
+    None where they share no seed, and of sets of a single image.
+    """
     found: list[Test] = []
     for (segmenter, row), cells in groups.items():
         several = [name for name, table in cells[0].tables.items() if len(table) > 1]
         for budget in (one for one in row.budgets if one in budgets and BASELINES[one] != row):
             base = groups.get((segmenter, BASELINES[budget]))
-            found += [_test(segmenter, row, budget, cells, base, test) for test in several if base is not None]
+            if base is not None and _seeds(cells) & _seeds(base):
+                found += [_test(segmenter, row, budget, cells, base, test) for test in several]
     if not found:
         return []
     corrected = holm([one.p for one in found])
@@ -268,6 +282,10 @@ def _compare(groups: _Groups, budgets: Sequence[BudgetName]) -> list[Test]:
         one.model_copy(update={"p_holm": float(p), "outcome": _outcome(one.difference, float(p))})
         for one, p in zip(found, corrected, strict=True)
     ]
+
+
+def _seeds(cells: Sequence[Finished]) -> set[int]:
+    return {one.record.plan.seed for one in cells}
 
 
 def _test(
@@ -290,6 +308,7 @@ def _test(
         **difference.fields(),
         p_holm=1.0,
         outcome="not told apart",
+        seeds=tuple(seeds),
     )
 
 

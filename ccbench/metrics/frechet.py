@@ -1,4 +1,4 @@
-"""Frechet distance between the Gaussians fitted to two sets of features, with its exact delete-one jackknife."""
+"""Frechet distance between the Gaussians fitted to two sets of features, with its exact cluster jackknife."""
 
 import math
 from typing import NamedTuple
@@ -8,8 +8,7 @@ from numpy.typing import NDArray
 from scipy.linalg.lapack import dpstrf
 
 from ccbench.metrics.feature_statistics import FeatureStatistics
-from ccbench.metrics.intervals import check_features, jackknife_error, normal_interval
-from ccbench.types import Interval
+from ccbench.metrics.intervals import check_features, jackknife_influence
 
 Array = NDArray[np.float64]
 
@@ -19,12 +18,25 @@ _STEP = 0.25  # of the trapezoid rule in log s
 _NODES = np.exp(np.arange(-32.0, 32.0, _STEP))  # s, in units of the largest singular value
 
 
+_SMALL = 1024  # images of the other set, up to which its cross products are kept while clusters are left out
+
+
 class FrechetDistance(NamedTuple):
-    """A Frechet distance; `error` and `interval` are None below three images in either set."""
+    """A Frechet distance and its jackknife standard error at these sample sizes, of images that stand alone.
+
+    `error` is None below three images in either set.
+    """
 
     value: float
     error: float | None
-    interval: Interval | None
+
+
+class FrechetJackknife(NamedTuple):
+    """A Frechet distance, and its values without each cluster of the first (C1,) and of the second set (C2,)."""
+
+    value: float
+    without_1: Array
+    without_2: Array
 
 
 class _Parts(NamedTuple):
@@ -44,24 +56,79 @@ def frechet_distance(features_1: NDArray[np.floating], features_2: NDArray[np.fl
     Heusel et al. 2017, equation 6, with the unbiased covariances (division by n - 1) of the reference code. The trace
     of the root equals the nuclear norm of X1 X2^T / sqrt((n1 - 1)(n2 - 1)) for centred features: exact for any n and
     any rank, no matrix root. Sets of more than D images are first reduced to their D x D triangular factors, which
-    leaves the nuclear norm as it is.
-
-    The distance is biased upwards by an amount that depends on n1 and n2. The interval is that of the value at these
-    sample sizes (jackknife standard error, normal), not of the limit of infinitely many images; between equal
-    distributions it is on the wide side.
+    leaves the nuclear norm as it is. The distance is biased upwards by an amount that depends on n1 and n2.
 
     Raises:
         ValueError: fewer than two images in a set, other widths, or features that are not finite.
     """
     parts = _decompose(check_features(features_1, "first set"), check_features(features_2, "second set"))
+    if min(len(parts.x1), len(parts.x2)) < 3:
+        return FrechetDistance(_distance(parts), None)
+    moved = np.concatenate([jackknife_influence(without) for without in delete_one(parts)])
+    return FrechetDistance(_distance(parts), math.sqrt(float(moved @ moved)))
+
+
+def frechet_jackknife(
+    features_1: NDArray[np.floating],
+    features_2: NDArray[np.floating],
+    group_1: NDArray[np.int64],
+    group_2: NDArray[np.int64],
+) -> FrechetJackknife:
+    """Return `frechet_distance`, and what it is without each cluster of images. Exact.
+
+    An image that is a cluster of its own costs next to nothing, any other cluster an eigenvalue problem.
+
+    Args:
+        group_1, group_2: (N1,) and (N2,) number of each image's cluster, of `cluster_index`.
+
+    Raises:
+        ValueError: as `frechet_distance`, or fewer than three images in a set, or a set that is one cluster.
+    """
+    f1, f2 = check_features(features_1, "first set"), check_features(features_2, "second set")
+    if min(len(f1), len(f2)) < 3 or min(group_1.max(), group_2.max()) < 1:
+        raise ValueError(f"{len(f1)} and {len(f2)} images in {group_1.max() + 1} and {group_2.max() + 1} clusters: "
+                         "at least 3 images and 2 clusters are needed")  # fmt: skip
+    parts = _decompose(f1, f2)
+    value, (one_1, one_2) = _distance(parts), delete_one(parts)
+    return FrechetJackknife(value, _by_group(one_1, f1, f2, group_1), _by_group(one_2, f2, f1, group_2))
+
+
+def _distance(parts: _Parts) -> float:
     n1, n2 = len(parts.x1), len(parts.x2)
     squares = float(np.sum(parts.x1**2)) / (n1 - 1) + float(np.sum(parts.x2**2)) / (n2 - 1)
     nuclear = float(parts.singular.sum()) / math.sqrt((n1 - 1) * (n2 - 1))
-    value = max(0.0, float(parts.shift @ parts.shift) + squares - 2 * nuclear)  # below zero by rounding only
-    if min(n1, n2) < 3:
-        return FrechetDistance(value, None, None)
-    error = jackknife_error(*delete_one(parts))
-    return FrechetDistance(value, error, normal_interval(value, error, "jackknife-normal", lowest=0.0))
+    return max(0.0, float(parts.shift @ parts.shift) + squares - 2 * nuclear)  # below zero by rounding only
+
+
+def _by_group(without_one: Array, cut: Array, other: Array, group: NDArray[np.int64]) -> Array:
+    """Return the distances (C,) of `cut` (N, D) to `other` (M, D) without each cluster of `cut`.
+
+    Args:
+        without_one: (N,) distances without each single image.
+    """
+    sizes = np.bincount(group)
+    values = np.empty(len(sizes))
+    values[group] = without_one
+    several = np.flatnonzero(sizes > 1)
+    if not len(several):
+        return values
+    if len(other) > min(_SMALL, cut.shape[1]):
+        values[several] = [frechet_value(cut[group != k], other) for k in several]
+        return values
+    centre = other.mean(axis=0)
+    x, y = other - centre, cut - centre
+    cross = x @ y.T  # (M, N)
+    products, squares, trace = cross @ cross.T, np.sum(y**2, axis=1), float(np.sum(x**2)) / (len(x) - 1)
+    for k in several:
+        out = group == k
+        left = len(y) - int(out.sum())
+        mean, part = y[~out].mean(axis=0), cross[:, out]
+        middle = (cross.sum(axis=1) - part.sum(axis=1)) / left
+        gram = products - part @ part.T - left * np.outer(middle, middle)
+        roots = float(np.sqrt(np.maximum(np.linalg.eigvalsh(gram), 0.0)).sum())
+        own = (float(squares[~out].sum()) - left * float(mean @ mean)) / (left - 1)
+        values[k] = float(mean @ mean) + trace + own - 2 * roots / math.sqrt((left - 1) * (len(x) - 1))
+    return values
 
 
 def frechet_value(features_1: NDArray[np.floating], features_2: NDArray[np.floating]) -> float:
@@ -153,11 +220,6 @@ def _decompose(f1: Array, f2: Array) -> _Parts:
 def _factor(x: Array) -> Array:
     """Return a matrix of at most D rows with the same x^T x."""
     return x if len(x) <= x.shape[1] else np.asarray(np.linalg.qr(x, mode="r"))
-
-
-def delete_one_distances(features_1: NDArray[np.floating], features_2: NDArray[np.floating]) -> tuple[Array, Array]:
-    """Return the distances (N1,) and (N2,) with each single image left out; raises as `frechet_distance`."""
-    return delete_one(_decompose(check_features(features_1, "first set"), check_features(features_2, "second set")))
 
 
 def delete_one(parts: _Parts) -> tuple[Array, Array]:

@@ -1,16 +1,16 @@
 """From the scores of single maps to `Score` entries of a set: means with intervals, signatures and reasons."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ccbench.metrics import sign
-from ccbench.metrics.intervals import bootstrap_mean, bootstrap_ratio
 from ccbench.metrics.maps import MapScores
+from ccbench.metrics.scores import mean_entry
+from ccbench.metrics.shares import Clusters, ratio_shares
 from ccbench.metrics.structure import NOT_INSTALLED, StructureScores
-from ccbench.seeding import derive_seed
-from ccbench.types import Interval, Score
+from ccbench.types import Score
 
 _STRETCHED = "map:stretched|thresholds:256|png:{png}"
 _AT_HALF = "map:as-given|thresholds:0.5"
@@ -56,44 +56,40 @@ def map_columns(rows: Sequence[MapScores]) -> dict[str, NDArray[np.float64]]:
 def map_scores(
     rows: Sequence[MapScores],
     ref: str,
-    clusters: Sequence[Hashable | None] | None = None,
+    clusters: Clusters | None = None,
     *,
     png: bool = False,
 ) -> list[Score]:
     """Return one entry for each of `MAP_METRICS`, in their order, of the scores of N maps.
 
-    All but one are means over the images with a bootstrap interval. `dice_pooled` is 2 sum(shared) / sum(areas) over
+    All but one are means over the images. `dice_pooled` is 2 sum(shared) / sum(areas) over
     the set, 1 where all masks and maps are empty: large polyps count more.
 
     Args:
         ref: what the masks are, for the signature, such as `masks@0123456789`.
-        clusters: labels of the images for the bootstrap, such as videos. png: as the rows were made by `score_map`.
+        clusters: labels of the images, such as videos, for the intervals. png: as the rows were made by `score_map`.
     """
     columns = map_columns(rows)
     scores = []
     for metric, convention in MAP_METRICS.items():
         signed = sign(metric, convention.format(png="yes" if png else "no"), str(len(rows)), ref=ref)
-        seed = derive_seed("bootstrap", metric)
         if not rows:
             scores.append(Score(metric, signed, None, 0, reason="there is no map"))
         elif metric == _POOLED:
-            value, interval = _pooled(rows, seed, clusters)
-            scores.append(Score(metric, signed, value, len(rows), interval=interval))
+            scores.append(_pooled(metric, signed, rows, clusters))
         elif np.isnan(columns[metric]).any():
             scores.append(Score(metric, signed, None, len(rows), reason=NOT_INSTALLED))
         else:
-            values = columns[metric]
-            interval = bootstrap_mean(values, seed, clusters)
-            scores.append(Score(metric, signed, float(values.mean()), len(rows), interval=interval))
+            scores.append(mean_entry(metric, signed, columns[metric], None, clusters))
     return scores
 
 
-def _pooled(
-    rows: Sequence[MapScores], seed: int, clusters: Sequence[Hashable | None] | None
-) -> tuple[float, Interval | None]:
+def _pooled(metric: str, signature: str, rows: Sequence[MapScores], clusters: Clusters | None) -> Score:
     shared, areas = (
         np.array(part, dtype=np.float64) for part in zip(*((2 * r.shared, r.areas) for r in rows), strict=True)
     )
     if not areas.any():
-        return 1.0, None
-    return float(shared.sum() / areas.sum()), bootstrap_ratio(shared, areas, seed, clusters)
+        return Score(metric, signature, 1.0, len(rows), no_interval="all masks and maps are empty")
+    found = ratio_shares(shared, areas, clusters).interval(0.0, 1.0)
+    value = float(shared.sum() / areas.sum())
+    return Score(metric, signature, value, len(rows), interval=found.interval, no_interval=found.reason)

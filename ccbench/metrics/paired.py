@@ -11,9 +11,18 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from ccbench.metrics.frechet_grams import FrechetGrams
-from ccbench.metrics.intervals import LEVEL, bootstrap_mean, cluster_index
+from ccbench.metrics.intervals import (
+    LEVEL,
+    Estimate,
+    cluster_index,
+    influence_degrees,
+    no_spread,
+    t_interval,
+    too_few_clusters,
+)
 from ccbench.metrics.kernel import Kernel, prepare_both
-from ccbench.metrics.manifold import RealFamily
+from ccbench.metrics.manifold import ImageFamily, RealFamily, manifold_scores
+from ccbench.metrics.manifold_shares import ManifoldShares
 from ccbench.metrics.reached import Reached
 from ccbench.metrics.shares import (
     Array,
@@ -26,11 +35,10 @@ from ccbench.metrics.shares import (
     frechet_shares,
     kernel_shares,
     mean_shares,
-    reached_shares,
 )
 from ccbench.types import Interval
 
-_KIND = "jackknife-less-exchange-t"
+_KIND = "cluster-jackknife-less-exchange-t"
 _MIXED = 12  # exchanges whose jackknife is taken to learn by how much it is too wide
 
 
@@ -40,11 +48,12 @@ class Difference:
 
     Attributes:
         value: in the metric's unit. error: its standard error.
-        interval: of `value`, level 0.95; None where it cannot be had.
+        interval: of `value`, level 0.95; None where `no_interval` says why.
         p: two-sided, of a random exchange of the two methods' images, (1 + count) / (1 + permutations).
         effect: `value` over the standard deviation of one condition's share in it; for a mean that is Cohen's d_z.
             None without spread.
         n: conditions. clusters: independent groups of them.
+        degrees: degrees of freedom of `error`; None = one less than `clusters`.
     """
 
     value: float
@@ -54,11 +63,21 @@ class Difference:
     effect: float | None
     n: int
     clusters: int
+    degrees: float | None = None
+    no_interval: str | None = None
 
     def fields(self) -> dict[str, Any]:
-        """Return what records keep of it: `difference`, the interval's `low` and `high`, `p`, `effect` and `n`."""
+        """Return what records keep of it: `difference`, the interval's ends or why it has none, `p`, `effect`, `n`."""
         low, high = (self.interval.low, self.interval.high) if self.interval else (None, None)
-        return {"difference": self.value, "low": low, "high": high, "p": self.p, "effect": self.effect, "n": self.n}
+        return {
+            "difference": self.value,
+            "low": low,
+            "high": high,
+            "no_interval": self.no_interval,
+            "p": self.p,
+            "effect": self.effect,
+            "n": self.n,
+        }
 
 
 def compare_means(
@@ -66,13 +85,11 @@ def compare_means(
     second: Features,
     seed: int,
     clusters: Clusters | None = None,
-    resamples: int = 2000,
     permutations: int = 10_000,
 ) -> Difference:
     """Compare the means of a pair metric, such as CLIP-score, of two methods on the same conditions, (n,) each.
 
-    Sign-flip test (Fisher 1935) of whole clusters, percentile bootstrap of whole clusters. Below some thirty clusters
-    the interval is too narrow.
+    Sign-flip test (Fisher 1935) and jackknife of whole clusters.
 
     Raises:
         ValueError: the values do not pair up, are fewer than two or not finite, or labels do not fit.
@@ -83,15 +100,14 @@ def compare_means(
     if not np.isfinite(differences).all():
         raise ValueError(f"{int((~np.isfinite(differences)).sum())} pairs are not finite; leave them out and say so")
     sums = np.bincount(cluster_index(len(differences), clusters), weights=differences).astype(np.float64)
-    value, spread = float(differences.mean()), float(differences.std(ddof=1))
-    return Difference(
-        value,
-        mean_shares(differences, clusters).error,
-        bootstrap_mean(differences, seed, clusters, resamples),
+    shares, spread = mean_shares(differences, clusters), float(differences.std(ddof=1))
+    return _found(
+        shares,
+        shares.error,
+        shares.interval(),
         _sign_flip_p(sums, seed, permutations),
-        value / spread if spread else None,
+        shares.value / spread if spread else None,
         len(differences),
-        len(sums),
     )
 
 
@@ -103,6 +119,7 @@ def compare_kernel(
     seed: int,
     clusters: Clusters | None = None,
     permutations: int = 10_000,
+    reference_clusters: Clusters | None = None,
 ) -> Difference:
     """Compare the kernel distances (KID: `CUBIC`, CMMD: `GAUSSIAN`) of two methods to the same reference (m, D).
 
@@ -117,9 +134,10 @@ def compare_kernel(
     parts = np.mean([_exchange_parts(a, b, reference, kernel) for a, b in zip(*sets, strict=True)], axis=0)
     sums = np.bincount(group, weights=parts).astype(np.float64)
     stays = _draw_stays(seed, _MIXED, group)
-    share = partial(kernel_shares, kernel=kernel)
-    value, error = _value_and_error(sets, reference, group, share, stays, float(sums @ sums))
-    return _difference(value, error, _sign_flip_p(sums, seed, permutations), group)
+    share = partial(kernel_shares, kernel=kernel, own=False)
+    groups = group, cluster_index(len(reference), reference_clusters)
+    own, error = _less_excess(sets, reference, groups, share, stays, float(sums @ sums))
+    return _difference(own, error, _sign_flip_p(sums, seed, permutations), len(group))
 
 
 def compare_frechet(
@@ -129,6 +147,7 @@ def compare_frechet(
     seed: int,
     clusters: Clusters | None = None,
     permutations: int = 1000,
+    reference_clusters: Clusters | None = None,
 ) -> Difference:
     """Compare the Frechet distances of two methods' features to the same reference (m, D).
 
@@ -136,10 +155,11 @@ def compare_frechet(
     compared. p exchanges the two images of a condition (of a cluster of them) at random, with the reference held:
     exact at any n where it is chance which method made which image.
 
-    The interval is Student's, of the difference at these n and m, over conditions and references drawn anew. The
-    jackknife counts the statistic's second-order terms twice and higher ones more often (Efron and Stein 1981), and
-    they are large in so many dimensions: alone it covers 99 % and more. For exchanged sets the spread over exchanges is
-    the true variance, so what their jackknife has too much is taken off, down to a third of the jackknife's variance.
+    The interval is Student's, of the difference at these n and m, over conditions and references drawn anew, whole
+    clusters of both. The jackknife counts the statistic's second-order terms twice and higher ones more often (Efron
+    and Stein 1981), and they are large in so many dimensions: alone it covers 99 % and more. For exchanged sets the
+    spread over exchanges is the true variance, so what their jackknife has too much is taken off, down to a third of
+    the jackknife's variance.
 
     Cost: 2 S `permutations` eigenvalue problems of n rows, whatever D.
 
@@ -152,34 +172,58 @@ def compare_frechet(
     grams = [FrechetGrams.of(np.vstack(pair), reference) for pair in zip(*sets, strict=True)]
     exchanged = np.mean([_exchanged(one, stays) for one in grams], axis=0)
     variance = float(np.mean(exchanged**2))
-    value, error = _value_and_error(sets, reference, group, frechet_shares, stays, variance)
-    return _difference(value, error, _exchange_p(value, exchanged[:permutations]), group)
+    groups = group, cluster_index(len(reference), reference_clusters)
+    own, error = _less_excess(sets, reference, groups, frechet_shares, stays, variance)
+    return _difference(own, error, _exchange_p(own.value, exchanged[:permutations]), len(group))
 
 
-def compare_reached(
+def compare_manifold(
     first: Features,
     second: Features,
     reference: Features,
-    family: RealFamily,
+    family: ImageFamily | RealFamily,
     seed: int,
     clusters: Clusters | None = None,
     permutations: int = 1000,
+    reference_clusters: Clusters | None = None,
 ) -> Difference:
-    """Compare recall or coverage of two methods by the same reference (m, D); see `compare_frechet` for the rest.
+    """Compare precision, recall, density or coverage of two methods by the same reference (m, D).
+
+    Features as for `compare_frechet`. p exchanges the two images of a condition (of a cluster of them) at random: for
+    precision and density, which are means over the images, a sign-flip test. The interval is that of `ManifoldShares`.
 
     Raises:
         ValueError: as `compare_frechet`, or no more images than neighbours.
     """
     sets, group = _pair_up(first, second, clusters)
-    stays, (own, other) = _draw_stays(seed, max(permutations, _MIXED), group), np.arange(2 * len(group)).reshape(2, -1)
-    exchanged = []
+    reference_group = cluster_index(len(reference), reference_clusters)
+    if family == "precision" or family == "density":
+        parts = [np.mean([getattr(manifold_scores(one, reference), family) for one in side], axis=0) for side in sets]
+        sums = np.bincount(group, weights=parts[0] - parts[1]).astype(np.float64)
+        p = _sign_flip_p(sums, seed, permutations)
+    else:
+        p = _reached_p(sets, reference, family, _draw_stays(seed, permutations, group))
+    a, b = (
+        average_shares([ManifoldShares(one, reference, group, reference_group).of(family) for one in side])
+        for side in sets
+    )
+    own = a.less(b)
+    effect = own.value / (own.error * math.sqrt(len(own.conditions))) if own.error else None
+    return _found(own, own.error, own.interval(), p, effect, len(group))
+
+
+def _reached_p(
+    sets: tuple[Features, Features], reference: Features, family: RealFamily, stays: NDArray[np.bool_]
+) -> float:
+    n = stays.shape[1]
+    own, other = np.arange(2 * n).reshape(2, n)
+    values, exchanged = [], []
     for pair in zip(*sets, strict=True):
         reached = Reached(np.vstack(pair), reference, family)
+        values.append(reached.parts(own).mean() - reached.parts(other).mean())
         picked = ((np.where(row, own, other), np.where(row, other, own)) for row in stays)
         exchanged.append([reached.parts(one).mean() - reached.parts(two).mean() for one, two in picked])
-    mean, share = np.mean(exchanged, axis=0), partial(reached_shares, family=family)
-    value, error = _value_and_error(sets, reference, group, share, stays, float(np.mean(mean**2)))
-    return _difference(value, error, _exchange_p(value, mean[:permutations]), group)
+    return _exchange_p(float(np.mean(values)), np.mean(exchanged, axis=0))
 
 
 def across_seeds(difference: Difference, by_seed: Sequence[float]) -> Difference:
@@ -187,7 +231,7 @@ def across_seeds(difference: Difference, by_seed: Sequence[float]) -> Difference
 
     `difference` speaks of these trained models on other conditions; the result also of other trainings. The squared
     reach of the interval is the sum of both sources' own: the trainings' differences with S - 1 degrees of freedom and
-    the conditions with one less than their clusters (Graybill and Wang 1980). Welch and Satterthwaite's degrees of
+    the conditions with those of their clusters (Graybill and Wang 1980). Welch and Satterthwaite's degrees of
     freedom covered 91 % with three trainings: they are many just where the spread is underestimated. p is where the
     interval would end at zero. What depends on both sources is counted twice, so both are on the wide side.
 
@@ -197,7 +241,7 @@ def across_seeds(difference: Difference, by_seed: Sequence[float]) -> Difference
     parts = np.array([float(np.var(by_seed, ddof=1)) / seeds, difference.error**2])
     if not parts.any() or difference.clusters < 2:
         return difference
-    degrees = np.array([seeds - 1, difference.clusters - 1])
+    degrees = np.array([seeds - 1, difference.degrees or difference.clusters - 1])
 
     def reach(p: float) -> float:
         return math.sqrt(float(np.sum(parts * stdtrit(degrees, 1 - p / 2) ** 2)))
@@ -208,7 +252,9 @@ def across_seeds(difference: Difference, by_seed: Sequence[float]) -> Difference
         middle = (low + high) / 2
         low, high = (middle, high) if reach(middle) > abs(value) else (low, middle)
     interval = Interval(value - half, value + half, LEVEL, f"conditions-and-{seeds}-trainings-t")
-    return replace(difference, error=math.sqrt(float(parts.sum())), interval=interval, p=high)
+    few = too_few_clusters(difference.clusters)
+    error, shown = math.sqrt(float(parts.sum())), None if few else interval
+    return replace(difference, error=error, interval=shown, no_interval=few, p=high)
 
 
 def _pair_up(first: Features, second: Features, clusters: Clusters | None) -> tuple[tuple[Features, Features], Groups]:
@@ -225,24 +271,28 @@ def _draw_stays(seed: int, count: int, group: Groups) -> NDArray[np.bool_]:
     return rng.integers(2, size=(count, int(group.max()) + 1), dtype=np.int8)[:, group] > 0
 
 
-def _value_and_error(
+def _less_excess(
     sets: tuple[Features, Features],
     reference: Features,
-    group: Groups,
+    groups: tuple[Groups, Groups],
     share: ShareFunction,
     stays: NDArray[np.bool_],
     exchange_variance: float,
-) -> tuple[float, float]:
-    """Return the difference and its standard error: the jackknife's, less its excess; see `compare_frechet`."""
+) -> tuple[Shares, float]:
+    """Return the difference's shares and its standard error: the jackknife's, less its excess; see `compare_frechet`.
+
+    Args:
+        groups: numbers of the conditions' and of the reference's clusters.
+    """
 
     def jackknife(sides: tuple[Features, Features]) -> Shares:
-        first, second = (average_shares([share(one, reference, group) for one in side]) for side in sides)
+        first, second = (average_shares([share(one, reference, *groups) for one in side]) for side in sides)
         return first.less(second)
 
     own = jackknife(sets)
     mixed = [jackknife(_exchange(sets, row)).error ** 2 for row in stays[:_MIXED]]
     excess = max(float(np.mean(mixed)) - exchange_variance, 0.0)
-    return own.value, math.sqrt(max(own.error**2 - excess, own.error**2 / 3))
+    return own, math.sqrt(max(own.error**2 - excess, own.error**2 / 3))
 
 
 def _exchange_parts(first: Features, second: Features, reference: Features, kernel: Kernel) -> Array:
@@ -279,12 +329,21 @@ def _exchange_p(value: float, exchanged: Array) -> float:
     return (1 + int(np.sum(np.abs(exchanged) >= abs(value) - slack))) / (1 + len(exchanged))
 
 
-def _difference(value: float, error: float, p: float, group: Groups) -> Difference:
-    count = int(group.max()) + 1
-    effect = value / (error * math.sqrt(count)) if error else None
-    return Difference(value, error, _t_interval(value, error, count - 1, _KIND), p, effect, len(group), count)
+def _difference(own: Shares, error: float, p: float, n: int) -> Difference:
+    """Return the difference of two set distances with the standard error that its shares' excess was taken off."""
+    counts = len(own.conditions), len(own.reference)
+    reason = too_few_clusters(*counts) or no_spread(error**2, own.value)
+    estimate = Estimate(None, reason) if reason else t_interval(own.value, error, _degrees(own), _KIND)
+    effect = own.value / (error * math.sqrt(counts[0])) if error else None
+    return _found(own, error, estimate, p, effect, n)
 
 
-def _t_interval(value: float, error: float, degrees: float, kind: str) -> Interval:
-    reach = float(stdtrit(degrees, (1 + LEVEL) / 2)) * error
-    return Interval(value - reach, value + reach, LEVEL, kind)
+def _found(own: Shares, error: float, estimate: Estimate, p: float, effect: float | None, n: int) -> Difference:
+    count = len(own.conditions)
+    return Difference(own.value, error, estimate.interval, p, effect, n, count, _degrees(own), estimate.reason)
+
+
+def _degrees(own: Shares) -> float:
+    samples = [one for one in (own.conditions, own.reference) if len(one)]
+    squares = np.concatenate(samples) ** 2
+    return influence_degrees(squares, max(1, len(squares) - len(samples)))

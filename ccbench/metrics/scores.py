@@ -1,7 +1,7 @@
 """From features to `Score` entries: value, interval and signature, or None with the reason."""
 
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import replace
+import math
+from collections.abc import Sequence
 from functools import cache
 from typing import NamedTuple
 
@@ -10,21 +10,18 @@ from numpy.typing import NDArray
 
 from ccbench.metrics import SetFamily, set_metric_name, sign
 from ccbench.metrics.clip import clip_image, clip_score
-from ccbench.metrics.frechet import FrechetDistance, frechet_distance
+from ccbench.metrics.frechet import frechet_distance
 from ccbench.metrics.infinity import frechet_infinity
-from ccbench.metrics.intervals import bootstrap_mean
-from ccbench.metrics.kernel import CUBIC, GAUSSIAN, Kernel, KernelDistance, cmmd_distance, kernel_distance
+from ccbench.metrics.intervals import Estimate, cluster_index, too_few_clusters
+from ccbench.metrics.kernel import CUBIC, GAUSSIAN, Kernel, squared_mmd
 from ccbench.metrics.manifold import NEIGHBOURS, ManifoldScores, manifold_scores
+from ccbench.metrics.manifold_shares import ManifoldShares
 from ccbench.metrics.permutation import permutation_test
+from ccbench.metrics.shares import Clusters, Shares, frechet_shares, kernel_shares, mean_shares
 from ccbench.seeding import derive_seed
-from ccbench.types import Interval, Score
+from ccbench.types import Score
 
 Features = NDArray[np.floating]
-_DISTANCES: dict[SetFamily, Callable[[Features, Features], FrechetDistance | KernelDistance]] = {
-    "fd": frechet_distance,
-    "kid": kernel_distance,
-    "cmmd": cmmd_distance,
-}
 KERNELS: dict[SetFamily, Kernel] = {"kid": CUBIC, "cmmd": GAUSSIAN}  # of the families that are kernel distances
 _PAIR_METRICS = {"clip_score": clip_score, "clip_image": clip_image}
 
@@ -43,6 +40,8 @@ def set_scores(
     signature: str,
     ref: str,
     families: Sequence[SetFamily] = ("fd", "kid"),
+    clusters: Clusters | None = None,
+    reference_clusters: Clusters | None = None,
 ) -> list[Score]:
     """Return one entry for each of `families` between features (N, D) and (M, D), in their order.
 
@@ -50,21 +49,26 @@ def set_scores(
 
     Args:
         encoder, signature: of the network that made the features. ref: what the reference is, for the signature.
+        clusters, reference_clusters: labels of the images, such as videos, for the intervals; None stands alone.
     """
     n, n_real = len(images), len(reference)
-    manifold = cache(lambda: manifold_scores(images, reference))
+    sets = _Sets(images, reference, cluster_index(n, clusters), cluster_index(n_real, reference_clusters))
     scores = []
     for family in families:
         metric = set_metric_name(family, encoder)
         signed = sign_set(family, encoder, signature, f"{n}x{n_real}", ref)
         try:
-            value, interval, reason = _set_score(family, images, reference, manifold)
+            value, reason = sets.value(family)
         except ValueError as error:
-            value, interval, reason = None, None, str(error)
+            value, reason = None, str(error)
+        if value is None:
+            scores.append(Score(metric, signed, None, n, n_real, reason=reason))
+            continue
         p = None
-        if value is not None and family in KERNELS:
+        if family in KERNELS:
             p = permutation_test(images, reference, KERNELS[family], derive_seed("permutation", family)).p
-        scores.append(Score(metric, signed, value, n, n_real, interval, reason, p))
+        found = sets.interval(family)
+        scores.append(Score(metric, signed, value, n, n_real, found.interval, p=p, no_interval=found.reason))
     return scores
 
 
@@ -74,19 +78,47 @@ def sign_set(family: SetFamily, encoder: str, signature: str, counts: str, ref: 
     return sign(set_metric_name(family, encoder), signature, counts, ref=ref, **settings)
 
 
-def _set_score(
-    family: SetFamily, images: Features, reference: Features, manifold: Callable[[], ManifoldScores]
-) -> tuple[float | None, Interval | None, str | None]:
-    """Return value, interval and reason; raises ValueError where the metric refuses the features."""
-    if family in _DISTANCES:
-        value, _, interval = _DISTANCES[family](images, reference)
-        return value, interval, None
-    if family == "fd_infinity":
-        extrapolated = frechet_infinity(images, reference, derive_seed("fd_infinity"))
-        return extrapolated.value, None, extrapolated.reason
-    parts: NDArray[np.float64] = getattr(manifold(), family)
-    interval = bootstrap_mean(parts, derive_seed("bootstrap", family))
-    return float(parts.mean()), interval and replace(interval, kind=f"{interval.kind}-balls-held"), None
+class _Sets:
+    """Two sets of features, with the numbers of their images' clusters: values and intervals of set metrics."""
+
+    def __init__(
+        self, images: Features, reference: Features, group: NDArray[np.int64], reference_group: NDArray[np.int64]
+    ) -> None:
+        self._both, self._groups = (images, reference), (group, reference_group)
+        self._few = too_few_clusters(*(int(one.max(initial=-1)) + 1 for one in self._groups))
+        self._parts = cache(lambda: manifold_scores(images, reference))
+        self._manifold = cache(lambda: ManifoldShares(images, reference, group, reference_group))
+        self._distance = cache(self._distance_shares)
+
+    def value(self, family: SetFamily) -> tuple[float | None, str | None]:
+        """Return the value, or None and why; raises ValueError where the metric refuses the features."""
+        if family == "fd_infinity":
+            extrapolated = frechet_infinity(*self._both, derive_seed("fd_infinity"))
+            return extrapolated.value, extrapolated.reason
+        if family != "fd" and family not in KERNELS:
+            return float(getattr(self._parts(), family).mean()), None
+        if self._few is None:
+            return self._distance(family).value, None
+        found = frechet_distance(*self._both) if family == "fd" else squared_mmd(*self._both, KERNELS[family])
+        return found.value, None
+
+    def interval(self, family: SetFamily) -> Estimate:
+        """Return the interval of a value that there is."""
+        if family == "fd_infinity":
+            return Estimate(None, "an extrapolation: no interval is known")
+        if self._few is not None:
+            return Estimate(None, self._few)
+        if family == "fd" or family in KERNELS:
+            return self._distance(family).interval(lowest=0.0 if family == "fd" else -math.inf)
+        try:
+            return self._manifold().of(family).interval(0.0, math.inf if family == "density" else 1.0)
+        except ValueError as error:  # too many images, or too few without one of their clusters
+            return Estimate(None, str(error))
+
+    def _distance_shares(self, family: SetFamily) -> Shares:
+        if family == "fd":
+            return frechet_shares(*self._both, *self._groups)
+        return kernel_shares(*self._both, *self._groups, KERNELS[family])
 
 
 def pair_scores(
@@ -95,12 +127,12 @@ def pair_scores(
     partners: Features,
     signature: str,
     ref: str,
-    clusters: Sequence[Hashable | None] | None = None,
+    clusters: Clusters | None = None,
 ) -> PairScores:
     """Return `clip_score` or `clip_image` of features (N, D) and their partners' (N, D), texts or real images.
 
     Args:
-        ref: what the partners are, for the signature. clusters: labels for the bootstrap of the mean.
+        ref: what the partners are, for the signature. clusters: labels of the images, such as videos, for the interval.
     """
     n = len(images)
     n_real = n if metric == "clip_image" else None
@@ -109,8 +141,16 @@ def pair_scores(
         values = _PAIR_METRICS[metric](images, partners)
     except ValueError as error:
         return PairScores(Score(metric, signed, None, n, n_real, reason=str(error)), [])
-    interval = bootstrap_mean(values, derive_seed("bootstrap", metric), clusters)
-    return PairScores(Score(metric, signed, float(values.mean()), n, n_real, interval), values.tolist())
+    return PairScores(mean_entry(metric, signed, values, n_real, clusters), values.tolist())
+
+
+def mean_entry(
+    metric: str, signature: str, values: NDArray[np.float64], n_real: int | None, clusters: Clusters | None
+) -> Score:
+    """Return the entry of the mean of values (n,), one an image, with the interval of `mean_shares`."""
+    found = mean_shares(values, clusters).interval()
+    n, value = len(values), float(values.mean())
+    return Score(metric, signature, value, n, n_real, found.interval, no_interval=found.reason)
 
 
 def no_pair_scores(metric: str, signature: str, reason: str, n: int) -> PairScores:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ccbench.metrics.intervals import bootstrap_mean
+from ccbench.metrics.shares import mean_shares
 from ccbench.types import Interval
 
 Words = Mapping[str, str]
@@ -39,7 +39,6 @@ def text_fidelity(
     measured: Sequence[Words],
     stated: Sequence[Words],
     names: Sequence[str],
-    seed: int = 0,
     clusters: Sequence[Hashable | None] | None = None,
 ) -> TextFidelity | None:
     """Compare what each image shows with what its prompt states, and with what all other prompts state.
@@ -50,7 +49,7 @@ def text_fidelity(
 
     Args:
         measured, stated: value of each attribute by name, for each image. names: the attributes to compare.
-        clusters: as in `bootstrap_mean`.
+        clusters: labels of the images, such as videos, for the interval; None stands alone.
 
     Returns:
         None where no image has an attribute to compare.
@@ -83,7 +82,7 @@ def text_fidelity(
     labels = None if clusters is None else [clusters[index] for index in images]
     return TextFidelity(
         value=value,
-        interval=None if value is None else bootstrap_mean(values, seed, labels),
+        interval=None if value is None else mean_shares(values, labels).interval().interval,
         own=float(shares.mean()),
         swapped=float(chances.mean()),
         n=len(images),

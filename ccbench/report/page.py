@@ -16,7 +16,7 @@ from ccbench.provenance import package_version
 from ccbench.records import RunRecord
 from ccbench.report.content import Case, Report
 from ccbench.report.plots import Curve, Dot, DotRow, draw_dots, draw_losses
-from ccbench.tables import METRIC_GROUPS, format_count, format_seconds, format_value, metric_heading
+from ccbench.tables import METRIC_GROUPS, format_count, format_seconds, format_value, interval_notes, metric_heading
 from ccbench.types import Image, Mask, Score
 
 _SIDE = 256  # pixels; larger images are made smaller for the page
@@ -134,6 +134,7 @@ def _cell(metric: str, scores: Sequence[Score]) -> dict[str, Any]:
     if len(values) > 1:
         text += f" ± {format_value(metric, float(np.std(values, ddof=1)))}"
     spans = [_span(metric, score) for score in scores if score.interval]
+    spans += interval_notes([(f"{score.metric}", score.no_interval) for score in scores])
     counts = f"n {scores[0].n}" + ("" if scores[0].n_real is None else f" x {scores[0].n_real}")
     return {"text": text, "sort": repr(mean), "hint": "; ".join([*spans, counts, scores[0].signature])}
 

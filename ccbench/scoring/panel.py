@@ -57,7 +57,8 @@ class Panel:
     """What every set of images of one synthesis is scored against; all in the order of the test pairs.
 
     Attributes:
-        target: reference images of the set distances, called `reference_id`. training: all that a method has seen.
+        target: reference images of the set distances, called `reference_id`, and their clusters.
+        training: all that a method has seen.
         real: the real test images.
         texts: (N, D) features of the prompts. polyp_texts: of what they say of the polyp.
     """
@@ -65,6 +66,7 @@ class Panel:
     network: Encoder
     clip: TextImageEncoder
     target: EncodedSet
+    target_clusters: Sequence[str | None]
     training: EncodedSet
     reference_id: str
     real: ImageSet
@@ -80,6 +82,7 @@ class Panel:
         return replace(
             self,
             target=target,
+            target_clusters=[self.target_clusters[row] for row in target_rows],
             reference_id=name,
             real=self.real.rows(rows),
             texts=texts,
@@ -91,7 +94,15 @@ class Panel:
         """Return the set distances, CLIP-score and CLIP-image, memorisation, and the means of what was measured."""
         clusters, ref = self.pairs.clusters, f"conditions@{self._name()}"
         pairs, measured = self._pairs(images.encoded), self._measured(images)
-        distances = set_distances(images.encoded, self.target, self.network, self.clip, self.reference_id)
+        distances = set_distances(
+            images.encoded,
+            self.target,
+            self.network,
+            self.clip,
+            self.reference_id,
+            clusters=clusters,
+            target_clusters=self.target_clusters,
+        )
         memorised = self._memorisation(images.encoded)
         return PanelScores(
             scores=[
@@ -155,7 +166,10 @@ class Panel:
             if isinstance(found, str):
                 scores.append(Score(metric, signed, None, n, known, reason=found))
             else:
-                scores.append(Score(metric, signed, getattr(found, metric.removeprefix("memorised_")), n, known))
+                value = getattr(found, metric.removeprefix("memorised_"))
+                scores.append(
+                    Score(metric, signed, value, n, known, no_interval="read it with the verdict in the notes")
+                )
         return scores
 
     def _prompts(self) -> Partners:

@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 from ccbench.features import Encoder, TextImageEncoder
 from ccbench.features.pipeline import EncodedSet
 from ccbench.metrics import SetFamily, sign
-from ccbench.metrics.intervals import bootstrap_mean
-from ccbench.metrics.scores import PairScores, no_pair_scores, pair_scores, set_scores
+from ccbench.metrics.scores import PairScores, mean_entry, no_pair_scores, pair_scores, set_scores
 from ccbench.scoring.fidelity import Measured
-from ccbench.seeding import derive_seed
 from ccbench.types import Score
 
 NETWORK_FAMILIES: tuple[SetFamily, ...] = ("fd", "kid", "precision", "recall", "density", "coverage")
@@ -56,17 +54,23 @@ def set_distances(
     clip: TextImageEncoder | None,
     ref: str,
     families: Sequence[SetFamily] = NETWORK_FAMILIES,
+    clusters: Sequence[str | None] | None = None,
+    target_clusters: Sequence[str | None] | None = None,
 ) -> list[Score]:
-    """Return `families` by the network, and CMMD by the text encoder where there is one; `ref` names the target."""
+    """Return `families` by the network, and CMMD by the text encoder where there is one; `ref` names the target.
+
+    Args:
+        clusters, target_clusters: one label an image, such as its video, for the intervals; None stands alone.
+    """
     scores = []
     for encoder, chosen in ((network, families), *([(clip, CLIP_FAMILIES)] if clip else [])):
         both = images.features[encoder.id], target.features[encoder.id]
-        scores += set_scores(*both, encoder.id, encoder.signature, ref, chosen)
+        scores += set_scores(*both, encoder.id, encoder.signature, ref, chosen, clusters, target_clusters)
     return scores
 
 
 def mean_score(measured: Measured, ref: str, clusters: Sequence[str | None]) -> Score:
-    """Return the mean over the images that have a value, with the clustered bootstrap's interval.
+    """Return the mean over the images that have a value, with the interval over their clusters.
 
     The signature says how many there are in all: which of them have a value follows from the images.
 
@@ -77,9 +81,7 @@ def mean_score(measured: Measured, ref: str, clusters: Sequence[str | None]) -> 
     signed = sign(metric, measured.signature, str(len(clusters)), ref=ref)
     if not len(there):
         return Score(metric, signed, None, 0, reason=measured.reason or "no image has a value")
-    values = measured.values[there]
-    interval = bootstrap_mean(values, derive_seed("bootstrap", metric), [clusters[row] for row in there.tolist()])
-    return Score(metric, signed, float(values.mean()), len(there), None, interval)
+    return mean_entry(metric, signed, measured.values[there], None, [clusters[row] for row in there.tolist()])
 
 
 def count_failures(images: EncodedSet, wanted_sizes: Sequence[tuple[int, int]] | None) -> dict[str, int]:

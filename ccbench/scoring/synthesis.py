@@ -66,7 +66,8 @@ class SynthesisScorer:
         target = reader.stream(self._known, "reference")
         of_polyps = [split_clauses(prompt).foreground for prompt in pairs.prompts]
         texts, polyp_texts = (encode_texts(clip, lines, cache=cache) for lines in (pairs.prompts, of_polyps))
-        self._panel = Panel(network, clip, target, target, reference_id, real, texts, polyp_texts, pairs, judge)
+        known = self._known.clusters
+        self._panel = Panel(network, clip, target, known, target, reference_id, real, texts, polyp_texts, pairs, judge)
         others = {name: reader.changed(name, change) for name, change in controls.items()}
         self._controls = self._panel.score_controls(others)
         self._parts = {source: self._part(source, rows, others) for source, rows in pairs.rows_by_source().items()}

@@ -76,7 +76,7 @@ def test_tests_are_kept_with_the_board_and_go_when_it_changes(
     assert done.code == 0 and "kept with the board: leaderboards/small/comparison.json" in done.out
     assert call("leaderboard", "check").code == 5 and call("leaderboard", "render").code == 0
     text = page.read_text()
-    assert "| clip_score ↑ | fake | fake (tint=0.1) | +" in text and " | fake |" in text
+    assert "| clip_score ↑ | fake | fake (tint=0.1) | 0 | +" in text and " | fake |" in text
     stored = Path("leaderboards/small/comparison.json")
     held = stored.read_text()
     stored.write_text(held.replace('"fake-seed0', '"other-seed0', 1))

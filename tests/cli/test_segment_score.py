@@ -35,7 +35,7 @@ def folders(call: Call) -> Call:
 def test_json_holds_the_scores_in_their_published_form(folders: Call) -> None:
     result = folders(*SCORE, "--json").json
     assert (result["pred"], result["gt"], result["png"], result["n"]) == ("maps", "masks", False, 2)
-    fields = {"metric", "signature", "value", "interval", "p", "n", "n_real", "reason"}
+    fields = {"metric", "signature", "value", "interval", "p", "n", "n_real", "reason", "no_interval"}
     assert [set(score) for score in result["scores"]] == [fields] * len(METRICS)
     found = {score["metric"]: score for score in result["scores"]}
     assert list(found) == METRICS and all(score["n"] == 2 for score in found.values())

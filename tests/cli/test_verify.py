@@ -182,6 +182,24 @@ def test_scores_computed_again(
     assert (done.code, done.json["state"]) == (5 if state == "drift" else 0, state)
 
 
+@pytest.mark.parametrize("kind", ["jackknife-normal", "cluster-bootstrap-percentile-2000-balls-held"])
+def test_intervals_of_an_earlier_rule_are_not_compared(
+    kind: str, call: Call, run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The same value with the interval of another rule is the score on record; another value still is drift."""
+    earlier = Score("kid_lite0", "kid_lite0|enc:lite0", 0.25, 3, 5, Interval(0.2, 0.3, 0.95, kind), p=0.5)
+    refused = dataclasses.replace(earlier, interval=None, no_interval="3 clusters: too few for an interval")
+    held = dataclasses.replace(full_card(52.0, 25.0), scores=[earlier])
+    old = make_run(tmp_path / "old", "small", held)
+    for found, state in (
+        (refused, "match"),
+        (dataclasses.replace(refused, value=0.5), "drift"),
+        (dataclasses.replace(refused, p=None), "drift"),
+    ):
+        again(monkeypatch, dataclasses.replace(held, scores=[found]))
+        assert states(call("verify", old, "--json"))["kid_lite0"] == state
+
+
 def test_what_cannot_be_verified(call: Call, run: Path, tmp_path: Path) -> None:
     assert call("verify", tmp_path / "none").code == 2
     (run / "scores" / "scorecard.json").unlink()

@@ -1,7 +1,7 @@
 """An ablation's page: differences that were tested, those that were not, and no row for what was not tested."""
 
 from ccbench.ablation.plans import Claim
-from ccbench.ablation.rendering import render_markdown
+from ccbench.ablation.rendering import render_csv, render_markdown
 from ccbench.ablation.results import AblationTable, RunLine, VariantScore
 
 TESTED = {
@@ -55,6 +55,23 @@ def test_a_difference_without_a_test_is_of_the_means_and_says_so() -> None:
     assert "| -bmws | -4.30 |" in lines and "| -bmws | -0.05 |" in lines
     assert any(line.endswith("of precision_lite0 not tested, the difference is of the means.") for line in lines)
     assert not any("clip_score_polyp" in line and line.startswith("|") for line in lines)
+
+
+def test_a_metric_whose_best_is_0_is_compared_by_its_distance_from_0() -> None:
+    """-0.9 is farther from 0 than 0.8 by 0.1; tables stored before say the difference of the values, -1.7."""
+    scores = [score("full", "seam_colour", 0.8), score("-bmws", "seam_colour", -0.9, reason="no test")]
+    now = TABLE.model_copy(update={"scores": scores, "zero_differences": "absolute"})
+    assert "| -bmws | +0.10 |" in render_markdown(now) and "→0: of the distances from 0." in render_markdown(now)
+    before = AblationTable.model_validate_json(TABLE.model_copy(update={"scores": scores}).model_dump_json())
+    assert before.zero_differences == "signed" and "| -bmws | -1.70 |" in render_markdown(before)
+
+
+def test_a_difference_without_an_interval_says_why() -> None:
+    few = {**TESTED, "low": None, "high": None, "no_interval": "5 clusters: too few for an interval, 8 are needed"}
+    scores = [score("full", "clip_score", 58.2), score("-bmws", "clip_score", 53.9, **few, outcome="not told apart")]
+    table = TABLE.model_copy(update={"scores": scores})
+    assert "no interval of clip_score: 5 clusters: too few for an interval, 8 are needed." in render_markdown(table)
+    assert "no_interval" in render_csv(table) and "no_interval" not in render_csv(TABLE)
 
 
 def test_only_tests_have_rows_and_reasons_stand_below() -> None:

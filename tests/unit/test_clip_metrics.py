@@ -1,4 +1,4 @@
-"""CLIP-score, CLIP-image, the bootstrap of their means, and the table of metrics."""
+"""CLIP-score, CLIP-image, set scores, and the table of metrics."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ import pytest
 from ccbench.errors import UsageError
 from ccbench.metrics import METRICS, metric_info, set_metric_name, sign
 from ccbench.metrics.clip import clip_image, clip_score
-from ccbench.metrics.intervals import bootstrap_mean
 from ccbench.metrics.scores import set_scores
 
 
@@ -34,31 +33,6 @@ def test_features_that_do_not_pair_or_have_no_direction() -> None:
             clip_score(np.ones((3, 4)), np.full((3, 4), bad))
 
 
-def test_bootstrap_is_seeded_and_close_to_theory() -> None:
-    values = np.random.default_rng(1).normal(30, 4, size=200)
-    interval = bootstrap_mean(values, seed=5)
-    assert interval == bootstrap_mean(values, seed=5)
-    assert interval != bootstrap_mean(values, seed=6)
-    assert interval is not None
-    error = values.std() / np.sqrt(200)
-    assert interval.low == pytest.approx(values.mean() - 1.96 * error, abs=0.15 * error)
-    assert interval.high == pytest.approx(values.mean() + 1.96 * error, abs=0.15 * error)
-
-
-def test_clusters_widen_the_interval() -> None:
-    # 10 videos of 20 equal frames hold the information of 10 values, not of 200.
-    videos = np.random.default_rng(2).normal(size=10)
-    frames, labels = np.repeat(videos, 20), [f"video {i}" for i in range(10) for _ in range(20)]
-    clustered, alone = bootstrap_mean(frames, 0, labels), bootstrap_mean(videos, 0)
-    assert clustered is not None
-    assert alone is not None
-    assert clustered.high - clustered.low == pytest.approx(alone.high - alone.low, rel=0.1)
-    assert clustered.kind.startswith("cluster-")
-    assert bootstrap_mean(frames, 0, ["one video"] * 200) is None
-    unknown = bootstrap_mean(frames, 0, [None] * 200)
-    assert unknown == bootstrap_mean(frames, 0)
-
-
 def test_names_and_signatures() -> None:
     assert set_metric_name("fd", "inception") == "fid"
     assert set_metric_name("kid", "inception") == "kid"
@@ -84,9 +58,11 @@ def test_set_scores_of_every_family_have_a_value_or_a_reason() -> None:
     scores = set_scores(x, y, "lite0", "enc:lite0", "ref", families)
     assert [score.metric for score in scores] == [f"{family}_lite0" for family in families]
     assert [score.value is None for score in scores] == [False] * 7 + [True]
-    assert [score.interval is None for score in scores] == [False] * 7 + [True]
+    assert [score.interval is None for score in scores] == [False] * 6 + [True] * 2
+    assert scores[6].value == 1 and "no spread" in str(scores[6].no_interval)  # every real image is covered
     assert scores[-1].reason is not None and "n too small" in scores[-1].reason
     assert scores[3].signature == "precision_lite0|enc:lite0|n:30x25|ref:ref|k:5|v:1"
     assert set_scores(x, y, "lite0", "enc:lite0", "ref") == scores[:2]
+    assert scores[-1].no_interval is None  # `reason` says why there is no value at all
     few = set_scores(x[:5], y, "lite0", "enc:lite0", "ref", families)
     assert few[3].reason is not None and "more than k = 5" in few[3].reason

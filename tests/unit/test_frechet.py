@@ -84,9 +84,6 @@ def test_jackknife_equals_leaving_each_image_out(n1: int, n2: int, width: int) -
     expected = np.sqrt(sum((len(t) - 1) / len(t) * np.sum((t - t.mean()) ** 2) for t in left_out))
     result = frechet_distance(x, y)
     assert result.error == pytest.approx(expected, rel=1e-9)
-    assert result.interval is not None
-    assert result.interval.high == pytest.approx(result.value + 1.959964 * expected, rel=1e-6)
-    assert result.interval.low >= 0
 
 
 def test_jackknife_error_is_the_spread_over_fresh_samples() -> None:
@@ -109,5 +106,5 @@ def test_refusals_and_small_sets() -> None:
         frechet_distance(x, broken)
     with pytest.raises(ValueError, match="one encoder"):
         frechet_distance(x, x[:, :2])
-    assert frechet_distance(x[:2], x).interval is None
+    assert frechet_distance(x[:2], x).error is None
     assert frechet_distance(np.ones((4, 3)), np.zeros((4, 3))).value == pytest.approx(3.0)  # no spread at all

@@ -68,4 +68,4 @@ def test_refusals() -> None:
         kernel_distance(x, x[:1])
     with pytest.raises(ValueError, match="not finite"):
         kernel_distance(x, np.where(x > 0, np.inf, x))
-    assert kernel_distance(x[:2], x).interval is None
+    assert kernel_distance(x[:2], x).error is None

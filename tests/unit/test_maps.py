@@ -5,11 +5,10 @@ import pytest
 
 import ccbench.metrics.structure
 from ccbench.metrics import METRICS, metric_info
-from ccbench.metrics.intervals import bootstrap_mean
 from ccbench.metrics.map_scores import MAP_METRICS, map_columns, map_scores
 from ccbench.metrics.maps import MapScores, PolypMap, as_saved, at_half, score_map, threshold_scores
+from ccbench.metrics.shares import mean_shares
 from ccbench.metrics.structure import structure_scores
-from ccbench.seeding import derive_seed
 from ccbench.tables import format_value
 from ccbench.types import Mask
 
@@ -149,19 +148,22 @@ def test_scores_of_a_set_are_means_but_the_pooled_one() -> None:
     assert list(found) == list(MAP_METRICS) == [n for n, info in METRICS.items() if info.group == "segmentation"]
     assert found["mDice_0.5"].value == pytest.approx((2 / 3 + 0 + 1) / 3)
     assert found["dice_pooled"].value == pytest.approx(2 * 8 / 28)
-    assert all(score.n == 3 and score.interval and score.value is not None for score in found.values())
+    assert all(score.n == 3 and score.value is not None for score in found.values())
+    assert all(str(score.no_interval).startswith("3 clusters: too few") for score in found.values())
     columns = map_columns(scored())
     assert set(columns) == set(MAP_METRICS) - {"dice_pooled"}
     for metric, values in columns.items():
         assert found[metric].value == values.mean()
-        assert found[metric].interval == bootstrap_mean(values, derive_seed("bootstrap", metric))
+    many = {score.metric: score for score in map_scores(scored() * 4, "masks@0")}
+    for metric, values in map_columns(scored() * 4).items():
+        assert many[metric].interval == mean_shares(values).interval().interval
 
 
 def test_the_pooled_interval_is_the_means_where_all_areas_are_equal() -> None:
-    """sum(2 shared) / sum(areas) of equal areas is the mean of Dice, so both bootstraps agree for one seed."""
-    same = [row._replace(areas=8) for row in scored()]
+    """sum(2 shared) / sum(areas) of equal areas is the mean of Dice, and so are both without a cluster."""
+    same = [row._replace(areas=8) for row in scored() * 4]
     pooled = next(score for score in map_scores(same, "masks@0") if score.metric == "dice_pooled")
-    wanted = bootstrap_mean(np.array([2 * row.shared / 8 for row in same]), derive_seed("bootstrap", "dice_pooled"))
+    wanted = mean_shares(np.array([2 * row.shared / 8 for row in same])).interval().interval
     assert wanted is not None and pooled.interval is not None
     assert (pooled.interval.low, pooled.interval.high) == pytest.approx((wanted.low, wanted.high), abs=1e-12)
 

@@ -71,7 +71,6 @@ def test_frechet_exchange_equals_every_exchange_recomputed() -> None:
 @pytest.mark.parametrize("clusters", [None, [0, 0, 1, 1, 1, 2, 3, 4]])
 @pytest.mark.parametrize("family", ["frechet", "kernel"])
 def test_shares_are_the_jackknife_of_both_samples(family: str, clusters: list[int] | None) -> None:
-    # The reference's own part is left out of a kernel distance's shares, so differences of two sets are compared.
     rng = np.random.default_rng(10)
     first, second, ref, group = draw(rng, 8), draw(rng, 8, 2), draw(rng, 6) + 0.3, cluster_index(8, clusters)
 
@@ -83,7 +82,8 @@ def test_shares_are_the_jackknife_of_both_samples(family: str, clusters: list[in
         return a - b
 
     def share(z: np.ndarray) -> Shares:
-        return frechet_shares(z, ref, group) if family == "frechet" else kernel_shares(z, ref, group, CUBIC)
+        groups = group, np.arange(6)
+        return frechet_shares(z, ref, *groups) if family == "frechet" else kernel_shares(z, ref, *groups, CUBIC)
 
     found, rows, columns = share(first).less(share(second)), np.arange(8), np.arange(6)
     left_out = [
@@ -188,7 +188,7 @@ def test_calibration_of_means(clustered: bool) -> None:
     p, covered = [], []
     for seed in range(500):
         noise = rng.normal(size=60).repeat(3) + rng.normal(size=180) if clustered else rng.normal(size=60)
-        result = compare_means(noise, np.zeros(len(noise)), seed, clusters, resamples=500, permutations=299)
+        result = compare_means(noise, np.zeros(len(noise)), seed, clusters, permutations=299)
         assert result.interval is not None
         p.append(result.p)
         covered.append(result.interval.low <= 0 <= result.interval.high)
@@ -240,7 +240,7 @@ def test_calibration_of_trainings(between: float, least: float, most: float) -> 
     p, covered = [], []
     for seed in range(600):
         values = between * rng.normal(size=(3, 1)) + rng.normal(size=50) + rng.normal(size=(3, 50))
-        given = compare_means(values.mean(axis=0), np.zeros(50), seed, None, 2, 1)
+        given = compare_means(values.mean(axis=0), np.zeros(50), seed, None, 1)
         result = across_seeds(given, values.mean(axis=1).tolist())
         assert result.interval is not None
         p.append(result.p)

@@ -4,11 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ccbench.metrics.intervals import cluster_index
 from ccbench.metrics.manifold import RealFamily, manifold_scores
-from ccbench.metrics.paired import Difference, compare_reached
+from ccbench.metrics.paired import Difference, compare_manifold
 from ccbench.metrics.reached import Reached
-from ccbench.metrics.shares import reached_shares
 
 FAMILIES = ("recall", "coverage")
 
@@ -41,23 +39,6 @@ def test_a_choice_scores_as_recomputed_from_features(family: RealFamily) -> None
         reached.parts(np.arange(5))
 
 
-@pytest.mark.parametrize("clusters", [None, [0, 0, 1, 1, 1, 2, 3, 4, 5, 5, 6, 7, 8, 9]])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_shares_are_the_jackknife_of_both_samples(family: RealFamily, clusters: list[int] | None) -> None:
-    rng = np.random.default_rng(1)
-    features, reference, group = draw(rng, 14), draw(rng, 30), cluster_index(14, clusters)
-    found = reached_shares(features, reference, group, family)
-    assert found.value == pytest.approx(score(features, reference, family))
-    left_out = [
-        np.array([score(features[group != k], reference, family) for k in range(group.max() + 1)]),
-        np.array([score(features, np.delete(reference, k, axis=0), family) for k in range(30)]),
-    ]
-    for shares, values in zip((found.conditions, found.reference), left_out, strict=True):
-        assert np.ptp(values) > 0
-        wanted = (values.mean() - values) * np.sqrt((len(values) - 1) / len(values))
-        np.testing.assert_allclose(shares, wanted, atol=1e-12)
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_exchange_equals_every_exchange_recomputed(family: RealFamily) -> None:
     rng = np.random.default_rng(2)
@@ -68,7 +49,7 @@ def test_exchange_equals_every_exchange_recomputed(family: RealFamily) -> None:
         first, second = np.where(stays, b, a), np.where(stays, a, b)
         values.append(score(first, reference, family) - score(second, reference, family))
     exact = float(np.mean(np.abs(values) >= abs(values[0]) - 1e-9))
-    result = compare_reached(a, b, reference, family, seed=0, permutations=3000)
+    result = compare_manifold(a, b, reference, family, seed=0, permutations=3000)
     assert result.value == pytest.approx(values[0]) and 0.02 < exact < 1
     assert result.p == pytest.approx(exact, abs=4 * np.sqrt(0.25 / 3000))
 
@@ -77,19 +58,19 @@ def test_exchange_equals_every_exchange_recomputed(family: RealFamily) -> None:
 def test_seeds_are_averaged_and_clusters_count_as_one(family: RealFamily) -> None:
     rng = np.random.default_rng(3)
     (a, b, c, d), reference = methods(rng, 24, 1, 1, 2, 2), draw(rng, 40)
-    apart = [compare_reached(*pair, reference, family, 0, None, 50).value for pair in ((a, c), (b, d))]
-    both = compare_reached(np.stack([a, b]), np.stack([c, d]), reference, family, 0, None, 50)
+    apart = [compare_manifold(*pair, reference, family, 0, None, 50).value for pair in ((a, c), (b, d))]
+    both = compare_manifold(np.stack([a, b]), np.stack([c, d]), reference, family, 0, None, 50)
     assert both.value == pytest.approx(np.mean(apart)) and (both.n, both.clusters) == (24, 24)
-    same = compare_reached(a, a, reference, family, 0, None, 50)
+    same = compare_manifold(a, a, reference, family, 0, None, 50)
     assert (same.value, same.p, same.effect) == (0, 1, None)
-    videos = compare_reached(a, c, reference, family, 0, np.repeat(range(8), 3).tolist(), 50)
+    videos = compare_manifold(a, c, reference, family, 0, np.repeat(range(8), 3).tolist(), 50)
     assert (videos.value, videos.n, videos.clusters) == (pytest.approx(apart[0]), 24, 8)
 
 
 def simulate(noises: tuple[float, float], family: RealFamily, count: int) -> list[Difference]:
     rng = np.random.default_rng(4)
     drawn = ((*methods(rng, 40, *noises), draw(rng, 60, 1.4)) for _ in range(count))
-    return [compare_reached(*sets, family, seed, None, 59) for seed, sets in enumerate(drawn)]
+    return [compare_manifold(*sets, family, seed, None, 59) for seed, sets in enumerate(drawn)]
 
 
 @pytest.mark.parametrize("family", FAMILIES)

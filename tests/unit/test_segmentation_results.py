@@ -6,7 +6,6 @@ import pytest
 
 from ccbench.downstream.results import OVERALL, PRIMARY, STRATA, Finished, SegmentationTable, Value, tabulate
 from ccbench.downstream.rows import BUDGETS, COPY_PASTE, BudgetName, Row
-from ccbench.metrics.intervals import bootstrap_mean
 from ccbench.metrics.map_scores import MAP_METRICS
 from ccbench.metrics.paired import across_seeds, compare_means
 from ccbench.metrics.ranking import holm
@@ -40,9 +39,8 @@ def test_a_value_is_the_mean_over_seeds_of_the_mean_over_images() -> None:
         value = find(made, "a", metric)
         assert value.seeds == pytest.approx({0: 0.4, 1: 0.3, 5: 0.2}) and value.n == 3
         assert (value.mean, value.spread) == pytest.approx((0.3, 0.1))
-    value = find(made, "a")
-    interval = bootstrap_mean(np.array(A) - 0.1, derive_seed("segmentation", PRIMARY))
-    assert interval is not None and (value.low, value.high) == pytest.approx((interval.low, interval.high))
+    few = find(made, "a")
+    assert (few.low, few.high) == (None, None) and str(few.no_interval).startswith("3 clusters: too few")
     assert find(table([one_cell()]), "a").spread is None
     lone = find(made, "b")
     assert (lone.mean, lone.low, lone.high) == pytest.approx((0.9, None, None))
@@ -147,14 +145,20 @@ def test_only_shared_seeds_are_paired_and_a_row_without_baseline_is_not_tested()
     assert not table(cells, ("steps",)).comparisons
 
 
-def test_whole_videos_are_resampled() -> None:
-    values = [0.1, 0.1, 0.9, 0.9]
+def test_whole_videos_count_as_one() -> None:
+    values = np.random.default_rng(0).random(8).repeat(4).tolist()
     spread = {}
-    for name, clusters in (("frames", None), ("videos", ["x", "x", "y", "y"])):
+    for name, clusters in (("frames", None), ("videos", [f"video {i // 4}" for i in range(32)])):
         value = find(table([finish("S", REAL, 0, {"a": scores(values, None, clusters)})], own=("a",)), "a")
-        assert value.low is not None and value.high is not None
+        assert value.low is not None and value.high is not None and value.no_interval is None
         spread[name] = value.high - value.low
-    assert spread["videos"] >= spread["frames"]
+    assert spread["videos"] > 1.8 * spread["frames"]
+
+
+def test_a_test_says_which_seeds_it_pairs_and_needs_one_in_common() -> None:
+    made = table([one_cell(0), one_cell(1), one_cell(1, 0.05, MIXED), one_cell(2, 0.9, MIXED)], own=("a",))
+    assert {one.seeds for one in made.comparisons} == {(1,)}
+    assert not table([one_cell(0), one_cell(1, 0.05, MIXED)], own=("a",)).comparisons
 
 
 def test_what_a_table_keeps_of_its_cells() -> None:

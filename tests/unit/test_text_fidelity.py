@@ -36,7 +36,7 @@ def test_following_is_one_ignoring_is_zero_and_half_is_between() -> None:
     follows, ignores, some = (text_fidelity(shown, stated, "abc") for shown in (stated, ignoring, half))
     assert follows is not None and ignores is not None and some is not None
     assert follows.value == pytest.approx(1) and follows.own == 1
-    assert follows.interval is not None and follows.interval.low == pytest.approx(1) == follows.interval.high
+    assert follows.interval is None  # all images alike: no width to be had from
     assert ignores.interval is not None and ignores.interval.low < 0 < ignores.interval.high
     assert some.value == pytest.approx(1 / 3, abs=0.05)
     assert some.interval is not None and some.interval.low < 1 / 3 < some.interval.high
