@@ -168,8 +168,9 @@ def _find_fault(file: ImageFile, region: Mask, levels: NDArray[np.int64], colour
             f"no pixel is above {MASK_THRESHOLD}, the highest value is {highest}: class indices or a dark palette; "
             f"save the polyp as 255, or name its values with --polyp-is values:{_example(file, levels)}",
         )
-    indices_only = file.format not in LOSSY_FORMATS and not levels[_NOISE + 1 : 255].any()
-    if indices_only and not coloured and region.any() and shares[1 : _NOISE + 1].max() >= _LEAST_CLASS:
+    classes = np.flatnonzero(levels[1:255]) + 1
+    counted = 0 < len(classes) <= _FEW_LEVELS and classes.tolist() == list(range(1, len(classes) + 1))
+    if file.format not in LOSSY_FORMATS and not coloured and counted and shares[classes].min() >= _LEAST_CLASS:
         return MaskFault(
             "faint_mask",
             f"its values are {', '.join(map(str, np.flatnonzero(levels)))}: class indices and one to be ignored; save "

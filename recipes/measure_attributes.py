@@ -24,7 +24,8 @@ from ccbench.data.captioners.measured import measure_words
 from ccbench.data.phantom import render_phantom
 from ccbench.data.sets.polypgen import POLYPGEN
 from ccbench.data.sure_attributes import measure_sure_words
-from ccbench.images import read_image, read_mask
+from ccbench.images import read_image
+from ccbench.masks import read_mask
 from ccbench.seeding import derive_seed
 from ccbench.tables import markdown_table
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ccbench.data.attributes import MEASURED_BACKGROUND, MEASURED_FOREGROUND, measure_attributes
-from ccbench.data.joining import read_lines
 from ccbench.data.phantom import render_phantom
 from ccbench.data.phantom_attributes import ATTRIBUTE_VALUES
 from ccbench.errors import DataError
+from ccbench.files import read_text
 from ccbench.seeding import derive_seed
 from ccbench.types import Progress, SilentProgress
 
@@ -104,7 +104,7 @@ def read_labels(path: Path) -> list[LabelledFrame]:
     Raises:
         DataError: the file is missing, or a row has not a cell for each column.
     """
-    header, *rows = csv.reader(read_lines(path))
+    header, *rows = csv.reader(line for line in read_text(path).splitlines() if line.strip())
     if header[:2] != ["id", "part"]:
         raise DataError(f"{path}: the first columns are {header[:2]}, wanted id and part; correct the first line")
     frames = []

@@ -147,7 +147,7 @@ def test_a_line_without_an_id_is_named_and_nothing_is_lost(folder: Path, call: C
     call(*ARGS)
     path = folder / "out" / "captions.jsonl"
     before = path.read_text()
-    path.write_text("\n" + before + '{"captioner": "measured-1"}\n')
+    path.write_text("\n" + before + json.dumps({"captioner": lines(folder)[0]["captioner"]}) + "\n")
     done = call(*ARGS)
     assert done.code == 4 and "captions.jsonl:5: found no id; wanted" in done.err and "Traceback" not in done.err
     assert path.read_text().startswith("\n" + before)

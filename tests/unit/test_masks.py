@@ -107,6 +107,9 @@ def test_noise_of_jpeg_is_no_class(tmp_path: Path) -> None:
     assert (read_mask(tmp_path / "m.jpg") ^ POLYP).mean() < 0.01
     PIL.Image.fromarray(levels(9)).save(tmp_path / "empty.jpg", quality=95)
     assert not read_mask(tmp_path / "empty.jpg").any()
+    noisy = np.where(POLYP, 255, np.random.default_rng(0).choice([0, 7, 8, 9, 10], POLYP.shape)).astype(np.uint8)
+    PIL.Image.fromarray(noisy).save(tmp_path / "noisy.png")  # as a mask of CVC-ClinicDB has around its polyp
+    assert np.array_equal(read_mask(tmp_path / "noisy.png"), POLYP)
     PIL.Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "none.png")
     assert not read_mask(tmp_path / "none.png").any()
 
