@@ -47,7 +47,7 @@ def test_images_become_a_run_and_nothing_is_generated(call: Call, made: Path) ->
     done = call(*RUN, *SAID, "--output", "out")
     assert done.code == 0, done.err
     assert "train" not in done.err and "copied all 4" in done.err and "cost: unknown" in done.out
-    assert "ccbench run --from-dir DIR --method my-gan --protocol small" in done.out
+    assert "ccbench run --from-dir made --method my-gan --protocol small" in done.out
     run = RunFolder.read(Path("out"))
     record, samples = run.record, run.samples()
     assert record.status == "complete" and record.training is None and not run.checkpoint.exists()
