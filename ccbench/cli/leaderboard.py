@@ -88,9 +88,42 @@ def render(
 
 
 @app.command("check")
-def check_boards(boards: Boards = DEFAULT_BOARDS, as_json: options.Json = False) -> None:
+def check_boards(
+    boards: Boards = DEFAULT_BOARDS,
+    runs: Annotated[
+        Path | None,
+        typer.Option(
+            "--runs",
+            help="Folder of run folders: of those on a board, one is verified too, another each day.",
+            metavar="DIR",
+        ),
+    ] = None,
+    data_root: options.DataRoot = None,
+    device: options.Device = "auto",
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
     """Compare every page and table with what its records give; drift is exit code 5. Nothing is written."""
-    _render(boards, True, Output(as_json))
+    out = Output(as_json, quiet)
+    _render(boards, True, out)
+    if runs is not None:
+        _verify_due(boards, runs, data_root, device, out)
+
+
+def _verify_due(boards: Path, runs: Path, data_root: Path | None, device: str, out: Output) -> None:
+    from datetime import UTC, datetime
+
+    from ccbench.boards.rota import run_due
+
+    due = run_due(boards, runs, datetime.now(UTC).toordinal(), data_root is not None)
+    if due is None:
+        out.note(f"{runs}: holds no run that is on a board and can be scored here")
+        return
+    from ccbench.verification import verify_run
+
+    found = verify_run(due, options.open_scorer(data_root, device, BackboneSource(), True, out), boards, out.note)
+    out.note(f"{found.run_id}: {found.state}")
+    found.require_no_drift(due)
 
 
 def _render(boards: Path, check: bool, out: Output) -> None:

@@ -10,6 +10,7 @@ import ccbench.boards.copies
 from board_runs import N, make_card, make_run
 from calling import Call
 from ccbench.boards.copies import SIDE, RealThumbnails
+from ccbench.boards.rota import run_due
 from ccbench.protocols import PROTOCOLS, Protocol
 from ccbench.scoring.runs import RunScorer
 
@@ -90,3 +91,22 @@ def test_of_several_runs_those_before_a_refused_one_are_on_the_board(call: Call,
     done = call("leaderboard", "add", good, bad)
     assert done.code == 2 and "seed 3" in done.err and "added leaderboards/small/results/fake/fake-seed2-" in done.out
     assert call("leaderboard", "check").code == 0 and "51.00 ± 1.00" in (board / "README.md").read_text()
+
+
+def test_each_published_run_has_its_day(call: Call, board: Path, tmp_path: Path) -> None:
+    """Runs that are on no board have none, and without the folder of a run there is nothing to do."""
+    runs = tmp_path / "runs"
+    (runs / "small").mkdir(parents=True)
+    for seed in (0, 1):
+        Path(f"run{seed}").rename(runs / "small" / f"run{seed}")
+    make_run(runs / "small" / "run7", "small", make_card(57.0, 25.0), seed=7)
+    days = [run_due(Path("leaderboards"), runs, day, False) for day in range(4)]
+    assert days == [runs / "small" / f"run{number}" for number in (0, 1, 0, 1)]
+    assert run_due(Path("leaderboards"), tmp_path, 0, False) is None
+    assert call("leaderboard", "check", "--runs", tmp_path).code == 0
+    assert call("leaderboard", "check", "--runs", runs).code == 0
+    for seed in (0, 1):
+        image = next((runs / "small" / f"run{seed}" / "images").iterdir())
+        image.write_bytes(image.read_bytes() + b"x")
+    drift = call("leaderboard", "check", "--runs", runs)
+    assert drift.code == 5 and "drift" in drift.err
