@@ -24,13 +24,10 @@ MODEL_CFG: dict[str, Any] = {
 class RedJudge:
     """Sees a polyp where an image is redder than it is on average."""
 
-    signature = "judge:red"
+    signature, weights, dice = "judge:red", "00000000", 0.5
 
     def segment(self, images: list[np.ndarray]) -> list[np.ndarray]:
         return [image[..., 0] > image[..., 0].mean() for image in images]
-
-    def notes(self) -> dict[str, str | float]:
-        return {"judge_dice_validation": 0.5}
 
 
 def write_mini_clip(folder: Path, **preprocess: object) -> Path:

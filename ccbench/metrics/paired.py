@@ -241,7 +241,8 @@ def across_seeds(difference: Difference, by_seed: Sequence[float]) -> Difference
     parts = np.array([float(np.var(by_seed, ddof=1)) / seeds, difference.error**2])
     if not parts.any() or difference.clusters < 2:
         return difference
-    degrees = np.array([seeds - 1, difference.degrees or difference.clusters - 1])
+    degrees = np.array([seeds - 1, difference.degrees or difference.clusters - 1])[parts > 0]
+    parts = parts[parts > 0]
 
     def reach(p: float) -> float:
         return math.sqrt(float(np.sum(parts * stdtrit(degrees, 1 - p / 2) ** 2)))

@@ -84,7 +84,7 @@ REFUSED = {
     "16-bit TIFF": (deep_tiff(), "16 bits a channel, wanted 8"),
     "float": (encoded(PIL.Image.fromarray(np.zeros((4, 4), np.float32)), "TIFF"), "32 bits a channel, wanted 8"),
     "animated PNG": (encoded(RGB, save_all=True, append_images=[OTHER]), "holds 2 pictures, wanted one"),
-    "animated GIF": (encoded(RGB, "GIF", save_all=True, append_images=[OTHER]), "holds 2 pictures, wanted one"),
+    "animated GIF": (encoded(RGB, "GIF", save_all=True, append_images=[OTHER]), "but a GIF; convert it to PNG"),
     "animated WebP": (encoded(RGB, "WEBP", save_all=True, append_images=[OTHER]), "holds 2 pictures, wanted one"),
     "pages of TIFF": (encoded(RGB, "TIFF", save_all=True, append_images=[OTHER]), "holds 2 pictures, wanted one"),
     "bomb": (png(30_000, 30_000, 8, 2, zlib.compress(bytes(100_000))), "900000000 pixels"),

@@ -51,7 +51,7 @@ def test_the_same_command_skips_what_is_there(call: Call, scored_images: list[li
 def test_run_json_holds_the_scores_in_their_published_form(call: Call, scored_images: list[list[Path]]) -> None:
     result = call(*RUN, "--json").json
     assert [set(score) for score in result["scores"]] == [
-        {"metric", "signature", "value", "interval", "p", "n", "n_real", "reason"}
+        {"metric", "signature", "value", "interval", "p", "n", "n_real", "reason", "no_interval"}
     ] * 3
     assert result["scores"][0]["value"] == 52.126  # unrounded
     assert result["not_comparable"] == ["limit=4"] and result["protocol_hash"] == PROTOCOLS["small"].hash
@@ -129,7 +129,8 @@ def test_sigterm_ends_any_command_with_143(
 
 def test_a_limit_says_that_training_is_as_long(call: Call, scored_images: list[list[Path]]) -> None:
     assert "train: 3 steps of 2 images; --limit 2 does not shorten it" in call(*RUN[:-1], "2", "--output", "a").err
-    assert "--limit" not in call("run", "--method", "fake", "--protocol", "small", "--set", "training.max_steps=1").err
+    whole = call("train", "--method", "fake", "--protocol", "small", "--set", "training.max_steps=1")
+    assert "train: 1 steps of 2 images" in whole.err and "--limit" not in whole.err
 
 
 def test_what_accelerate_is_asked_for_is_said_to_be_ignored(

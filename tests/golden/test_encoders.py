@@ -182,7 +182,7 @@ def test_dinov2_equals_timm_and_reads_the_file_of_the_last_training_stage(tmp_pa
     with pytest.raises(DataError, match="does not fit vit_small_patch14_dinov2"):
         open_encoder("dinov2", weights=tmp_path / "dino.safetensors")
     save_file({"w": torch.zeros(1)}, tmp_path / "dino.safetensors")
-    with pytest.raises(DataError, match="is not DINOv2"):
+    with pytest.raises(DataError, match="wanted timm's or Meta's file of DINOv2"):
         open_encoder("dinov2", weights=tmp_path / "dino.safetensors")
 
 

@@ -381,9 +381,10 @@ def test_a_page_says_which_seeds_are_paired_and_why_there_is_no_interval(
 ) -> None:
     few = "5 clusters: too few for an interval, 8 are needed"
     card = make_card(52.0, 25.0)
-    refused = [dataclasses.replace(score, interval=None, no_interval=few) for score in card.scores]
+    refused = [dataclasses.replace(score, interval=None, no_interval=few) for score in card.scores if score.value]
     run = make_run(tmp_path / "run", protocol, dataclasses.replace(card, scores=refused))
     add_unverified(run, tmp_path / "boards")
+    render_boards(tmp_path / "boards")
     board = read_board(tmp_path / "boards" / "small")
     assert f"no interval of fd_lite0 (fake), clip_score (fake): {few}" in page(tmp_path / "boards")
     pair = PairTest(metric="fd_lite0", first="fake", second="other", difference=-2.0, low=None, high=None, p=0.001,

@@ -93,7 +93,7 @@ def test_latex_has_a_column_for_each_segmenter_and_set(made: SegmentationTable) 
 
 def test_csv_holds_every_value_unrounded(made: SegmentationTable) -> None:
     found = pd.read_csv(io.StringIO(TABLES.files(made)["table.csv"]))
-    assert len(found) == len(made.values) and list(found)[-2:] == ["seed_0", "seed_1"]
+    assert len(found) == len(made.values) and list(found)[-3:] == ["seed_0", "seed_1", "no_interval"]
     for line, value in zip(found.itertuples(), made.values, strict=True):
         assert (line.row, line.test, line.stratum, line.n) == (value.row, value.test, value.stratum, value.n)
         assert (line.mean, line.seed_1) == pytest.approx((value.mean, value.seeds[1]), abs=1e-15)
