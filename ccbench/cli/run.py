@@ -13,7 +13,6 @@ from ccbench.cli.output import Output
 from ccbench.cli.score import score_step, show_scores
 from ccbench.cli.synthesize import synthesize_step
 from ccbench.cli.train import train_step
-from ccbench.records import count_failures
 from ccbench.tables import format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -58,6 +57,8 @@ def run(
     With --from-dir nothing is trained or generated: images that any program made are checked, copied and scored, and
     --method is the name of their row.
     """
+    from ccbench.records import count_failures
+
     out = Output(as_json, quiet)
     source = BackboneSource(backbone, allow_pickle)
     chosen = options.RunOptions(method, protocol, data_root, seed, sets, config, output, limit)
@@ -72,10 +73,11 @@ def run(
                 return  # sampling and scoring are the first process's
             fresh = synthesize_step(folder, data_root, device, source, out)
         card = score_step(folder, data_root, device, source, no_cache, out)
+        card["failures"] = count_failures(folder.record, card["failures"])
         gallery_step(folder, data_root, fresh, out)
         out.json(_summary(folder, card))
         _show(folder, card, chosen, from_dir, out)
-        if any(count_failures(folder.record, card["failures"]).values()):
+        if any(card["failures"].values()):
             raise typer.Exit(FINISHED_WITH_FAILURES)
 
 
@@ -119,7 +121,6 @@ def _summary(run: "RunFolder", card: dict[str, Any]) -> dict[str, Any]:
         "not_comparable": list(record.not_comparable),
         "cost": record.cost.model_dump(mode="json"),
         **card,
-        "failures": count_failures(record, card["failures"]),
     }
 
 
@@ -128,7 +129,7 @@ def _show(
 ) -> None:
     record, cost = run.record, run.record.cost
     out.line(f"{run.config.method} on {record.protocol}, seed {record.seed}")
-    show_scores({**card, "failures": count_failures(record, card["failures"])}, out)
+    show_scores(card, out)
     trained = record.training is not None and record.training.steps > 0
     if cost.train_seconds is None:
         facts = ["unknown"]

@@ -9,7 +9,6 @@ from ccbench.assets import BackboneSource
 from ccbench.cli import options
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
-from ccbench.records import count_failures
 from ccbench.tables import format_span, format_value, interval_notes, metric_heading
 
 if TYPE_CHECKING:
@@ -92,13 +91,14 @@ def score(
 def _score_run(
     folder: Path, data_root: Path | None, device: str, backbone: BackboneSource, no_cache: bool, out: Output
 ) -> None:
+    from ccbench.records import count_failures
     from ccbench.store import RunFolder
 
     with RunFolder.open(folder) as run:
         if run.record.status != "complete":
             raise UsageError(f"{folder}: the run is {run.state}, not complete; finish it with ccbench run")
         card = score_step(run, data_root, device, backbone, no_cache, out)
-        card = {**card, "failures": count_failures(run.record, card["failures"])}
+        card["failures"] = count_failures(run.record, card["failures"])
         out.json({"run_id": run.record.run_id, "output": str(run.path), **card})
         show_scores(card, out)
 
