@@ -51,7 +51,7 @@ def build_network(model_cfg: dict[str, Any], weights: Path, encoder: str) -> CLI
             network = kind(**settings)
         network.load_state_dict(state)
     except (TypeError, KeyError, RuntimeError) as error:
-        found = f"({describe_tensors(state)}) and its configuration do not fit ({one_line(error, 120)})"
+        found = f"holds {describe_tensors(state)}, which does not fit its configuration ({one_line(error, 120)})"
         raise DataError(f"encoder {encoder}: {weights} {found}; wanted open_clip's file of this network") from error
     return network.float().eval().requires_grad_(False)
 

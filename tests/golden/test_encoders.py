@@ -108,7 +108,7 @@ def test_long_texts_keep_both_special_tokens_and_75_words(tmp_path: Path) -> Non
         ("tokenizer.json", "", None, MissingError, "tokenizer.json is missing"),
         ("open_clip_config.json", "}", "", DataError, "open_clip_config.json"),
         ("open_clip_config.json", "model_cfg", "model", DataError, "model_cfg"),
-        ("open_clip_config.json", '"width": 16', '"width": 8', DataError, "do not fit"),
+        ("open_clip_config.json", '"width": 16', '"width": 8', DataError, "not fit"),
         ("open_clip_config.json", "resize_mode", "resize", DataError, "preprocess_cfg"),
         ("tokenizer.json", "WordLevel", "Unknown", DataError, "not a tokenizer"),
         ("tokenizer.json", '"<unk>": 0', '"<unk>": 99', DataError, "the greatest id"),
