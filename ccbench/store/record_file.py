@@ -19,17 +19,24 @@ _PATIENCE = 300  # seconds that a process waits for the first one, which checks 
 
 
 def new_record(config: RunConfig) -> RunRecord:
-    """Return the record of a run that has not begun."""
-    return RunRecord(
-        run_id=make_run_id(config.method, config.seed, config.config_hash),
-        started=now(),
-        protocol=config.protocol.name,
-        protocol_hash=config.protocol.hash,
-        config=config.model_dump(mode="json"),
-        config_hash=config.config_hash,
-        not_comparable=config.not_comparable,
-        seed=config.seed,
-    )
+    """Return the record of a run that has not begun.
+
+    Raises:
+        UsageError: the configuration holds what no record can.
+    """
+    try:
+        return RunRecord(
+            run_id=make_run_id(config.method, config.seed, config.config_hash),
+            started=now(),
+            protocol=config.protocol.name,
+            protocol_hash=config.protocol.hash,
+            config=config.model_dump(mode="json"),
+            config_hash=config.config_hash,
+            not_comparable=config.not_comparable,
+            seed=config.seed,
+        )
+    except ValidationError as error:  # such as a seed or a rate beyond what a record holds
+        raise UsageError(f"configuration: {first_problem(error)}; give another value") from error
 
 
 def read_record(path: Path) -> RunRecord:

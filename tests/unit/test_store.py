@@ -329,3 +329,8 @@ def test_the_checkpoint_hash_sees_names_and_bytes(run: RunFolder) -> None:
     (run.checkpoint / "log.csv").write_text("not weights")
     seen.add(run.checkpoint_sha256())
     assert len(seen) == 3
+
+
+def test_a_number_that_no_record_holds_is_a_usage_error(tmp_path: Path, config: RunConfig) -> None:
+    with pytest.raises(UsageError, match="configuration: .*not below 1e"):
+        RunFolder.open(tmp_path / "run", config.model_copy(update={"seed": 10**23}))
