@@ -332,5 +332,5 @@ def test_the_checkpoint_hash_sees_names_and_bytes(run: RunFolder) -> None:
 
 
 def test_a_number_that_no_record_holds_is_a_usage_error(tmp_path: Path, config: RunConfig) -> None:
-    with pytest.raises(UsageError, match="configuration: .*not below 1e"):
+    with pytest.raises(UsageError, match=r"configuration: .*not below 1e"):
         RunFolder.open(tmp_path / "run", config.model_copy(update={"seed": 10**23}))
