@@ -234,14 +234,24 @@ def save_checked(path: Path, tensors: "Mapping[str, torch.Tensor]", facts: Mappi
     Raises:
         UsageError: it cannot be written.
     """
+    text = json.dumps(facts, allow_nan=False)
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_tensors(path, plain, {_CHECKED: f"{_checksum(plain, text)} {text}"})
+
+
+def save_tensors(path: Path, tensors: "Mapping[str, torch.Tensor]", metadata: dict[str, str] | None = None) -> None:
+    """Write named tensors as one safetensors file, whole or not at all.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    text = json.dumps(facts, allow_nan=False)
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
         with whole_file(path) as temporary:  # not through memory, as write_atomic: a state may be gigabytes
-            save_file(plain, temporary, {_CHECKED: f"{_checksum(plain, text)} {text}"})
+            save_file(plain, temporary, metadata)
     except SafetensorError as error:
         raise UsageError(f"{path}: cannot be written ({error}); free the disk, and the same command goes on") from error
 

@@ -5,19 +5,16 @@ a file beside them, for `model.safetensors` is to be equal, byte for byte, whate
 """
 
 import csv
-import hashlib
 import io
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
-from ccbench.assets import key_misfits, load_safetensors
-from ccbench.errors import DataError, UsageError
-from ccbench.files import read_json, read_text, remove_file, whole_file, write_atomic, write_json
+from ccbench.assets import key_misfits, load_checked, load_safetensors, save_checked, save_tensors
+from ccbench.errors import DataError
+from ccbench.files import read_json, read_text, remove_file, write_atomic, write_json
 from ccbench.images import sha256_file
 
 WEIGHTS, STATE, LOSS, FINISHED = "model.safetensors", "training.safetensors", "loss.csv", "finished.json"
@@ -55,8 +52,7 @@ class Training:
             tensors |= {f"{name}/{index}": torch.as_tensor(value) for name, value in state.items()}
         tensors["loss"] = torch.tensor(self.loss, dtype=torch.float64).reshape(-1, 2)
         tensors["running"] = torch.stack(self.running) if self.running else torch.empty(0)
-        held = _on_cpu(tensors)
-        _save(folder / STATE, held, {"step": str(self.step), "sha256": _checksum(held)})
+        save_checked(folder / STATE, tensors, {"step": self.step})
 
     def resume(self, folder: Path) -> None:
         """Take up what `save` left, if anything.
@@ -67,11 +63,10 @@ class Training:
         path = folder / STATE
         if not path.exists():
             return
-        tensors = load_safetensors(path)
-        with safe_open(path, framework="pt") as file:
-            said = file.metadata() or {}
-        if said.get("sha256") != _checksum(tensors) or not said.get("step", "").isdecimal():
-            raise DataError(f"{path}: its tensors are not those that were written")
+        tensors, facts = load_checked(path)
+        step = facts.get("step")
+        if not isinstance(step, int) or step < 0:
+            raise DataError(f"{path}: does not say its step")
         weights, averaged = _under("weights/", tensors), _under("average/", tensors)
         _check_fit(path, weights, self.network)
         if bad := not_finite(tensors):
@@ -86,7 +81,7 @@ class Training:
             if index.isdecimal() and name not in ("weights", "average"):
                 moments.setdefault(int(index), {})[name] = value
         self.optimiser.load_state_dict({"state": moments, "param_groups": self.optimiser.state_dict()["param_groups"]})
-        self.step = int(said["step"])
+        self.step = step
         self.loss = [(int(step), float(value)) for step, value in tensors["loss"]]
         self.running = list(tensors["running"].to(device))
 
@@ -97,7 +92,7 @@ class Training:
             UsageError: a file cannot be written.
         """
         write_atomic(folder / LOSS, _to_csv(self.loss))
-        _save(folder / WEIGHTS, _on_cpu(self.averaged or self.network.state_dict()))
+        save_tensors(folder / WEIGHTS, self.averaged or self.network.state_dict())
         write_json(folder / FINISHED, {"sha256": {name: sha256_file(folder / name) for name in (WEIGHTS, LOSS)}})
         remove_file(folder / STATE)
 
@@ -155,28 +150,6 @@ def _check_fit(path: Path, state: Tensors, network: nn.Module) -> None:
             f"{path}: {len(wrong)} keys do not fit this method's configuration ({min(wrong)}); "
             "sample with the settings it was trained with"
         )
-
-
-def _on_cpu(tensors: Tensors) -> Tensors:
-    return {key: value.detach().contiguous().cpu() for key, value in tensors.items()}
-
-
-def _save(path: Path, tensors: Tensors, metadata: dict[str, str] | None = None) -> None:
-    try:
-        with whole_file(path) as temporary:  # not through memory, as write_atomic: a state may be gigabytes
-            save_file(tensors, temporary, metadata)
-    except SafetensorError as error:
-        raise UsageError(f"{path}: cannot be written ({error}); free the disk, and the same command goes on") from error
-
-
-def _checksum(tensors: Tensors) -> str:
-    """Return sha256 hex over name, type, shape and bytes of all tensors, which are on the CPU."""
-    digest = hashlib.sha256()
-    for key in sorted(tensors):
-        value = tensors[key]
-        digest.update(f"{key}\t{value.dtype}\t{tuple(value.shape)}\n".encode())
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def _under(prefix: str, tensors: Tensors) -> Tensors:
