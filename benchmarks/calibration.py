@@ -12,10 +12,12 @@ from typing import NamedTuple, get_args
 import numpy as np
 from scipy import stats
 
-from ccbench.metrics.kernel import CUBIC, GAUSSIAN, Kernel
-from ccbench.metrics.manifold import ImageFamily, RealFamily
-from ccbench.metrics.manifold_shares import ManifoldShares
-from ccbench.metrics.paired import (
+from ccbench.metrics.sets.kernel import CUBIC, GAUSSIAN, Kernel
+from ccbench.metrics.sets.kernel_permutation import permutation_test
+from ccbench.metrics.sets.manifold import ImageFamily, RealFamily
+from ccbench.metrics.sets.manifold_influence import ManifoldShares
+from ccbench.metrics.statistics.influence import frechet_shares, kernel_shares, mean_shares, ratio_shares
+from ccbench.metrics.statistics.paired import (
     Difference,
     across_seeds,
     compare_frechet,
@@ -23,8 +25,6 @@ from ccbench.metrics.paired import (
     compare_manifold,
     compare_means,
 )
-from ccbench.metrics.permutation import permutation_test
-from ccbench.metrics.shares import frechet_shares, kernel_shares, mean_shares, ratio_shares
 from ccbench.types import Interval
 
 Array = np.ndarray

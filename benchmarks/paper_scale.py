@@ -23,13 +23,13 @@ from diffusers import DDIMScheduler, StableDiffusionControlNetPipeline
 
 from ccbench.diffusion.backbone import Backbone, EncodedPrompts, encode_prompts
 from ccbench.diffusion.branch import ControlBranch
-from ccbench.diffusion.loop import Share
+from ccbench.diffusion.branch_training import BranchObjective, TrainingSet
 from ccbench.diffusion.sampler import sample_latents
 from ccbench.diffusion.sd15 import SD15, Architecture
 from ccbench.diffusion.single_file import openai_tokenizer
-from ccbench.diffusion.trainer import BranchObjective, TrainingSet
-from ccbench.plugin import Method, TrainContext, TrainingSettings
-from ccbench.registry import list_methods
+from ccbench.diffusion.training_loop import Share
+from ccbench.plugins.contract import Method, TrainContext, TrainingSettings
+from ccbench.plugins.registry import list_methods
 
 LATENT = ("controlnet", "ccis-diff", "uni-controlnet")
 PROMPTS = ["a small sessile polyp, redder than the mucosa, in the upper left of a clean colon"]

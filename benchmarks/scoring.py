@@ -55,11 +55,11 @@ class Inputs(NamedTuple):
 
 def ccbench_panel(inputs: Inputs) -> tuple[Callable[[], Row], Row]:
     from ccbench.features import open_encoder, open_text_encoder
-    from ccbench.features.cache import FeatureCache, default_folder
-    from ccbench.features.pipeline import encode_files, encode_texts
-    from ccbench.metrics.clip import clip_image, clip_score
-    from ccbench.metrics.frechet import frechet_distance
-    from ccbench.metrics.kernel import kernel_distance
+    from ccbench.features.feature_cache import FeatureCache, default_folder
+    from ccbench.features.image_pass import encode_files, encode_texts
+    from ccbench.metrics.images.clip import clip_image, clip_score
+    from ccbench.metrics.sets.frechet import frechet_distance
+    from ccbench.metrics.sets.kernel import kernel_distance
     from ccbench.types import SilentProgress
 
     said: Row = {}
@@ -131,7 +131,7 @@ def torchmetrics_panel(inputs: Inputs) -> tuple[Callable[[], Row], Row]:
 
 def ccbench_memory(inputs: Inputs) -> tuple[Callable[[], Row], Row]:
     from ccbench.features import open_encoder
-    from ccbench.features.pipeline import encode_files
+    from ccbench.features.image_pass import encode_files
     from ccbench.types import SilentProgress
 
     def run() -> Row:
@@ -192,7 +192,7 @@ def frechet(counts: list[int]) -> list[Row]:
     from cleanfid import fid as cleanfid
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
-    from ccbench.metrics.frechet import frechet_distance, frechet_value
+    from ccbench.metrics.sets.frechet import frechet_distance, frechet_value
 
     def sqrtm(x: np.ndarray, y: np.ndarray) -> float:
         s1, s2 = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
@@ -233,7 +233,7 @@ def _best(function: Callable[[], float]) -> tuple[float, dict[str, float]]:
 
 
 def resamples() -> list[Row]:
-    from ccbench.metrics.paired import compare_frechet
+    from ccbench.metrics.statistics.paired import compare_frechet
 
     first, second, reference = np.random.default_rng(0).standard_normal((3, 100, WIDTH))
     began, cpu = time.perf_counter(), _cpu_seconds()

@@ -20,10 +20,10 @@ import py_sod_metrics as sod
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from ccbench.metrics.map_scores import map_scores
-from ccbench.metrics.maps import PolypMap, as_saved, score_map, threshold_scores
-from ccbench.metrics.segmentation import compare_masks
-from ccbench.metrics.structure import structure_scores
+from ccbench.metrics.images.map_scores import map_scores
+from ccbench.metrics.images.maps import PolypMap, as_saved, score_map, threshold_scores
+from ccbench.metrics.images.mask_overlap import compare_masks
+from ccbench.metrics.images.structure import structure_scores
 from ccbench.types import Mask
 
 Values = tuple[float, float]  # Dice, IoU

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ccbench.errors import CcbenchError
-    from ccbench.plugin import Generator, Method, MethodConfig, MethodInfo
+    from ccbench.plugins.contract import Generator, Method, MethodConfig, MethodInfo
     from ccbench.types import Condition, Image, Mask, Score
 
 __version__ = "0.1.0"
@@ -28,7 +28,7 @@ __all__ = [
 
 _PLACES = {
     "ccbench.errors": ("CcbenchError",),
-    "ccbench.plugin": ("Generator", "Method", "MethodConfig", "MethodInfo"),
+    "ccbench.plugins.contract": ("Generator", "Method", "MethodConfig", "MethodInfo"),
     "ccbench.types": ("Condition", "Image", "Mask", "Score"),
 }
 

@@ -1,11 +1,12 @@
-"""The nouns of the system, on NumPy only: images, masks, conditions, pairs and scores."""
+"""The nouns of the system, on NumPy only: images, masks, conditions, pairs and scores; and the base of its records."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 from ccbench.errors import DataError
 
@@ -151,3 +152,24 @@ class SilentProgress:
 
 
 PairSequence = Sequence[RealPair]
+
+
+class Record(BaseModel):
+    """Base of what is kept as JSON: frozen, and an unknown field is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ExtendedRecord(Record):
+    """A record with fields that stored ones do not have: where they hold their default they are not written.
+
+    So a stored table that is read and written again keeps its bytes.
+    """
+
+    added: ClassVar[tuple[str, ...]] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_defaults(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        empty = {name for name in self.added if getattr(self, name) == fields[name].default}
+        return {name: value for name, value in handler(self).items() if name not in empty}

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ccbench.base.images import read_image, resize_image, resize_mask
+from ccbench.base.mask_files import read_mask
+from ccbench.base.seeding import derive_seed
 from ccbench.errors import DataError
-from ccbench.images import read_image, resize_image, resize_mask
-from ccbench.masks import read_mask
-from ccbench.seeding import derive_seed
 
 HELD_OUT = 128
 """Frames kept from training: those with the lowest hashes. A patient may have frames on both sides."""

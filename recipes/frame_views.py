@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ccbench.base.images import resize_image, resize_mask
+from ccbench.base.seeding import derive_seed
 from ccbench.data.captioners import MeasuredCaptioner
-from ccbench.images import resize_image, resize_mask
-from ccbench.seeding import derive_seed
 from frame_pool import load_frames
 from phantom_pool import Pool
 

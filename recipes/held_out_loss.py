@@ -17,16 +17,16 @@ import numpy as np
 import torch
 from scipy.stats import t as student
 
-from ccbench.assets import find_backbone
-from ccbench.boards.rows import row_name
-from ccbench.config import require_current
-from ccbench.data.sources import open_split
+from ccbench.base.assets import find_backbone
+from ccbench.data.split import open_split
 from ccbench.diffusion.backbone import load_backbone
-from ccbench.diffusion.loop import Share
-from ccbench.diffusion.trainer import BranchObjective, TrainingSet, encode_set, load_branch
-from ccbench.plugin import TrainContext
-from ccbench.store import RunFolder
-from ccbench.tables import markdown_table
+from ccbench.diffusion.branch_training import BranchObjective, TrainingSet, encode_set, load_branch
+from ccbench.diffusion.training_loop import Share
+from ccbench.plugins.contract import TrainContext
+from ccbench.protocols.config import require_current
+from ccbench.protocols.row_names import row_name
+from ccbench.runs import RunFolder
+from ccbench.tables.format import markdown_table
 
 BATCH = 20
 

@@ -13,21 +13,15 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from ccbench.data.attribute_accuracy import (
-    CHECKED,
-    MEASURED_AS,
-    StatedAccuracy,
-    compare_with_labels,
-    read_labels,
-)
+from ccbench.base.images import read_image
+from ccbench.base.mask_files import read_mask
+from ccbench.base.seeding import derive_seed
+from ccbench.data.attributes.accuracy import CHECKED, MEASURED_AS, StatedAccuracy, compare_with_labels, read_labels
+from ccbench.data.attributes.sure_attributes import measure_sure_words
 from ccbench.data.captioners.measured import measure_words
-from ccbench.data.phantom import render_phantom
+from ccbench.data.phantom.render import render_phantom
 from ccbench.data.sets.polypgen import POLYPGEN
-from ccbench.data.sure_attributes import measure_sure_words
-from ccbench.images import read_image
-from ccbench.masks import read_mask
-from ccbench.seeding import derive_seed
-from ccbench.tables import markdown_table
+from ccbench.tables.format import markdown_table
 
 LABELS = Path(__file__).with_name("polypgen_labels.csv")
 CAPTIONERS = {"measured-1": measure_words, "measured-2": measure_sure_words}

@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 from PIL import ImageFilter
 
-from ccbench.audit import open_audit_encoder
-from ccbench.audit_record import Thresholds
+from ccbench.base.image_folders import list_images
+from ccbench.base.images import read_image, resize_image
 from ccbench.features import Encoder
-from ccbench.features.hashes import grey_view, hash_view, view_of
-from ccbench.image_folders import list_images
-from ccbench.images import read_image, resize_image
-from ccbench.metrics.close_pairs import find_close_pairs
-from ccbench.metrics.registration import overlap, spectra, spectrum
-from ccbench.tables import markdown_table
+from ccbench.features.perceptual_hash import grey_view, hash_view, view_of
+from ccbench.metrics.images.registration import overlap, spectra, spectrum
+from ccbench.metrics.sets.close_pairs import find_close_pairs
+from ccbench.studies.leak_audit.audit import open_audit_encoder
+from ccbench.studies.leak_audit.audit_record import Thresholds
+from ccbench.tables.format import markdown_table
 from ccbench.types import Image
 
 LIMITS = Thresholds()

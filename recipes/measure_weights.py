@@ -22,11 +22,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from ccbench.base.image_folders import list_images
+from ccbench.base.images import read_image, resize_image
 from ccbench.diffusion.backbone import Backbone, decode_latents, encode_prompts, load_backbone, open_reconstruction
 from ccbench.features import open_encoder
-from ccbench.image_folders import list_images
-from ccbench.images import read_image, resize_image
-from ccbench.metrics.frechet import frechet_distance
+from ccbench.metrics.sets.frechet import frechet_distance
 from frame_pool import load_frames
 from frame_views import load_views
 from phantom_pool import load_pool

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ccbench.data.phantom import render_phantom
-from ccbench.seeding import derive_seed
+from ccbench.base.seeding import derive_seed
+from ccbench.data.phantom.render import render_phantom
 
 
 class Pool(NamedTuple):

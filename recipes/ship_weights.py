@@ -12,12 +12,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ccbench.images import sha256_file
+from ccbench.base.images import sha256_file
 
 WEIGHTS = Path(__file__).parents[1] / "ccbench" / "weights"
 WORK = Path("work")
 DATA = [
-    "8,000 rendered phantoms (ccbench.data.phantom, recipe seeds, none of any protocol)",
+    "8,000 rendered phantoms (ccbench.data.phantom.render, recipe seeds, none of any protocol)",
     "1,321 frames of PolypGen (Ali et al., A multi-centre polyp detection and segmentation dataset for "
     "generalisability assessment, Scientific Data 2023, CC BY 4.0), squashed and cropped; 128 frames held out",
 ]

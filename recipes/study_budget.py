@@ -18,18 +18,18 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from ccbench.assets import find_backbone
-from ccbench.config import resolve_config
-from ccbench.data.sources import open_split
-from ccbench.diffusion.loop import STATE, WEIGHTS
+from ccbench.base.assets import find_backbone
+from ccbench.base.seeding import derive_seed
+from ccbench.data.split import open_split
+from ccbench.diffusion.training_loop import STATE, WEIGHTS
 from ccbench.features import open_encoder
-from ccbench.gallery import SheetCell, draw_contact_sheet
-from ccbench.metrics.frechet import frechet_distance
-from ccbench.plugin import LoadContext, TrainContext
-from ccbench.protocols import find_protocol
-from ccbench.registry import find_method
-from ccbench.seeding import derive_seed
-from ccbench.tables import markdown_table
+from ccbench.metrics.sets.frechet import frechet_distance
+from ccbench.plugins.contract import LoadContext, TrainContext
+from ccbench.plugins.registry import find_method
+from ccbench.protocols.config import resolve_config
+from ccbench.protocols.protocol import find_protocol
+from ccbench.tables.format import markdown_table
+from ccbench.tables.pictures import SheetCell, draw_contact_sheet
 from ccbench.types import ProgressStep, SilentProgress
 from small_segmenter import SmallSegmenter, dice, train_segmenter
 

@@ -20,7 +20,7 @@ from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
 from PIL import Image
 
-from ccbench.images import resize_image
+from ccbench.base.images import resize_image
 from frame_pool import load_frames
 from phantom_pool import load_pool
 from training_run import TrainingRun, average_gradients, pick_device, set_rate, start_processes

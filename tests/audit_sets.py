@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ccbench.audit import AuditItem, AuditSet
-from ccbench.data.phantom import render_phantom
+from ccbench.data.phantom.render import render_phantom
+from ccbench.studies.leak_audit.audit import AuditItem, AuditSet
 from ccbench.types import Image
 
 MANIFESTS = {"train": "d" * 64, "validation": "e" * 64, "test": "c" * 64}

@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 import fake_methods
-from ccbench.boards.adding import add_run
+from ccbench.boards.additions import add_run
 from ccbench.boards.copies import RealThumbnails
-from ccbench.config import resolve_config
-from ccbench.plugin import Method
-from ccbench.protocols import PROTOCOLS
-from ccbench.records import ConditionsRecord, CostRecord, MethodRecord, TrainingRecord
-from ccbench.scorecard import Notes, Scorecard, per_sample_table
-from ccbench.store import RunFolder
+from ccbench.pipeline.verification import Verification
+from ccbench.plugins.contract import Method
+from ccbench.protocols.config import resolve_config
+from ccbench.protocols.protocol import PROTOCOLS
+from ccbench.runs import RunFolder
+from ccbench.runs.record import ConditionsRecord, CostRecord, MethodRecord, TrainingRecord
+from ccbench.runs.scorecard import Notes, Scorecard, per_sample_table
 from ccbench.types import Interval, Score
-from ccbench.verification import Verification
 
 N = 3
 CONDITIONS = ConditionsRecord(split="test", n=N, manifest_sha256="c" * 64)

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 import fake_methods
-from ccbench.config import resolve_config
-from ccbench.metrics.scores import mean_entry, set_scores
-from ccbench.protocols import PROTOCOLS
-from ccbench.records import ConditionsRecord, MethodRecord
-from ccbench.scorecard import Scorecard, per_sample_table
-from ccbench.scoring.parts import NETWORK_FAMILIES
-from ccbench.store import RunFolder
+from ccbench.metrics.sets.set_scores import mean_entry, set_scores
+from ccbench.protocols.config import resolve_config
+from ccbench.protocols.protocol import PROTOCOLS
+from ccbench.runs import RunFolder
+from ccbench.runs.record import ConditionsRecord, MethodRecord
+from ccbench.runs.scorecard import Scorecard, per_sample_table
+from ccbench.scoring.encoder_scores import NETWORK_FAMILIES
 from ccbench.types import Condition, Image, RealPair, Score
 
 N = 12

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-import ccbench.data.splits
+import ccbench.data.sets.splits
 import fake_methods
-from ccbench.plugin import TrainingSettings
-from ccbench.protocols import PROTOCOLS, Protocol
+from ccbench.plugins.contract import TrainingSettings
+from ccbench.protocols.protocol import PROTOCOLS, Protocol
 from fake_polyps import write_polyps
 
 Install = Callable[..., Path]
@@ -80,5 +80,5 @@ def small_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Protocol:
 @pytest.fixture
 def polyp_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Small images in the layout of Kvasir-SEG and CVC-ClinicDB, and splits of them; return the data root."""
-    monkeypatch.setattr(ccbench.data.splits, "FOLDER", tmp_path / "splits")
+    monkeypatch.setattr(ccbench.data.sets.splits, "FOLDER", tmp_path / "splits")
     return write_polyps(tmp_path / "data", tmp_path / "splits")

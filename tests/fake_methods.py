@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from pydantic import ConfigDict, Field
 
-from ccbench.plugin import (
+from ccbench.plugins.contract import (
     LoadContext,
     Method,
     MethodConfig,

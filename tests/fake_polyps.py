@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from ccbench.images import content_sha256
+from ccbench.base.images import content_sha256
 from ccbench.types import Image
 
 SEQUENCES = {1: (1, 4), 4: (5, 6), 13: (7, 8), 24: (9, 10)}

@@ -40,19 +40,19 @@ def prepare(folder: Path) -> None:
     import torch
 
     torch.set_num_threads(1)
-    import ccbench.ablation.runs
     import ccbench.cli.ablate
     import ccbench.cli.run
     import ccbench.comparison
-    import ccbench.data.phantom_source
-    import ccbench.diffusion.trainer
-    import ccbench.downstream.segmentation
-    import ccbench.downstream.training
+    import ccbench.data.phantom.phantom_source
+    import ccbench.diffusion.branch_training
     import ccbench.features
-    import ccbench.scoring.runs
-    import ccbench.verification
-    from ccbench.plugin import TrainingSettings
-    from ccbench.protocols import PROTOCOLS, Protocol
+    import ccbench.pipeline.verification
+    import ccbench.scoring.run_scorer
+    import ccbench.segmenters.segmenter_training
+    import ccbench.studies.ablation.variant_runs
+    import ccbench.studies.segmentation.segmentation_study
+    from ccbench.plugins.contract import TrainingSettings
+    from ccbench.protocols.protocol import PROTOCOLS, Protocol
     from tiny_backbone import SIDE, write_tiny_backbone
 
     backbone = folder / "backbone"
@@ -72,15 +72,15 @@ def prepare(folder: Path) -> None:
         text_encoder="mini-clip",
     )
 
-    ccbench.data.phantom_source.COUNTS.update(train=24, validation=8, test=12)
-    for module in (ccbench.scoring.runs, ccbench.ablation.runs):
+    ccbench.data.phantom.phantom_source.COUNTS.update(train=24, validation=8, test=12)
+    for module in (ccbench.scoring.run_scorer, ccbench.studies.ablation.variant_runs):
         module.find_judge = lambda *_: "none in a test"
 
     def in_this_process(work: Any, items: Any, size: Any, devices: Any, title: str, **named: Any) -> None:
         work(items, devices[0], named["progress"], named["note"])
 
-    ccbench.downstream.segmentation.work_in_processes = in_this_process
-    ccbench.ablation.runs.work_in_processes = in_this_process
+    ccbench.studies.segmentation.segmentation_study.work_in_processes = in_this_process
+    ccbench.studies.ablation.variant_runs.work_in_processes = in_this_process
 
 
 def attempt(command: list[str], seconds: float | None) -> int | None:

@@ -6,13 +6,13 @@ import numpy as np
 
 import fake_methods
 from board_runs import TRAINED_ON
-from ccbench.config import resolve_config
-from ccbench.data.sources import open_split
-from ccbench.protocols import Protocol
-from ccbench.records import BackboneRecord, MethodRecord, TrainingRecord
-from ccbench.scorecard import NearPair, Notes, Scorecard, per_sample_table
-from ccbench.store import RunFolder
-from ccbench.training import describe_split
+from ccbench.data.split import open_split
+from ccbench.pipeline.training import describe_split
+from ccbench.protocols.config import resolve_config
+from ccbench.protocols.protocol import Protocol
+from ccbench.runs import RunFolder
+from ccbench.runs.record import BackboneRecord, MethodRecord, TrainingRecord
+from ccbench.runs.scorecard import NearPair, Notes, Scorecard, per_sample_table
 from ccbench.types import Interval, Score
 
 N = 24

@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ccbench.downstream import cells
-from ccbench.downstream.results import Finished
-from ccbench.downstream.rows import Row
-from ccbench.metrics.map_scores import MAP_METRICS
+from ccbench.metrics.images.map_scores import MAP_METRICS
+from ccbench.segmenters import cells
+from ccbench.segmenters.table_rows import Row
+from ccbench.studies.segmentation.segmentation_results import Finished
 
 COLUMNS = [metric for metric in MAP_METRICS if metric != "dice_pooled"]
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ccbench.downstream.loading import Labelled
-from ccbench.downstream.segmenters import SEGMENTERS, SegmenterSettings
+from ccbench.segmenters import SEGMENTERS, SegmenterSettings
+from ccbench.segmenters.loading import Labelled
 from ccbench.types import Condition, RealPair
 
 SIDE = 32

@@ -12,11 +12,11 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from ccbench.boards.store import Board, BoardResult
-from ccbench.data.sources import open_split
+from ccbench.base.images import read_image
+from ccbench.boards.board_files import Board, BoardResult
+from ccbench.data.split import open_split
 from ccbench.errors import DataError
-from ccbench.images import read_image
-from ccbench.protocols import Protocol
+from ccbench.protocols.protocol import Protocol
 from ccbench.types import Image
 
 SIDE = 6

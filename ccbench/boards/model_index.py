@@ -1,10 +1,10 @@
 """A board's row as the model-index block that Hugging Face reads from the head of a model's README."""
 
-from ccbench.boards.scores import ScoreLine, board_rows, score_frame, score_lines
-from ccbench.boards.store import Board
+from ccbench.boards.board_files import Board
+from ccbench.boards.score_table import ScoreLine, board_rows, score_frame, score_lines
 from ccbench.errors import UsageError
 from ccbench.metrics import metric_info
-from ccbench.protocols import find_protocol
+from ccbench.protocols.protocol import find_protocol
 
 
 def render_model_index(board: Board, row: str) -> str:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from ccbench.boards.store import list_boards, read_board
-from ccbench.protocols import find_protocol
-from ccbench.store import RunFolder
+from ccbench.boards.board_files import list_boards, read_board
+from ccbench.protocols.protocol import find_protocol
+from ccbench.runs import RunFolder
 
 
 def run_due(boards: Path, runs: Path, day: int, with_data: bool) -> Path | None:

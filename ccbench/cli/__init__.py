@@ -12,6 +12,8 @@ from typing import Annotated
 
 import typer
 
+from ccbench.base.environment import process_rank
+from ccbench.base.signals import INTERRUPTED, TERMINATED, Terminated, handled_signals
 from ccbench.cli import (
     ablate,
     cache,
@@ -31,8 +33,6 @@ from ccbench.cli import (
 )
 from ccbench.cli.streams import finish_streams, prepare_streams, say
 from ccbench.errors import CcbenchError
-from ccbench.provenance import process_rank
-from ccbench.signals import INTERRUPTED, TERMINATED, Terminated, handled_signals
 
 __all__ = ["app", "execute", "main"]
 

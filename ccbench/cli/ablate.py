@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ccbench.assets import BackboneSource
+from ccbench.base.assets import BackboneSource
+from ccbench.base.environment import process_count
 from ccbench.cli import leaderboard, options
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
-from ccbench.provenance import process_count
 
 if TYPE_CHECKING:
-    from ccbench.ablation.plans import Ablation
-    from ccbench.ablation.results import AblationTable
+    from ccbench.studies.ablation.variant_scores import AblationTable
+    from ccbench.studies.ablation.variants import Ablation
 
 _DEFAULT_METHOD = "ccis-diff"
 
@@ -67,13 +67,13 @@ def ablate(
 
     Without FILE and --vary: the method without each of its modules, and without all of them.
     """
-    from ccbench.ablation.pictures import draw_samples
-    from ccbench.ablation.plans import plan_name
-    from ccbench.ablation.rendering import ABLATION_TABLES, SAMPLES
-    from ccbench.ablation.results import tabulate
-    from ccbench.ablation.runs import RunPlace, finish_runs, plan_runs
     from ccbench.comparison import open_scoring_data
-    from ccbench.features.cache import FeatureCache, default_folder
+    from ccbench.features.feature_cache import FeatureCache, default_folder
+    from ccbench.studies.ablation.ablation_page import ABLATION_TABLES, SAMPLES
+    from ccbench.studies.ablation.variant_pictures import draw_samples
+    from ccbench.studies.ablation.variant_runs import RunPlace, finish_runs, plan_runs
+    from ccbench.studies.ablation.variant_scores import tabulate
+    from ccbench.studies.ablation.variants import plan_name
 
     if process_count() > 1:
         raise UsageError("ablate: makes runs in processes of its own; start it without torchrun or accelerate")
@@ -114,7 +114,7 @@ def _plan(
     seeds: str | None,
     quick: bool,
 ) -> "Ablation":
-    from ccbench.ablation.plans import make_quick, plan_of_modules, plan_of_values, read_plan
+    from ccbench.studies.ablation.variants import make_quick, plan_of_modules, plan_of_values, read_plan
 
     if file is not None and (method is not None or vary):
         raise UsageError(f"{file}: names its method and variants; leave --method and --vary out")
@@ -133,8 +133,8 @@ def _plan(
 
 
 def _show(table: "AblationTable", out: Output) -> None:
-    from ccbench.ablation.rendering import CLAIM_HEADER, claim_rows, main_header, main_rows
-    from ccbench.metrics.ranking import ALPHA
+    from ccbench.metrics.statistics.ranking import ALPHA
+    from ccbench.studies.ablation.ablation_page import CLAIM_HEADER, claim_rows, main_header, main_rows
 
     header = main_header(table)
     out.line(f"{table.title} on {table.protocol}: {table.base}, and each variant less {table.base}")

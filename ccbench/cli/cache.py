@@ -9,7 +9,7 @@ import typer
 from ccbench.cli import options
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
-from ccbench.tables import format_bytes, format_seconds
+from ccbench.tables.format import format_bytes, format_seconds
 
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 _DAY = 86_400
@@ -33,7 +33,7 @@ def cache() -> None:
 @app.command("info")
 def info(as_json: options.Json = False) -> None:
     """Print where the cache lies, its size, and the entries of each encoder."""
-    from ccbench.features.cache import FILE, FeatureCache, default_folder
+    from ccbench.features.feature_cache import FILE, FeatureCache, default_folder
 
     out, folder = Output(as_json), default_folder()
     used = FeatureCache(folder, out.note).usage() if (folder / FILE).is_file() else []
@@ -65,7 +65,7 @@ def gc(
     as_json: options.Json = False,
 ) -> None:
     """Remove entries by age, to a size, or both. When an entry was last used is known to the day."""
-    from ccbench.features.cache import FILE, FeatureCache, default_folder
+    from ccbench.features.feature_cache import FILE, FeatureCache, default_folder
 
     if max_age is None and max_size is None:
         raise UsageError("cache gc: say what to remove with --max-age DAYS, --max-size SIZE or both")

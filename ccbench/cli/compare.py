@@ -9,7 +9,7 @@ import typer
 from ccbench.cli import leaderboard, options
 from ccbench.cli.output import Output
 from ccbench.errors import DataError
-from ccbench.tables import (
+from ccbench.tables.format import (
     format_difference,
     format_difference_span,
     format_effect,
@@ -22,7 +22,7 @@ from ccbench.tables import (
 
 if TYPE_CHECKING:
     from ccbench.comparison import Compared, Comparison, Entry
-    from ccbench.metrics.ranking import SeedSpread
+    from ccbench.metrics.statistics.ranking import SeedSpread
 
 _Runs = Annotated[
     list[Path],
@@ -47,10 +47,10 @@ def compare(
     quiet: options.Quiet = False,
 ) -> None:
     """Compare scored runs in every metric they share: difference, interval, p-value and verdict."""
+    from ccbench.boards.kept_comparison import store_comparison
     from ccbench.comparison import compare_entries, open_scoring_data, read_entries, to_json
-    from ccbench.comparison.storing import store_comparison
-    from ccbench.data.sources import open_split
-    from ccbench.store import RunFolder
+    from ccbench.data.split import open_split
+    from ccbench.runs import RunFolder
 
     out = Output(as_json, quiet)
     entries = read_entries([RunFolder.read(path) for path in runs])
@@ -84,7 +84,7 @@ def compare(
 
 def _show(entries: Sequence["Entry"], comparison: "Comparison", out: Output) -> None:
     from ccbench.metrics import metric_info
-    from ccbench.metrics.ranking import ALPHA
+    from ccbench.metrics.statistics.ranking import ALPHA
 
     pairs = dict.fromkeys((one.first, one.second) for one in comparison.compared)
     for first, second in pairs:

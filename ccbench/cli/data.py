@@ -31,11 +31,11 @@ def phantom(
     quiet: options.Quiet = False,
 ) -> None:
     """Render colonoscopy phantoms: images/, masks/, captions.jsonl and contact_sheet.png."""
-    from ccbench.data.phantom import render_phantom
-    from ccbench.files import json_lines, make_folder, write_atomic
-    from ccbench.gallery import SheetCell, draw_contact_sheet, draw_mask
-    from ccbench.images import write_png
-    from ccbench.seeding import derive_seed
+    from ccbench.base.files import json_lines, make_folder, write_atomic
+    from ccbench.base.images import write_png
+    from ccbench.base.seeding import derive_seed
+    from ccbench.data.phantom.render import render_phantom
+    from ccbench.tables.pictures import SheetCell, draw_contact_sheet, draw_mask
 
     out = Output(as_json, quiet)
     for folder in ("images", "masks"):

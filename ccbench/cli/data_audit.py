@@ -13,8 +13,8 @@ from ccbench.cli.output import Output
 from ccbench.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from ccbench.audit import AuditSet
-    from ccbench.audit_record import Audit, ImageName
+    from ccbench.studies.leak_audit.audit import AuditSet
+    from ccbench.studies.leak_audit.audit_record import Audit, ImageName
     from ccbench.types import Image
 
 PICTURED, PRINTED = 24, 10  # pairs
@@ -55,7 +55,7 @@ def audit(
     Ends with code 4 if one image, or one video sequence or patient, is in two sets. Near-duplicates are listed and
     drawn for people to judge.
     """
-    from ccbench.audit import audit_sets, open_audit_encoder
+    from ccbench.studies.leak_audit.audit import audit_sets, open_audit_encoder
 
     if (protocol is None) == (images is None):
         raise UsageError("data audit: give either --protocol NAME or --images NAME=DIR, once for each folder")
@@ -70,7 +70,7 @@ def audit(
     found = audit_sets(sets, encoder, protocol=None if limit else protocol, progress=out.progress())
     files = _write_report(found, sets, folder)
     if store:
-        from ccbench.boards.adding import store_audit
+        from ccbench.boards.additions import store_audit
 
         files.append(store_audit(found, boards))
     out.json({**found.model_dump(mode="json"), "leaks": found.leaks, "files": [str(file) for file in files]})
@@ -80,9 +80,9 @@ def audit(
 
 
 def _open_splits(name: str, data_root: Path | None, limit: int | None, out: Output) -> "list[AuditSet]":
-    from ccbench.audit import audit_split
-    from ccbench.data.sources import Split, open_split
-    from ccbench.protocols import find_protocol
+    from ccbench.data.split import Split, open_split
+    from ccbench.protocols.protocol import find_protocol
+    from ccbench.studies.leak_audit.audit import audit_split
 
     protocol = find_protocol(name)
     splits = [open_split(protocol, split, data_root, limit) for split in get_args(Split)]
@@ -95,8 +95,8 @@ def _open_splits(name: str, data_root: Path | None, limit: int | None, out: Outp
 
 
 def _open_folders(named: Sequence[str], out: Output) -> "list[AuditSet]":
-    from ccbench.audit import audit_folder
-    from ccbench.image_folders import look_into
+    from ccbench.base.image_folders import look_into
+    from ccbench.studies.leak_audit.audit import audit_folder
 
     sets = []
     for text in named:
@@ -114,9 +114,9 @@ def _open_folders(named: Sequence[str], out: Output) -> "list[AuditSet]":
 
 def _write_report(found: "Audit", sets: "Sequence[AuditSet]", folder: Path) -> list[Path]:
     """Write `audit.json`, and `pairs.png` if there is a pair; return what was written."""
-    from ccbench.audit_tables import pair_caption
-    from ccbench.files import make_folder, remove_file, write_atomic
-    from ccbench.gallery import PairCell, draw_pairs
+    from ccbench.base.files import make_folder, remove_file, write_atomic
+    from ccbench.studies.leak_audit.audit_tables import pair_caption
+    from ccbench.tables.pictures import PairCell, draw_pairs
 
     make_folder(folder)
     record, picture = folder / "audit.json", folder / "pairs.png"
@@ -137,7 +137,7 @@ def _write_report(found: "Audit", sets: "Sequence[AuditSet]", folder: Path) -> l
 
 
 def _show(found: "Audit", files: Sequence[Path], out: Output) -> None:
-    from ccbench.audit_tables import (
+    from ccbench.studies.leak_audit.audit_tables import (
         CLUSTER_HEADER,
         COUNT_HEADER,
         COUNT_LEGEND,

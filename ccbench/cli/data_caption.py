@@ -12,10 +12,10 @@ from ccbench.cli.output import Output
 from ccbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from ccbench.data.attribute_accuracy import AttributeAccuracy
+    from ccbench.base.mask_files import MaskRule
+    from ccbench.data.attributes.accuracy import AttributeAccuracy
     from ccbench.data.captioners import Captioner
-    from ccbench.data.joining import PairFiles
-    from ccbench.masks import MaskRule
+    from ccbench.data.name_matching import PairFiles
 
 FINISHED_WITH_FAILURES = 1
 SAVE_EVERY = 10.0  # seconds, since an agent's answer may take many
@@ -50,8 +50,8 @@ def caption(
     quiet: options.Quiet = False,
 ) -> None:
     """Caption each image of a folder from its pixels and its mask. The same command again keeps what is written."""
-    from ccbench.data.captioners.folder import list_pairs
-    from ccbench.masks import parse_mask_rule
+    from ccbench.base.mask_files import parse_mask_rule
+    from ccbench.data.captioners.folder_captions import list_pairs
 
     out, rule = Output(as_json, quiet), parse_mask_rule(polyp_is)
     joined = list_pairs(images, masks)
@@ -81,9 +81,9 @@ def _write_captions(
 
     Lines of later pairs are kept as they are.
     """
+    from ccbench.base.files import json_lines, write_output
     from ccbench.data.captioners import NoCaption
-    from ccbench.data.captioners.folder import Line, caption_pairs, read_lines_of
-    from ccbench.files import json_lines, write_output
+    from ccbench.data.captioners.folder_captions import Line, caption_pairs, read_lines_of
 
     done = read_lines_of(captioner, output)
     waiting = {pair.id: done[pair.id] for pair in pairs if pair.id in done}
@@ -132,7 +132,7 @@ def attributes(
     quiet: options.Quiet = False,
 ) -> None:
     """Tell how often the attributes that captions state are measured right, on phantoms, whose attributes are known."""
-    from ccbench.data.attribute_accuracy import check_attributes
+    from ccbench.data.attributes.accuracy import check_attributes
 
     out = Output(as_json, quiet)
     results = check_attributes(n, seed, out.progress())

@@ -11,7 +11,7 @@ from ccbench.cli import options
 from ccbench.cli.output import Output
 
 if TYPE_CHECKING:
-    from ccbench.data.checking import CheckReport, Finding
+    from ccbench.data.prepare.check import CheckReport, Finding
     from ccbench.data.sets import DataSet
 
 _EXAMPLES = 3
@@ -59,10 +59,10 @@ def check(
     quiet: options.Quiet = False,
 ) -> None:
     """Look at every file of a data set; end with code 4 if no benchmark may run on what is there."""
-    from ccbench.data.checking import check_data_set
+    from ccbench.base.mask_files import parse_mask_rule
+    from ccbench.data.prepare.check import check_data_set
     from ccbench.data.sets import find_data_set, recognise
     from ccbench.errors import DataError
-    from ccbench.masks import parse_mask_rule
 
     out, rule = Output(as_json, quiet), parse_mask_rule(polyp_is)
     data_set = find_data_set(name) if name else recognise(folder)
@@ -94,11 +94,11 @@ def prepare_data_set(
     quiet: options.Quiet = False,
 ) -> None:
     """Write images/, masks/ and metadata.jsonl: image, mask and caption triplets that Hugging Face datasets load."""
+    from ccbench.base.mask_files import parse_mask_rule
     from ccbench.data.captioners import MeasuredCaptioner
-    from ccbench.data.checking import KINDS
-    from ccbench.data.preparing import prepare
+    from ccbench.data.prepare.check import KINDS
+    from ccbench.data.prepare.prepared_set import prepare
     from ccbench.data.sets import find_data_set
-    from ccbench.masks import parse_mask_rule
 
     out, rule = Output(as_json, quiet), parse_mask_rule(polyp_is)
     data_set = find_data_set(name)
@@ -142,7 +142,7 @@ def _facts(data_set: "DataSet") -> dict[str, Any]:
 
 
 def _split_counts(data_set: "DataSet") -> dict[str, int]:
-    from ccbench.data.splits import read_split
+    from ccbench.data.sets.splits import read_split
 
     counts = Counter(row.split for row in read_split(data_set.name).values()) if data_set.has_split else Counter()
     return {split: counts[split] for split in _SPLITS if split in counts}
@@ -154,7 +154,7 @@ def _notes(report: "CheckReport") -> list[str]:
 
 def _mend(report: "CheckReport") -> str:
     """Say what to do about fatal findings."""
-    from ccbench.data.checking import KINDS
+    from ccbench.data.prepare.check import KINDS
 
     todo = "; ".join(dict.fromkeys(KINDS[finding.kind].todo for finding in report.fatal))
     return todo + (

@@ -9,11 +9,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from ccbench.assets import home, hugging_face_home, torch_home
+from ccbench.base.assets import home, hugging_face_home, torch_home
+from ccbench.base.text import one_line
 from ccbench.cli import options
 from ccbench.cli.output import Output
 from ccbench.errors import CcbenchError
-from ccbench.text import one_line
 
 
 class Finding(NamedTuple):
@@ -59,7 +59,7 @@ def _from_home(path: str) -> str:
 
 def _versions() -> list[Finding]:
     from ccbench import __version__
-    from ccbench.provenance import PACKAGES, package_version
+    from ccbench.base.environment import PACKAGES, package_version
 
     own = {"ccbench": __version__, "python": platform.python_version()}
     facts = [Finding("versions", name, None, version) for name, version in own.items()]
@@ -86,10 +86,10 @@ def _machine() -> list[Finding]:
 
 
 def _weights() -> list[Finding]:
-    from ccbench.assets import locate_backbone
-    from ccbench.downstream.segmenters import SEGMENTERS, locate_weights
+    from ccbench.base.assets import locate_backbone
     from ccbench.features import list_encoders
-    from ccbench.protocols import PROTOCOLS
+    from ccbench.protocols.protocol import PROTOCOLS
+    from ccbench.segmenters import SEGMENTERS, locate_weights
 
     users: dict[str, list[str]] = {}
     for protocol in PROTOCOLS.values():
@@ -138,7 +138,7 @@ def _extras() -> list[Finding]:
 
 
 def _plugins() -> list[Finding]:
-    from ccbench.registry import list_methods
+    from ccbench.plugins.registry import list_methods
 
     entries = list_methods()
     details = [entry.error or f"{entry.distribution} {entry.version}" for entry in entries]

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ccbench.assets import BackboneSource
+from ccbench.base.assets import BackboneSource
 from ccbench.cli import options
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from ccbench.boards.store import Board
-    from ccbench.scoring.runs import RunScorer
-    from ccbench.verification import Verification
+    from ccbench.boards.board_files import Board
+    from ccbench.pipeline.verification import Verification
+    from ccbench.scoring.run_scorer import RunScorer
 
 app = typer.Typer(help="Publish complete runs and render the tables.")
 
@@ -43,10 +43,10 @@ def add(
     quiet: options.Quiet = False,
 ) -> None:
     """Verify complete runs, put them on their protocol's board, and render the board."""
-    from ccbench.boards.adding import add_run
+    from ccbench.boards.additions import add_run
     from ccbench.boards.copies import RealThumbnails, real_thumbnails
-    from ccbench.boards.rendering import render_boards
-    from ccbench.protocols import find_protocol
+    from ccbench.boards.rendered_boards import render_boards
+    from ccbench.protocols.protocol import find_protocol
 
     out = Output(as_json, quiet)
     source = BackboneSource(backbone, allow_pickle)
@@ -60,7 +60,7 @@ def add(
         return real_thumbnails(find_protocol(protocol), data_root)
 
     def verify(run: Path) -> "Verification":
-        from ccbench.verification import verify_run
+        from ccbench.pipeline.verification import verify_run
 
         return verify_run(run, scorer())
 
@@ -119,17 +119,19 @@ def _verify_due(boards: Path, runs: Path, data_root: Path | None, device: str, o
     if due is None:
         out.note(f"{runs}: holds no run that is on a board and can be scored here")
         return
-    from ccbench.verification import verify_run
+    from ccbench.boards.held_record import check_held
+    from ccbench.pipeline.verification import verify_run
 
-    found = verify_run(due, options.open_scorer(data_root, device, BackboneSource(), True, out), boards, out.note)
+    scorer = options.open_scorer(data_root, device, BackboneSource(), True, out)
+    found = verify_run(due, scorer, partial(check_held, boards=boards, note=out.note))
     out.note(f"{found.run_id}: {found.state}")
     found.require_no_drift(due)
 
 
 def _render(boards: Path, check: bool, out: Output) -> None:
-    from ccbench.ablation.rendering import ABLATION_TABLES
-    from ccbench.boards.rendering import render_boards
-    from ccbench.downstream.rendering import SEGMENTATION_TABLES
+    from ccbench.boards.rendered_boards import render_boards
+    from ccbench.studies.ablation.ablation_page import ABLATION_TABLES
+    from ccbench.studies.segmentation.segmentation_page import SEGMENTATION_TABLES
 
     pages = [*render_boards(boards, check)]
     for kind in (SEGMENTATION_TABLES, ABLATION_TABLES):
@@ -148,9 +150,9 @@ def show(
     as_json: options.Json = False,
 ) -> None:
     """Print the tables of one board: methods, then controls, group by group."""
-    from ccbench.boards.scores import board_rows, metrics_of, score_frame, score_lines
+    from ccbench.boards.score_table import board_rows, metrics_of, score_frame, score_lines
     from ccbench.metrics import metric_info
-    from ccbench.tables import METRIC_GROUPS, metric_heading
+    from ccbench.tables.format import METRIC_GROUPS, metric_heading
 
     out, found = Output(as_json), _open(boards, board)
     frame = score_frame(found)
@@ -185,7 +187,7 @@ def export(
 
 
 def _open(boards: Path, name: str) -> "Board":
-    from ccbench.boards.store import list_boards, read_board
+    from ccbench.boards.board_files import list_boards, read_board
 
     known = [path.name for path in list_boards(boards)]
     if name not in known:

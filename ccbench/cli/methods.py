@@ -12,7 +12,7 @@ from ccbench.cli.commands import command, interpreter
 from ccbench.cli.output import Output
 
 if TYPE_CHECKING:
-    from ccbench.registry import MethodEntry
+    from ccbench.plugins.registry import MethodEntry
 
 FAILED = 1
 
@@ -26,7 +26,7 @@ def methods(context: typer.Context, as_json: options.Json = False) -> None:
     """List the installed methods and the controls, start a new method, or check one."""
     if context.invoked_subcommand is not None:
         return
-    from ccbench.registry import list_methods
+    from ccbench.plugins.registry import list_methods
 
     out = Output(as_json)
     cards = [_card(entry) for entry in list_methods()]
@@ -68,7 +68,7 @@ def new(
     as_json: options.Json = False,
 ) -> None:
     """Write a plugin that works: a toy that trains in seconds, to be replaced file by file."""
-    from ccbench.scaffold import new_method
+    from ccbench.plugins.scaffold import new_method
 
     out = Output(as_json)
     folder = output or Path(name)
@@ -97,8 +97,8 @@ def check(
     """Train and sample a method for two steps, and say which promises of the contract it keeps."""
     import tempfile
 
-    from ccbench.registry import find_entry
-    from ccbench.testing import CheckResult, check_method
+    from ccbench.plugins.check import CheckResult, check_method
+    from ccbench.plugins.registry import find_entry
 
     out = Output(as_json, quiet)
     entry = find_entry(name)

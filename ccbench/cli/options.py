@@ -10,12 +10,12 @@ import typer
 from ccbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from ccbench.assets import BackboneSource
+    from ccbench.base.assets import BackboneSource
     from ccbench.cli.output import Output
-    from ccbench.config import RunConfig
-    from ccbench.features.cache import FeatureCache
-    from ccbench.scoring.runs import RunScorer
-    from ccbench.store import RunFolder
+    from ccbench.features.feature_cache import FeatureCache
+    from ccbench.protocols.config import RunConfig
+    from ccbench.runs import RunFolder
+    from ccbench.scoring.run_scorer import RunScorer
 
 
 def _known_device(name: str) -> str:
@@ -107,11 +107,11 @@ class RunOptions:
         Raises:
             UsageError: an unknown name, key or value. DataError: the data root does not hold what the protocol reads.
         """
-        from ccbench.config import resolve_config
-        from ccbench.data.sources import check_data
-        from ccbench.protocols import find_protocol
-        from ccbench.registry import find_method
-        from ccbench.store import default_run_folder
+        from ccbench.data.split import check_data
+        from ccbench.plugins.registry import find_method
+        from ccbench.protocols.config import resolve_config
+        from ccbench.protocols.protocol import find_protocol
+        from ccbench.runs import default_run_folder
 
         protocol = find_protocol(self.protocol)
         method = find_method(self.method)
@@ -138,7 +138,7 @@ class RunOptions:
 
     def open_run(self) -> "RunFolder":
         """Create or resume the run folder; see `resolve` for the errors."""
-        from ccbench.store import RunFolder
+        from ccbench.runs import RunFolder
 
         config, path = self.resolve()
         return RunFolder.open(path, config)
@@ -146,7 +146,7 @@ class RunOptions:
 
 def open_cache(no_cache: bool, out: "Output") -> "FeatureCache | None":
     """Return the user's feature cache, or None where it is not wanted."""
-    from ccbench.features.cache import FeatureCache, default_folder
+    from ccbench.features.feature_cache import FeatureCache, default_folder
 
     return None if no_cache else FeatureCache(default_folder(), out.note)
 
@@ -155,7 +155,7 @@ def open_scorer(
     data_root: Path | None, device: str, backbone: "BackboneSource", no_cache: bool, out: "Output"
 ) -> "RunScorer":
     """Return what scores runs as a command's options say."""
-    from ccbench.scoring.runs import RunScorer
+    from ccbench.scoring.run_scorer import RunScorer
 
     return RunScorer(
         data_root,

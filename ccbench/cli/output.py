@@ -8,10 +8,10 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+from ccbench.base.environment import process_rank
+from ccbench.base.text import escape_json, printable
 from ccbench.cli.streams import is_utf8, say, say_raw
-from ccbench.provenance import process_rank
-from ccbench.tables import format_seconds
-from ccbench.text import escape_json, printable
+from ccbench.tables.format import format_seconds
 from ccbench.types import Progress, ProgressStep, SilentProgress
 
 if TYPE_CHECKING:

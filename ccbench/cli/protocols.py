@@ -12,8 +12,8 @@ from ccbench.cli.output import Output
 from ccbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from ccbench.data.sources import Split
-    from ccbench.protocols import Protocol
+    from ccbench.data.split import Split
+    from ccbench.protocols.protocol import Protocol
 
 SPLITS = ("test", "validation", "train")
 
@@ -31,7 +31,7 @@ def protocols(context: typer.Context, as_json: options.Json = False) -> None:
     """List the frozen protocols, show one, or export its conditions."""
     if context.invoked_subcommand is not None:
         return
-    from ccbench.protocols import PROTOCOLS
+    from ccbench.protocols.protocol import PROTOCOLS
 
     out = Output(as_json)
     out.json({"protocols": [_facts(protocol) for protocol in PROTOCOLS.values()]})
@@ -52,8 +52,8 @@ def protocols(context: typer.Context, as_json: options.Json = False) -> None:
 @app.command("show")
 def show(name: Annotated[str, typer.Argument(help="Protocol to show.")], as_json: options.Json = False) -> None:
     """Print everything that a protocol freezes."""
-    from ccbench.config import flatten
-    from ccbench.protocols import find_protocol
+    from ccbench.protocols.config import flatten
+    from ccbench.protocols.protocol import find_protocol
 
     out = Output(as_json)
     facts = _facts(find_protocol(name))
@@ -76,8 +76,8 @@ def export_conditions(
     quiet: options.Quiet = False,
 ) -> None:
     """Write masks, prompts and seeds for a program of any framework; its images join with ccbench run --from-dir."""
-    from ccbench.data.exporting import export
-    from ccbench.protocols import find_protocol
+    from ccbench.data.prepare.export_conditions import export
+    from ccbench.protocols.protocol import find_protocol
 
     out = Output(as_json, quiet)
     protocol = find_protocol(name)

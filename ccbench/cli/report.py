@@ -7,7 +7,7 @@ import typer
 
 from ccbench.cli import options
 from ccbench.cli.output import Output
-from ccbench.tables import format_bytes
+from ccbench.tables.format import format_bytes
 
 _Runs = Annotated[list[Path], typer.Argument(help="Complete, scored runs of one protocol.", metavar="RUN...")]
 _Output = Annotated[Path, typer.Option("--output", "-o", help="The page to write.", metavar="FILE")]
@@ -27,9 +27,9 @@ def report(
     quiet: options.Quiet = False,
 ) -> None:
     """Write one HTML page, which needs no network: scores, plots, the same conditions, worst cases, provenance."""
-    from ccbench.files import write_output
+    from ccbench.base.files import write_output
     from ccbench.report import collect_report, render_report
-    from ccbench.store import RunFolder
+    from ccbench.runs import RunFolder
 
     out = Output(as_json, quiet)
     found = collect_report([RunFolder.read(path) for path in runs], data_root, public)

@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ccbench.assets import BackboneSource
-from ccbench.cli import options, outside
+from ccbench.base.assets import BackboneSource
+from ccbench.cli import from_dir, options
 from ccbench.cli.commands import command
 from ccbench.cli.output import Output
 from ccbench.cli.score import score_step, show_scores
 from ccbench.cli.synthesize import synthesize_step
 from ccbench.cli.train import train_step
-from ccbench.tables import format_count, format_seconds
+from ccbench.tables.format import format_count, format_seconds
 
 if TYPE_CHECKING:
-    from ccbench.store import RunFolder
+    from ccbench.runs import RunFolder
 
 FINISHED_WITH_FAILURES = 1
 
@@ -44,10 +44,10 @@ def run(
     backbone: options.Backbone = None,
     allow_pickle: options.AllowPickle = False,
     checkpoint_from: _CheckpointFrom = None,
-    from_dir: outside.FromDir = None,
-    title: outside.Title = None,
-    licence: outside.Licence = None,
-    code: outside.Code = None,
+    from_dir: from_dir.FromDir = None,
+    title: from_dir.Title = None,
+    licence: from_dir.Licence = None,
+    code: from_dir.Code = None,
     no_cache: options.NoCache = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -57,16 +57,16 @@ def run(
     With --from-dir nothing is trained or generated: images that any program made are checked, copied and scored, and
     --method is the name of their row.
     """
-    from ccbench.records import count_failures
+    from ccbench.runs.record import count_failures
 
     out = Output(as_json, quiet)
     source = BackboneSource(backbone, allow_pickle)
     chosen = options.RunOptions(method, protocol, data_root, seed, sets, config, output, limit)
-    brought = outside.OutsideOptions(from_dir, title, licence, code).check(chosen, out)
-    with outside.open_run(chosen, brought) if brought else chosen.open_run() as folder:
+    brought = from_dir.OutsideOptions(from_dir, title, licence, code).check(chosen, out)
+    with from_dir.open_run(chosen, brought) if brought else chosen.open_run() as folder:
         out.note(f"run: {folder.record.run_id} in {folder.path}")
         if brought:
-            fresh = outside.bring_step(folder, brought, out)
+            fresh = from_dir.bring_step(folder, brought, out)
         else:
             train_step(folder, data_root, device, source, out, checkpoint_from)
             if folder.following:
@@ -90,9 +90,9 @@ def gallery_step(run: "RunFolder", data_root: Path | None, fresh: bool, out: Out
     if all(picture.is_file() for picture in pictures) and not fresh:
         out.note("gallery: skipped, the picture is there")
         return
-    from ccbench.data.sources import open_split
-    from ccbench.gallery import GALLERY_ROWS, GalleryRow, draw_gallery
-    from ccbench.images import read_image
+    from ccbench.base.images import read_image
+    from ccbench.data.split import open_split
+    from ccbench.tables.pictures import GALLERY_ROWS, GalleryRow, draw_gallery
 
     pairs = open_split(config.protocol, "test", data_root, config.limit).pairs
     rows = [
@@ -162,7 +162,7 @@ def _next_commands(run: "RunFolder", chosen: options.RunOptions, from_dir: Path 
 
 def _other_methods(run: "RunFolder") -> list[str]:
     """Return the other methods, those first that read the same parts of a condition and have not been run."""
-    from ccbench.registry import list_methods
+    from ccbench.plugins.registry import list_methods
 
     methods = {entry.name: entry.method.info for entry in list_methods() if entry.method}
     own = methods.get(run.config.method)

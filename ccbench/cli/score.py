@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ccbench.assets import BackboneSource
+from ccbench.base.assets import BackboneSource
 from ccbench.cli import options
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
-from ccbench.tables import format_span, format_value, interval_notes, metric_heading
+from ccbench.tables.format import format_span, format_value, interval_notes, metric_heading
 
 if TYPE_CHECKING:
-    from ccbench.store import RunFolder
+    from ccbench.runs import RunFolder
 
 _Folder = Annotated[Path | None, typer.Argument(help="Run folder to score, unless --images is given.", metavar="RUN")]
 _Images = Annotated[Path | None, typer.Option("--images", help="Folder of images to score.", metavar="DIR")]
@@ -91,8 +91,8 @@ def score(
 def _score_run(
     folder: Path, data_root: Path | None, device: str, backbone: BackboneSource, no_cache: bool, out: Output
 ) -> None:
-    from ccbench.records import count_failures
-    from ccbench.store import RunFolder
+    from ccbench.runs import RunFolder
+    from ccbench.runs.record import count_failures
 
     with RunFolder.open(folder) as run:
         if run.record.status != "complete":
@@ -111,7 +111,7 @@ def score_step(
     if card is not None:
         out.note("score: skipped, the scorecard of these images is there")
         return card
-    from ccbench.scoring.runs import keep_scorecard
+    from ccbench.scoring.run_scorer import keep_scorecard
 
     fresh = options.open_scorer(data_root, device, backbone, no_cache, out).score(run)
     keep_scorecard(run, fresh, data_root)

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 from typer.core import TyperGroup
 
-from ccbench.assets import BackboneSource
+from ccbench.base.assets import BackboneSource
+from ccbench.base.environment import process_count
 from ccbench.cli import leaderboard, options, segment_score
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
-from ccbench.provenance import process_count
 
 if TYPE_CHECKING:
-    from ccbench.downstream.cells import Select
-    from ccbench.downstream.results import SegmentationTable
-    from ccbench.downstream.rows import BudgetName
-    from ccbench.downstream.segmentation import TablePlan
+    from ccbench.segmenters.cells import Select
+    from ccbench.segmenters.table_rows import BudgetName
+    from ccbench.studies.segmentation.segmentation_results import SegmentationTable
+    from ccbench.studies.segmentation.segmentation_study import TablePlan
 
 _SPREAD = ("--runs", "--segmenter")
 
@@ -123,9 +123,9 @@ def segment(
     """
     if context.invoked_subcommand is not None:
         return
-    from ccbench.downstream.overlays import draw_overlays
-    from ccbench.downstream.rendering import SEGMENTATION_TABLES
-    from ccbench.downstream.segmentation import segment as make_table
+    from ccbench.studies.segmentation.overlays import draw_overlays
+    from ccbench.studies.segmentation.segmentation_page import SEGMENTATION_TABLES
+    from ccbench.studies.segmentation.segmentation_study import segment as make_table
 
     if store and limit is not None:
         raise UsageError("--store: a board keeps the table of whole sets; leave --limit out")
@@ -166,11 +166,11 @@ def _plan(
     runs: Sequence[Path], protocol: str | None, data_root: Path | None, limit: int | None, segmenters: list[str] | None
 ) -> "TablePlan":
     """Return the plan of all rows of these runs, of the protocol that is named or is theirs."""
-    from ccbench.downstream.grid import DataPlace
-    from ccbench.downstream.segmentation import PUBLISHED, TablePlan, group_runs
-    from ccbench.downstream.segmenters import SEGMENTERS, find_segmenter
-    from ccbench.protocols import find_protocol
-    from ccbench.store import RunFolder
+    from ccbench.protocols.protocol import find_protocol
+    from ccbench.runs import RunFolder
+    from ccbench.segmenters import SEGMENTERS, find_segmenter
+    from ccbench.segmenters.cell_plan import DataPlace
+    from ccbench.studies.segmentation.segmentation_study import PUBLISHED, TablePlan, group_runs
 
     given = [RunFolder.read(path) for path in runs]
     found = find_protocol(protocol or (given[0].record.protocol if given else options.DEFAULT_PROTOCOL))
@@ -182,7 +182,7 @@ def _plan(
 def _with_copy_paste(plan: "TablePlan", device: str, source: BackboneSource, out: Output) -> "TablePlan":
     """Return the plan with a run of the control that every table has a row of, made now unless it was given."""
     from ccbench.cli.train import train_step
-    from ccbench.downstream.rows import COPY_PASTE
+    from ccbench.segmenters.table_rows import COPY_PASTE
 
     if COPY_PASTE in plan.runs or (plan.kinds is not None and COPY_PASTE not in plan.kinds):
         return plan
@@ -194,7 +194,7 @@ def _with_copy_paste(plan: "TablePlan", device: str, source: BackboneSource, out
 
 
 def _read_budgets(name: str) -> "tuple[BudgetName, ...]":
-    from ccbench.downstream.rows import BUDGETS
+    from ccbench.segmenters.table_rows import BUDGETS
 
     if name != "both" and name not in BUDGETS:
         raise UsageError(f"--budget: found {name!r}, wanted epochs, steps or both")
@@ -202,7 +202,7 @@ def _read_budgets(name: str) -> "tuple[BudgetName, ...]":
 
 
 def _read_select(name: str) -> "Select":
-    from ccbench.downstream.cells import Select
+    from ccbench.segmenters.cells import Select
 
     if name not in (known := get_args(Select)):
         raise UsageError(f"--select: found {name!r}, wanted {', '.join(known)}")
@@ -210,8 +210,8 @@ def _read_select(name: str) -> "Select":
 
 
 def _show(table: "SegmentationTable", out: Output) -> None:
-    from ccbench.downstream.rendering import main_header, main_rows, main_title
-    from ccbench.metrics.ranking import ALPHA
+    from ccbench.metrics.statistics.ranking import ALPHA
+    from ccbench.studies.segmentation.segmentation_page import main_header, main_rows, main_title
 
     for budget in table.budgets:
         out.line(main_title(table, budget))

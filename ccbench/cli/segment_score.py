@@ -7,10 +7,10 @@ import typer
 
 from ccbench.cli import options
 from ccbench.cli.output import Output
-from ccbench.tables import csv_text, format_span, format_value, interval_notes, metric_heading
+from ccbench.tables.format import csv_text, format_span, format_value, interval_notes, metric_heading
 
 if TYPE_CHECKING:
-    from ccbench.downstream.map_folders import MapFolderScores
+    from ccbench.studies.segmentation.map_folders import MapFolderScores
 
 _Pred = Annotated[Path, typer.Option("--pred", help="Folder of predicted maps, 8-bit grey images.", metavar="DIR")]
 _Gt = Annotated[Path, typer.Option("--gt", help="Folder of masks, of the same names.", metavar="DIR")]
@@ -33,9 +33,9 @@ def score(
     quiet: options.Quiet = False,
 ) -> None:
     """Score predicted polyp maps against masks in every convention that papers print, joined on their names."""
-    from ccbench.downstream.map_folders import score_map_folders
-    from ccbench.masks import parse_mask_rule
-    from ccbench.scorecard import score_to_json
+    from ccbench.base.mask_files import parse_mask_rule
+    from ccbench.runs.scorecard import score_to_json
+    from ccbench.studies.segmentation.map_folders import score_map_folders
 
     out = Output(as_json, quiet)
     found = score_map_folders(pred, gt, png=png, rule=parse_mask_rule(polyp_is), progress=out.progress())
@@ -52,9 +52,9 @@ def score(
 
 
 def _write_rows(found: "MapFolderScores", output: Path) -> None:
-    from ccbench.files import write_output
-    from ccbench.metrics.map_scores import map_columns
-    from ccbench.scorecard import per_sample_table
+    from ccbench.base.files import write_output
+    from ccbench.metrics.images.map_scores import map_columns
+    from ccbench.runs.scorecard import per_sample_table
 
     columns = {metric: values.tolist() for metric, values in map_columns(list(found.rows.values())).items()}
     table = per_sample_table(list(found.rows), columns).drop(columns="index").rename(columns={"condition_id": "id"})

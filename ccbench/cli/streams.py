@@ -9,8 +9,8 @@ import os
 import sys
 from typing import TextIO
 
+from ccbench.base.text import printable
 from ccbench.errors import UsageError
-from ccbench.text import printable
 
 _PLAIN = {"→": "->", "↑": "(higher is better)", "↓": "(lower is better)", "±": "+-", "×": "x", "–": "-", "…": "..."}
 """What stands for a character that the terminal cannot show; others are shown as `\\xfc`."""

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ccbench.assets import BackboneSource
+from ccbench.base.assets import BackboneSource
 from ccbench.cli import options
 from ccbench.cli.commands import command
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
-from ccbench.tables import format_seconds
+from ccbench.tables.format import format_seconds
 
 if TYPE_CHECKING:
-    from ccbench.store import RunFolder
+    from ccbench.runs import RunFolder
 
 _Copies = Annotated[
     int,
@@ -43,7 +43,7 @@ def synthesize(
     quiet: options.Quiet = False,
 ) -> None:
     """Generate one image per test condition with a trained method. The same command resumes."""
-    from ccbench.synthesis import add_copies
+    from ccbench.pipeline.synthesis import add_copies
 
     out = Output(as_json, quiet)
     source = BackboneSource(backbone, allow_pickle)
@@ -78,7 +78,7 @@ def synthesize_step(
     run: "RunFolder", data_root: Path | None, device: str, backbone: BackboneSource, out: Output
 ) -> bool:
     """Generate the images that are missing; return whether there were any."""
-    from ccbench.synthesis import synthesize as synthesize_run
+    from ccbench.pipeline.synthesis import synthesize as synthesize_run
 
     if run.is_sampled():
         synthesize_run(run, data_root, progress=out.progress())  # recounts the images and their hashes

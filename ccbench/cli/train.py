@@ -3,14 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ccbench.assets import BackboneSource
+from ccbench.base.assets import BackboneSource
 from ccbench.cli import options
 from ccbench.cli.commands import command
 from ccbench.cli.output import Output
-from ccbench.tables import format_seconds
+from ccbench.tables.format import format_seconds
 
 if TYPE_CHECKING:
-    from ccbench.store import RunFolder
+    from ccbench.runs import RunFolder
 
 
 def train(
@@ -56,10 +56,10 @@ def train_step(
     checkpoint_from: Path | None = None,
 ) -> None:
     """Train the run's method, copy a training that another run has finished, or say that it is trained already."""
-    from ccbench.registry import find_method
-    from ccbench.store import RunFolder
-    from ccbench.training import copy_training
-    from ccbench.training import train as train_run
+    from ccbench.pipeline.training import copy_training
+    from ccbench.pipeline.training import train as train_run
+    from ccbench.plugins.registry import find_method
+    from ccbench.runs import RunFolder
 
     done = run.record.training
     if (done is None or not run.checkpoint.is_dir()) and checkpoint_from is not None:

@@ -1,11 +1,12 @@
 """`ccbench verify`: whether a run still is what its record says."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ccbench.assets import BackboneSource
+from ccbench.base.assets import BackboneSource
 from ccbench.cli import leaderboard, options
 from ccbench.cli.output import Output
 
@@ -37,11 +38,12 @@ def verify(
     quiet: options.Quiet = False,
 ) -> None:
     """Hash a run's files, score it and sample some images again: match, within tolerance, or drift (exit code 5)."""
-    from ccbench.verification import verify_run
+    from ccbench.boards.held_record import check_held
+    from ccbench.pipeline.verification import verify_run
 
     out = Output(as_json, quiet)
     scorer = options.open_scorer(data_root, device, BackboneSource(backbone, allow_pickle), not use_cache, out)
-    found = verify_run(run, scorer, boards, out.note, resample)
+    found = verify_run(run, scorer, partial(check_held, boards=boards, note=out.note), resample)
     out.json(found.to_json())
     out.table(("checked", "state", "detail"), [(one.what, one.state, one.detail) for one in found.checks], wrap=(2,))
     out.line(f"{found.run_id}: {found.state}")

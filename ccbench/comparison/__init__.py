@@ -1,8 +1,8 @@
 """Which of several scored runs is better, metric by metric, and how much of the difference chance explains."""
 
-from ccbench.comparison.comparing import Compared, Comparison, compare_entries, to_json
-from ccbench.comparison.data import ScoringData, open_scoring_data, read_scoring_data
-from ccbench.comparison.runs import Entry, make_entry, read_entries
+from ccbench.comparison.compared_features import ScoringData, open_scoring_data, read_scoring_data
+from ccbench.comparison.compared_runs import Entry, make_entry, read_entries
+from ccbench.comparison.paired_comparison import Compared, Comparison, compare_entries, to_json
 
 __all__ = [
     "Compared",

@@ -4,16 +4,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from ccbench.base.images import resize_image, resize_mask
+from ccbench.base.seeding import derive_seed
 from ccbench.data.captioners import Captioner, MeasuredCaptioner
-from ccbench.data.joining import PairFiles
-from ccbench.data.opening import open_pair
+from ccbench.data.name_matching import PairFiles
+from ccbench.data.pair_files import open_pair
 from ccbench.data.pairs import DataSplit, LazyPairs
 from ccbench.data.sets.cvc_clinicdb import CVC_CLINICDB
 from ccbench.data.sets.kvasir_seg import KVASIR_SEG
-from ccbench.data.splits import check_hashes, read_split, select_split
+from ccbench.data.sets.splits import check_hashes, read_split, select_split
 from ccbench.errors import DataError
-from ccbench.images import resize_image, resize_mask
-from ccbench.seeding import derive_seed
 from ccbench.types import Condition, RealPair
 
 _SETS = (KVASIR_SEG, CVC_CLINICDB)
@@ -92,7 +92,7 @@ def read_pair(files: PairFiles, size: int | None, captioner: Captioner | None, s
     """Decode one pair and squash it to size x size, unless that is None; the caption is of the squashed image.
 
     Raises:
-        DataError: as `ccbench.data.opening.open_pair`.
+        DataError: as `ccbench.data.pair_files.open_pair`.
     """
     opened = open_pair(files)
     image, mask = opened.image.pixels, opened.mask.region

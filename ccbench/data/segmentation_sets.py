@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ccbench.data.joining import PairFiles
+from ccbench.data.name_matching import PairFiles
 from ccbench.data.pairs import DataSplit, LazyPairs
 from ccbench.data.polyp_source import open_polyps, read_pair
 from ccbench.data.sets import DataSet
@@ -14,8 +14,8 @@ from ccbench.data.sets.endoscene import ENDOSCENE
 from ccbench.data.sets.etis_larib import ETIS_LARIB
 from ccbench.data.sets.polypgen import POLYPGEN
 from ccbench.data.sets.pranet_release import PRANET_RELEASE
-from ccbench.data.sources import Split, open_split
-from ccbench.protocols import Protocol
+from ccbench.data.split import Split, open_split
+from ccbench.protocols.protocol import Protocol
 from ccbench.types import RealPair
 
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")

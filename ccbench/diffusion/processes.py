@@ -9,9 +9,9 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, DynamoBackend
 
-from ccbench.diffusion.environment import plain_environment
+from ccbench.diffusion.launch_environment import plain_environment
 from ccbench.errors import UsageError
-from ccbench.plugin import TrainContext, TrainingSettings
+from ccbench.plugins.contract import TrainContext, TrainingSettings
 
 
 @dataclass(frozen=True)

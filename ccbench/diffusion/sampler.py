@@ -15,9 +15,9 @@ from ccbench.diffusion.backbone import (
     mask_tensor,
 )
 from ccbench.diffusion.branch import BranchBuilder, ControlBranch, predict_noise
-from ccbench.diffusion.trainer import load_branch
+from ccbench.diffusion.branch_training import load_branch
 from ccbench.errors import DataError, VerificationError
-from ccbench.plugin import LoadContext, MethodInfo, require_parts
+from ccbench.plugins.contract import LoadContext, MethodInfo, require_parts
 from ccbench.types import Condition, Image
 
 

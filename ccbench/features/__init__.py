@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import cast
 
 from ccbench.errors import MissingError, UsageError
-from ccbench.features import weights as _weights
-from ccbench.features.base import Encoder, TextImageEncoder
-from ccbench.registry import STALE_HINT, Offer, find_offers, load_offer
+from ccbench.features import encoder_weights as _weights
+from ccbench.features.encoder import Encoder, TextImageEncoder
+from ccbench.plugins.registry import STALE_HINT, Offer, find_offers, load_offer
 
 __all__ = [
     "ENCODERS",

@@ -15,12 +15,12 @@ from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 
-from ccbench.assets import describe_tensors, load_state, weights_hash
+from ccbench.base.assets import describe_tensors, load_state, weights_hash
+from ccbench.base.text import one_line
 from ccbench.errors import DataError
-from ccbench.features.base import check_images, kept_random_state, run_batches
+from ccbench.features.encoder import check_images, kept_random_state, run_batches
+from ccbench.features.fast_paths import open_tower
 from ccbench.features.fused import fuse
-from ccbench.features.paths import open_tower
-from ccbench.text import one_line
 from ccbench.types import Image
 
 _STEP = 8  # tokens: texts are filled up to a multiple

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 
-from ccbench.assets import describe_tensors, load_state, weights_hash
+from ccbench.base.assets import describe_tensors, load_state, weights_hash
+from ccbench.base.images import resize_image
+from ccbench.base.text import one_line
 from ccbench.errors import DataError
-from ccbench.features.base import check_images, run_batches
-from ccbench.features.paths import open_tower
-from ccbench.images import resize_image
-from ccbench.text import one_line
+from ccbench.features.encoder import check_images, run_batches
+from ccbench.features.fast_paths import open_tower
 from ccbench.types import Image
 
 SIZE = 224  # pixels, 16 x 16 patches: what published DINOv2 distances use, not the 518 of the last training stage

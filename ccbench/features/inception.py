@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
-from ccbench.assets import describe_tensors, load_state, weights_hash
+from ccbench.base.assets import describe_tensors, load_state, weights_hash
 from ccbench.errors import DataError
-from ccbench.features.base import check_images, kept_random_state, run_batches
-from ccbench.features.paths import open_tower
+from ccbench.features.encoder import check_images, kept_random_state, run_batches
+from ccbench.features.fast_paths import open_tower
 from ccbench.types import Image
 
 SIZE = 299

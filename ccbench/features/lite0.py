@@ -9,12 +9,12 @@ import timm
 import torch
 from numpy.typing import NDArray
 
-from ccbench.assets import describe_tensors, load_state, weights_hash
+from ccbench.base.assets import describe_tensors, load_state, weights_hash
+from ccbench.base.images import resize_image
 from ccbench.errors import DataError
-from ccbench.features.base import check_images, kept_random_state, run_batches
-from ccbench.features.paths import open_tower
-from ccbench.features.weights import find_lite0
-from ccbench.images import resize_image
+from ccbench.features.encoder import check_images, kept_random_state, run_batches
+from ccbench.features.encoder_weights import find_lite0
+from ccbench.features.fast_paths import open_tower
 from ccbench.types import Image
 
 SIZE = 224  # pixels, as trained: fed 128 px as they are, the features tell two hospitals apart less well

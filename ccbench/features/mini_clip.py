@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from ccbench.errors import DataError, MissingError
 from ccbench.features.clip_encoder import ClipEncoder, SpecialTokens
-from ccbench.plugin import Settings
+from ccbench.plugins.contract import Settings
 
 CONFIG, WEIGHTS, TOKENIZER = "open_clip_config.json", "model.safetensors", "tokenizer.json"
 BEGIN, END = "<|startoftext|>", "<|endoftext|>"

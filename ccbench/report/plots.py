@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ccbench.tables import format_value
+from ccbench.tables.format import format_value
 
 _WIDTH, _LINE, _LABEL, _LEFT, _RIGHT, _TOP = 420, 26, 13, 132, 14, 12
 _LOSS_HEIGHT = 240

@@ -6,17 +6,23 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ccbench.data.attributes import measure_attributes
-from ccbench.data.reading import FROM_TEXT, FROM_TEXT_MUCOSA, FROM_TEXT_POLYP, measurable, read_attributes
+from ccbench.base.images import crop_polyp
+from ccbench.data.attributes.measured_attributes import measure_attributes
+from ccbench.data.captions.stated_attributes import (
+    FROM_TEXT,
+    FROM_TEXT_MUCOSA,
+    FROM_TEXT_POLYP,
+    measurable,
+    read_attributes,
+)
 from ccbench.features import TextImageEncoder
-from ccbench.features.cache import FeatureCache
-from ccbench.features.pipeline import encode_set
-from ccbench.images import crop_polyp
-from ccbench.metrics.clip import clip_score
-from ccbench.metrics.seam import SeamScores, seam
-from ccbench.metrics.segmentation import MaskScores, compare_masks
-from ccbench.metrics.text_fidelity import text_fidelity
-from ccbench.scoring.pairs import StreamedPairs
+from ccbench.features.feature_cache import FeatureCache
+from ccbench.features.image_pass import encode_set
+from ccbench.metrics.images.clip import clip_score
+from ccbench.metrics.images.mask_overlap import MaskScores, compare_masks
+from ccbench.metrics.images.seam import SeamScores, seam
+from ccbench.metrics.images.text_fidelity import text_fidelity
+from ccbench.scoring.conditions import StreamedPairs
 from ccbench.types import Image, Mask, SilentProgress
 
 Values = NDArray[np.float64]

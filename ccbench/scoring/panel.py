@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccbench.features import Encoder, TextImageEncoder
-from ccbench.features.pipeline import EncodedSet
+from ccbench.features.image_pass import EncodedSet
 from ccbench.metrics import sign
-from ccbench.metrics.memorisation import Memorisation, memorisation
-from ccbench.metrics.scores import PairScores, no_pair_scores
+from ccbench.metrics.sets.memorisation import Memorisation, memorisation
+from ccbench.metrics.sets.set_scores import PairScores, no_pair_scores
+from ccbench.scoring.conditions import StreamedPairs
+from ccbench.scoring.encoder_scores import REAL_SPLIT, Partners, digest, mean_score, pair, set_distances
 from ccbench.scoring.fidelity import Measured, Seen, Segmenter, measure_fidelity
-from ccbench.scoring.pairs import StreamedPairs
-from ccbench.scoring.parts import REAL_SPLIT, Partners, digest, mean_score, pair, set_distances
 from ccbench.types import Score
 
 _ITSELF = "a real image compared with itself: 100 by definition"

@@ -1,6 +1,6 @@
 """ArSDM: the card of the method. Imports no torch."""
 
-from ccbench.plugin import Method, MethodInfo, Module
+from ccbench.plugins.contract import Method, MethodInfo, Module
 from ccbench_arsdm.config import ArsdmConfig
 
 METHOD: Method[ArsdmConfig] = Method(

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from ccbench.plugin import MethodConfig, Settings
+from ccbench.plugins.contract import MethodConfig, Settings
 
 TRAIN_TIMESTEPS = 1000
 Bce = Literal["legacy_mean", "weighted"]

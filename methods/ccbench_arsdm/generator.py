@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from ccbench.diffusion.loop import WEIGHTS, load_weights
-from ccbench.plugin import Generator, LoadContext, require_parts
+from ccbench.diffusion.training_loop import WEIGHTS, load_weights
+from ccbench.plugins.contract import Generator, LoadContext, require_parts
 from ccbench.types import Condition, Image, Mask
 from ccbench_arsdm import METHOD
 from ccbench_arsdm.config import ArsdmConfig

@@ -10,9 +10,9 @@ from accelerate import Accelerator
 from torch import nn
 from torch.nn import functional as F
 
-from ccbench.diffusion.loop import Objective, Share, batch_order, run_steps
-from ccbench.plugin import TrainContext
-from ccbench.seeding import derive_seed
+from ccbench.base.seeding import derive_seed
+from ccbench.diffusion.training_loop import Objective, Share, batch_order, run_steps
+from ccbench.plugins.contract import TrainContext
 from ccbench_arsdm.config import ArsdmConfig, Bce
 
 FOLDER = "segmenter"

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch.func import functional_call
 
-from ccbench.diffusion.loop import MovingAverage, Objective, Share, batch_order, prepare_process, run_steps
-from ccbench.plugin import TrainContext, TrainReport
-from ccbench.seeding import derive_seed
+from ccbench.base.seeding import derive_seed
+from ccbench.diffusion.training_loop import MovingAverage, Objective, Share, batch_order, prepare_process, run_steps
+from ccbench.plugins.contract import TrainContext, TrainReport
 from ccbench_arsdm.config import TRAIN_TIMESTEPS, ArsdmConfig
 from ccbench_arsdm.geometry import Frame
 from ccbench_arsdm.model import SpadeUNet, build, one_hot

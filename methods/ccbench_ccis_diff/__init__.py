@@ -1,6 +1,6 @@
 """CCIS-DIFF: the card of the method. Imports no torch."""
 
-from ccbench.plugin import Method, MethodInfo, Module
+from ccbench.plugins.contract import Method, MethodInfo, Module
 from ccbench_ccis_diff.config import CcisDiffConfig
 
 METHOD: Method[CcisDiffConfig] = Method(

@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from ccbench.diffusion.config import LatentMethodConfig
-from ccbench.plugin import Settings
+from ccbench.diffusion.branch_settings import LatentMethodConfig
+from ccbench.plugins.contract import Settings
 
 
 class BmwsSettings(Settings):

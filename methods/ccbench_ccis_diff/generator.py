@@ -1,7 +1,7 @@
 """Loads a trained CCIS-DIFF."""
 
 from ccbench.diffusion.sampler import load_generator
-from ccbench.plugin import Generator, LoadContext
+from ccbench.plugins.contract import Generator, LoadContext
 from ccbench_ccis_diff import METHOD
 from ccbench_ccis_diff.config import CcisDiffConfig
 from ccbench_ccis_diff.model import build

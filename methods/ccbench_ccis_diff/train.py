@@ -1,7 +1,7 @@
 """Trains CCIS-DIFF."""
 
-from ccbench.diffusion.trainer import train_branch
-from ccbench.plugin import TrainContext, TrainReport
+from ccbench.diffusion.branch_training import train_branch
+from ccbench.plugins.contract import TrainContext, TrainReport
 from ccbench_ccis_diff.config import CcisDiffConfig
 from ccbench_ccis_diff.model import build
 

@@ -1,6 +1,6 @@
 """ControlNet: the card of the method. Imports no torch."""
 
-from ccbench.plugin import Method, MethodInfo
+from ccbench.plugins.contract import Method, MethodInfo
 from ccbench_controlnet.config import ControlNetConfig
 
 METHOD: Method[ControlNetConfig] = Method(

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from pydantic import Field, field_validator
 
-from ccbench.diffusion.config import LatentMethodConfig
+from ccbench.diffusion.branch_settings import LatentMethodConfig
 
 
 class ControlNetConfig(LatentMethodConfig):

@@ -1,7 +1,7 @@
 """Loads a trained ControlNet."""
 
 from ccbench.diffusion.sampler import load_generator
-from ccbench.plugin import Generator, LoadContext
+from ccbench.plugins.contract import Generator, LoadContext
 from ccbench_controlnet import METHOD
 from ccbench_controlnet.config import ControlNetConfig
 from ccbench_controlnet.model import build

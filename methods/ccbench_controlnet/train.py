@@ -1,8 +1,8 @@
 """Trains ControlNet."""
 
 from ccbench.diffusion.backbone import Backbone
-from ccbench.diffusion.trainer import train_branch
-from ccbench.plugin import TrainContext, TrainReport
+from ccbench.diffusion.branch_training import train_branch
+from ccbench.plugins.contract import TrainContext, TrainReport
 from ccbench_controlnet.config import ControlNetConfig
 from ccbench_controlnet.model import ControlNetBranch, build, load_pretrained
 

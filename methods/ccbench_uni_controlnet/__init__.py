@@ -1,6 +1,6 @@
 """Uni-ControlNet: the card of the method. Imports no torch."""
 
-from ccbench.plugin import Method, MethodInfo
+from ccbench.plugins.contract import Method, MethodInfo
 from ccbench_uni_controlnet.config import UniControlNetConfig
 
 METHOD: Method[UniControlNetConfig] = Method(

@@ -1,7 +1,7 @@
 """Loads a trained Uni-ControlNet."""
 
 from ccbench.diffusion.sampler import load_generator
-from ccbench.plugin import Generator, LoadContext
+from ccbench.plugins.contract import Generator, LoadContext
 from ccbench_uni_controlnet import METHOD
 from ccbench_uni_controlnet.config import UniControlNetConfig
 from ccbench_uni_controlnet.global_adapter import open_global

@@ -12,15 +12,15 @@ from diffusers.models.attention import FeedForward
 from torch import nn
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
-from ccbench.assets import tensors_only
+from ccbench.base.assets import tensors_only
+from ccbench.base.seeding import derive_seed
+from ccbench.base.text import one_line
 from ccbench.diffusion.backbone import Backbone, load_backbone, weights_options
-from ccbench.diffusion.loop import WEIGHTS, Share, load_weights, prepare_process, run_steps
+from ccbench.diffusion.branch_training import NoiseObjective, NoisyBatch, TrainingSet, encode_set
 from ccbench.diffusion.sampler import ExtraTokens
-from ccbench.diffusion.trainer import NoiseObjective, NoisyBatch, TrainingSet, encode_set
+from ccbench.diffusion.training_loop import WEIGHTS, Share, load_weights, prepare_process, run_steps
 from ccbench.errors import DataError, MissingError
-from ccbench.plugin import LoadContext, TrainContext, TrainReport
-from ccbench.seeding import derive_seed
-from ccbench.text import one_line
+from ccbench.plugins.contract import LoadContext, TrainContext, TrainReport
 from ccbench.types import Condition, Image
 from ccbench_uni_controlnet.config import UniControlNetConfig
 

@@ -1,7 +1,7 @@
 """Trains Uni-ControlNet: the local adapter, and where it is on the global one in a stage of its own."""
 
-from ccbench.diffusion.trainer import train_branch
-from ccbench.plugin import TrainContext, TrainReport
+from ccbench.diffusion.branch_training import train_branch
+from ccbench.plugins.contract import TrainContext, TrainReport
 from ccbench_uni_controlnet.config import UniControlNetConfig
 from ccbench_uni_controlnet.global_adapter import add_reports, train_global
 from ccbench_uni_controlnet.model import build

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ccbench.protocols import PROTOCOLS, Protocol
+from ccbench.protocols.protocol import PROTOCOLS, Protocol
 from ccbench.report import collect_report, render_report
-from ccbench.store import RunFolder
+from ccbench.runs import RunFolder
 from report_runs import write_scored_run
 
 if TYPE_CHECKING:  # of the extra `dev`; `make test` collects this file without it

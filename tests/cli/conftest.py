@@ -4,16 +4,16 @@ from pathlib import Path
 
 import pytest
 
-import ccbench.scoring.runs
-import ccbench.verification.run
+import ccbench.pipeline.verification.verify_run
+import ccbench.scoring.run_scorer
 from board_runs import make_card
 from calling import Call, Finished
 from ccbench.cli import execute
-from ccbench.protocols import PROTOCOLS, Protocol
-from ccbench.scorecard import Scorecard
-from ccbench.scoring.runs import RunScorer
-from ccbench.store import RunFolder
-from ccbench.verification import Check
+from ccbench.pipeline.verification import Check
+from ccbench.protocols.protocol import PROTOCOLS, Protocol
+from ccbench.runs import RunFolder
+from ccbench.runs.scorecard import Scorecard
+from ccbench.scoring.run_scorer import RunScorer
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def scored_images(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytes
             calls.append(images)
             return make_card(52.126, 25.0, n=len(images))
 
-    monkeypatch.setattr(ccbench.scoring.runs, "SynthesisScorer", Scorer)
-    monkeypatch.setattr(ccbench.scoring.runs, "open_reconstruction", lambda reference, *rest: reference)
+    monkeypatch.setattr(ccbench.scoring.run_scorer, "SynthesisScorer", Scorer)
+    monkeypatch.setattr(ccbench.scoring.run_scorer, "open_reconstruction", lambda reference, *rest: reference)
     return calls
 
 
@@ -59,5 +59,7 @@ def scored_alike(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(RunScorer, "score", score)
     monkeypatch.setattr(
-        ccbench.verification.run, "resample", lambda *_: [Check(what="images sampled again: c0", state="match")]
+        ccbench.pipeline.verification.verify_run,
+        "resample",
+        lambda *_: [Check(what="images sampled again: c0", state="match")],
     )

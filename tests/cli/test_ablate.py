@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-import ccbench.ablation.runs
-import ccbench.comparison.data
+import ccbench.comparison.compared_features
+import ccbench.studies.ablation.variant_runs
 from calling import Call
-from ccbench.ablation.results import AblationTable
-from ccbench.images import read_image
-from ccbench.protocols import PROTOCOLS, Protocol
-from ccbench.scorecard import Scorecard, per_sample_table
-from ccbench.scoring.runs import RunScorer
-from ccbench.store import RunFolder
+from ccbench.base.images import read_image
+from ccbench.protocols.protocol import PROTOCOLS, Protocol
+from ccbench.runs import RunFolder
+from ccbench.runs.scorecard import Scorecard, per_sample_table
+from ccbench.scoring.run_scorer import RunScorer
+from ccbench.studies.ablation.variant_scores import AblationTable
 from ccbench.types import Score
 from compared import ColourEncoder
 
@@ -28,7 +28,7 @@ FILES = {"README.md", "table.json", "table.tex", "table.csv", "samples.png"}
 def here(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The fake method, whose prompts are followed as its mode says; runs are made in this process, and noted."""
     monkeypatch.setitem(PROTOCOLS, "small", small_protocol)
-    monkeypatch.setattr(ccbench.comparison.data, "open_encoder", lambda name, **rest: ColourEncoder())
+    monkeypatch.setattr(ccbench.comparison.compared_features, "open_encoder", lambda name, **rest: ColourEncoder())
     scored: list[str] = []
 
     def score(self: RunScorer, run: RunFolder) -> Scorecard:
@@ -45,9 +45,9 @@ def here(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyP
         assert named["counted"] == ("training", "sampling") and set(map(size, items)) <= {203, 201}
         work(items, devices[0], named["progress"], named["note"])
 
-    monkeypatch.setattr(ccbench.ablation.runs, "find_judge", lambda *rest: "none in a test")
+    monkeypatch.setattr(ccbench.studies.ablation.variant_runs, "find_judge", lambda *rest: "none in a test")
     monkeypatch.setattr(RunScorer, "score", score)
-    monkeypatch.setattr(ccbench.ablation.runs, "work_in_processes", in_this_process)
+    monkeypatch.setattr(ccbench.studies.ablation.variant_runs, "work_in_processes", in_this_process)
     return scored
 
 
@@ -86,7 +86,7 @@ def test_the_judge_is_trained_before_the_runs_and_only_for_them(
     call: Call, here: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else every process but one waits for it."""
-    monkeypatch.setattr(ccbench.ablation.runs, "find_judge", lambda *rest: here.append("judge"))
+    monkeypatch.setattr(ccbench.studies.ablation.variant_runs, "find_judge", lambda *rest: here.append("judge"))
     for _ in range(2):
         assert call(*ABLATE, "--vary", "tint=0.1", "--seeds", "0").code == 0
         assert len(here) == 3 and here[0] == "judge" and here.count("judge") == 1

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from calling import Call
-from ccbench.image_folders import list_images
-from ccbench.registry import find_entry
-from ccbench.store import RunFolder
+from ccbench.base.image_folders import list_images
+from ccbench.plugins.registry import find_entry
+from ccbench.runs import RunFolder
 
 README = Path(__file__).parents[2] / "methods" / "README.md"
 

@@ -18,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from calling import Call, Finished
-from ccbench.scoring import folders
+from ccbench.scoring import two_folders
 from fake_encoders import random_images, write_images, write_mini_clip
 
 SCORE = ("score", "--images", "made", "--reference", "real", "--device", "cpu", "--quiet")
@@ -37,9 +37,9 @@ class Means:
 @pytest.fixture
 def score(call: Call, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Finished]:
     """Two folders of four images with one name each, and the command that scores them."""
-    monkeypatch.setattr(folders, "open_encoder", lambda name, **settings: Means())
-    clip, opened = write_mini_clip(Path("clip")), folders.open_text_encoder
-    monkeypatch.setattr(folders, "open_text_encoder", lambda name, **settings: opened("mini-clip", weights=clip))
+    monkeypatch.setattr(two_folders, "open_encoder", lambda name, **settings: Means())
+    clip, opened = write_mini_clip(Path("clip")), two_folders.open_text_encoder
+    monkeypatch.setattr(two_folders, "open_text_encoder", lambda name, **settings: opened("mini-clip", weights=clip))
     write_images(Path("made"), random_images(4, seed=1))
     write_images(Path("real"), random_images(4, seed=2))
     return lambda *args: call(*SCORE, *args)

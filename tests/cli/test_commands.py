@@ -10,18 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-import ccbench.gallery
-import ccbench.registry
+import ccbench.plugins.registry
+import ccbench.tables.pictures
 import fake_methods
 from calling import Call
+from ccbench.base.image_folders import list_images
+from ccbench.base.images import read_image, write_png
+from ccbench.base.mask_files import read_mask
 from ccbench.cli.options import RunOptions
-from ccbench.image_folders import list_images
-from ccbench.images import read_image, write_png
-from ccbench.masks import read_mask
-from ccbench.plugin import TrainContext, TrainReport
-from ccbench.protocols import PROTOCOLS
-from ccbench.registry import list_methods
-from ccbench.store import RunFolder
+from ccbench.plugins.contract import TrainContext, TrainReport
+from ccbench.plugins.registry import list_methods
+from ccbench.protocols.protocol import PROTOCOLS
+from ccbench.runs import RunFolder
 
 RUN = ("run", "--method", "fake", "--protocol", "small", "--limit", "4")
 STEPS = ("train", "synthesize", "score", "gallery")
@@ -120,7 +120,9 @@ def test_sigterm_ends_any_command_with_143(
     call: Call, scored_images: list[list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(ccbench.gallery, "draw_gallery", lambda *_, **named: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(
+        ccbench.tables.pictures, "draw_gallery", lambda *_, **named: os.kill(os.getpid(), signal.SIGTERM)
+    )
     ended = call(*RUN, "--output", "out", "--quiet")
     assert ended.code == 143 and ended.err.startswith("error: ended by SIGTERM; what was finished is kept")
     assert signal.getsignal(signal.SIGTERM) == before
@@ -256,7 +258,7 @@ def test_a_control_runs_without_training_and_is_never_suggested(
     assert read_image(Path("copies", "gallery.png")).size
     assert "another method, on the same conditions" in done.out
     controls = [entry for entry in list_methods() if entry.method and entry.method.info.control]
-    monkeypatch.setattr(ccbench.registry, "list_methods", lambda: controls)
+    monkeypatch.setattr(ccbench.plugins.registry, "list_methods", lambda: controls)
     assert "another method" not in call(*RUN).out
 
 

@@ -5,30 +5,30 @@ from pathlib import Path
 import pytest
 
 import ccbench.boards.copies
-import ccbench.comparison.data
+import ccbench.comparison.compared_features
 from calling import Call
-from ccbench.data.sources import open_split
-from ccbench.protocols import PROTOCOLS, Protocol
-from ccbench.records import ConditionsRecord
+from ccbench.data.split import open_split
+from ccbench.protocols.protocol import PROTOCOLS, Protocol
+from ccbench.runs.record import ConditionsRecord
 from compared import ColourEncoder, N, draw_images, write_run
 
 
 @pytest.fixture
 def two_runs(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
     """Two scored runs on the first phantoms, whose ids and reference are the fake ones of `compared`."""
-    import ccbench.data.sources as sources
+    import ccbench.data.split as sources
     from ccbench.data.pairs import DataSplit
     from compared import pairs_of
 
     small_protocol = small_protocol.model_copy(update={"backbone": "sd-mini"})  # boards take no path of a machine
     monkeypatch.setitem(PROTOCOLS, "small", small_protocol)
-    monkeypatch.setattr(ccbench.comparison.data, "open_encoder", lambda name, **rest: ColourEncoder())
+    monkeypatch.setattr(ccbench.comparison.compared_features, "open_encoder", lambda name, **rest: ColourEncoder())
     images = {"test": pairs_of(draw_images(1), "c"), "train": pairs_of(draw_images(99, 20), "r")}
 
     def fake_split(protocol: Protocol, split: str, *rest: object) -> DataSplit:
         return DataSplit(split, images[split], lambda: [split], "none")
 
-    for place in (sources, ccbench.comparison.data, ccbench.boards.copies):
+    for place in (sources, ccbench.comparison.compared_features, ccbench.boards.copies):
         monkeypatch.setattr(place, "open_split", fake_split)
     manifest = fake_split(small_protocol, "test").manifest_sha256
     conditions = ConditionsRecord(split="test", n=N, manifest_sha256=manifest)
@@ -58,7 +58,7 @@ def test_the_records_suffice_without_the_method(
     call: Call, two_runs: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = call("compare", *two_runs, "--json").json
-    monkeypatch.setattr("ccbench.registry._scan", lambda group: iter(()))
+    monkeypatch.setattr("ccbench.plugins.registry._scan", lambda group: iter(()))
     done = call("compare", *two_runs, "--json")
     assert done.code == 0 and done.json == wanted
 
@@ -67,7 +67,7 @@ def test_errors_are_one_line(call: Call, two_runs: list[Path], monkeypatch: pyte
     for args, code in ((two_runs[:1], 2), ((*two_runs, "--against", "x"), 2), ((two_runs[0], "nowhere"), 2)):
         done = call("compare", *args, "--quiet")
         assert done.code == code and done.err.count("\n") == 1, done.err
-    import ccbench.data.sources as sources
+    import ccbench.data.split as sources
 
     monkeypatch.setattr(sources, "open_split", open_split)  # real phantoms: not what the runs were scored on
     done = call("compare", *two_runs, "--quiet")

@@ -7,19 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import ccbench.audit
+import ccbench.studies.leak_audit.audit
 from audit_sets import GridEncoder, phantoms
 from calling import Call
-from ccbench.audit_record import Audit
-from ccbench.data.sources import open_split
-from ccbench.images import read_image, write_png
-from ccbench.protocols import PROTOCOLS, Protocol
+from ccbench.base.images import read_image, write_png
+from ccbench.data.split import open_split
+from ccbench.protocols.protocol import PROTOCOLS, Protocol
+from ccbench.studies.leak_audit.audit_record import Audit
 
 
 @pytest.fixture
 def grid(monkeypatch: pytest.MonkeyPatch) -> None:
     """An encoder without a network."""
-    monkeypatch.setattr(ccbench.audit, "open_audit_encoder", lambda device: GridEncoder())
+    monkeypatch.setattr(ccbench.studies.leak_audit.audit, "open_audit_encoder", lambda device: GridEncoder())
 
 
 @pytest.fixture

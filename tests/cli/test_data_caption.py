@@ -11,8 +11,8 @@ import pytest
 
 import ccbench.data.captioners
 from calling import Call
-from ccbench.data.caption_files import read_captions
 from ccbench.data.captioners.agent import Turn
+from ccbench.data.captions.caption_files import read_captions
 from ccbench.types import Image
 from fake_polyps import write_pair
 

@@ -9,13 +9,14 @@ import PIL.Image
 import pytest
 
 from calling import Call
-from ccbench.data import exporting, phantom_source
+from ccbench.base.image_folders import list_images
+from ccbench.base.images import file_stem, read_image
+from ccbench.base.seeding import sample_seed
 from ccbench.data.pairs import DataSplit
-from ccbench.data.sources import open_split
-from ccbench.image_folders import list_images
-from ccbench.images import file_stem, read_image
-from ccbench.protocols import find_protocol
-from ccbench.seeding import sample_seed
+from ccbench.data.phantom import phantom_source
+from ccbench.data.prepare import export_conditions
+from ccbench.data.split import open_split
+from ccbench.protocols.protocol import find_protocol
 from ccbench.types import Condition, Image, RealPair
 
 
@@ -84,7 +85,7 @@ def test_ids_become_file_names_by_one_rule(
     call: Call, monkeypatch: pytest.MonkeyPatch, ids: tuple[str, str], code: int
 ) -> None:
     pairs = [one_pair(condition_id, np.zeros((8, 8, 3), dtype=np.uint8)) for condition_id in ids]
-    monkeypatch.setattr(exporting, "open_split", lambda *_: DataSplit("test", pairs, lambda: ids, "none"))
+    monkeypatch.setattr(export_conditions, "open_split", lambda *_: DataSplit("test", pairs, lambda: ids, "none"))
     done = call("protocols", "export-conditions", "phantom-128", "--output", "out")
     assert done.code == code
     if code:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-import ccbench.scaffold
+import ccbench.plugins.scaffold
 from calling import Call, Install
 
 FILES = ["__init__.py", "config.py", "generator.py", "model.py", "train.py", "README.md"]
@@ -83,7 +83,7 @@ def test_what_tools_leave_in_the_template_is_not_copied(
     (template / "__pycache__").mkdir(parents=True)
     (template / "__pycache__" / "config.cpython-311.pyc").write_bytes(b"\xff\xfe")
     (template / "config.py").write_text('"""My Method."""\n')
-    monkeypatch.setattr(ccbench.scaffold, "TEMPLATE", template)
+    monkeypatch.setattr(ccbench.plugins.scaffold, "TEMPLATE", template)
     assert call("methods", "new", "toy", "--json").json["files"] == ["config.py"]
     assert Path("toy", "config.py").read_text() == '"""Toy."""\n'
 

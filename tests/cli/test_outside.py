@@ -11,17 +11,17 @@ import pytest
 
 from board_runs import add_unverified, make_card
 from calling import Call
-from ccbench.boards.rendering import render_boards
-from ccbench.config import OutsideConfig, restore_config
-from ccbench.data import phantom_source
-from ccbench.data.sources import open_split
+from ccbench.base.image_folders import list_images
+from ccbench.base.images import file_stem, read_image, write_png
+from ccbench.base.seeding import sample_seed
+from ccbench.boards.rendered_boards import render_boards
+from ccbench.data.phantom import phantom_source
+from ccbench.data.split import open_split
 from ccbench.errors import DataError
-from ccbench.image_folders import list_images
-from ccbench.images import file_stem, read_image, write_png
-from ccbench.outside import check_outside
-from ccbench.protocols import PROTOCOLS, Protocol
-from ccbench.seeding import sample_seed
-from ccbench.store import RunFolder
+from ccbench.pipeline.outside_images import check_outside
+from ccbench.protocols.config import OutsideConfig, restore_config
+from ccbench.protocols.protocol import PROTOCOLS, Protocol
+from ccbench.runs import RunFolder
 
 RUN = ("run", "--method", "my-gan", "--protocol", "small", "--limit", "4", "--from-dir", "made")
 SAID = ("--title", "My GAN", "--licence", "MIT", "--code", "https://example.org/gan")
@@ -205,7 +205,9 @@ def test_with_a_limit_the_other_images_may_be_there(call: Call, made: Path) -> N
 def test_an_image_that_changes_after_the_check_fails_the_run(
     call: Call, made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ccbench.outside.read_image", lambda file: np.zeros((16, 16, 3), dtype=np.uint8))
+    monkeypatch.setattr(
+        "ccbench.pipeline.outside_images.read_image", lambda file: np.zeros((16, 16, 3), dtype=np.uint8)
+    )
     done = call(*RUN, "--output", "out")
     assert done.code == 4 and "has changed since it was checked" in done.err
     assert RunFolder.read(Path("out")).record.status == "failed"
@@ -224,10 +226,10 @@ def test_boards_take_the_seeds_as_one_marked_row(
 ) -> None:
     monkeypatch.setitem(PROTOCOLS, "small", small_protocol.model_copy(update={"backbone": "sd-mini"}))
     card = make_card(52.0, 25.0, 6)
-    monkeypatch.setattr("ccbench.scoring.runs.SynthesisScorer.__init__", lambda *_, **__: None)
-    monkeypatch.setattr("ccbench.scoring.runs.SynthesisScorer.score", lambda *_: card)
+    monkeypatch.setattr("ccbench.scoring.run_scorer.SynthesisScorer.__init__", lambda *_, **__: None)
+    monkeypatch.setattr("ccbench.scoring.run_scorer.SynthesisScorer.score", lambda *_: card)
     judge = SimpleNamespace(signature="judge:none", dice=0.5)  # the real one trains for minutes
-    monkeypatch.setattr("ccbench.downstream.judge.open_judge", lambda *_, **__: judge)
+    monkeypatch.setattr("ccbench.scoring.reference_segmenter.open_judge", lambda *_, **__: judge)
     for seed in range(3):
         write_images(made, 6, seed)
         done = call("run", *RUN[1:5], *RUN[7:], *SAID, "--seed", seed, "--output", f"out{seed}")

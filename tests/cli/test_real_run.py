@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from calling import Call
-from ccbench.image_folders import list_images
-from ccbench.images import read_image
+from ccbench.base.image_folders import list_images
+from ccbench.base.images import read_image
 from real_files import real_data
 
 SMALL = ("--limit", "4", "--set", "training.max_steps=2", "--set", "num_inference_steps=2", "--json")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-import ccbench.downstream.segmentation
+import ccbench.studies.segmentation.segmentation_study
 from calling import Call, Finished
-from ccbench.downstream.results import SegmentationTable
-from ccbench.images import read_image
+from ccbench.base.images import read_image
+from ccbench.studies.segmentation.segmentation_results import SegmentationTable
 
 TINY = ("--set", "size=32", "--set", "ratios=[1.0]", "--set", "passes=1", "--set", "batch_size=4")
 PHANTOMS = ("segment", "--limit", "4", "--seeds", "0", "--segmenter", "pranet", "--device", "cpu", *TINY)
@@ -58,7 +58,7 @@ def here(call: Call, scored_images: object, monkeypatch: pytest.MonkeyPatch) -> 
     def here(work, items, size, devices, title, *, progress, note):
         work(items, devices[0], progress, note)
 
-    monkeypatch.setattr(ccbench.downstream.segmentation, "work_in_processes", here)
+    monkeypatch.setattr(ccbench.studies.segmentation.segmentation_study, "work_in_processes", here)
     return call
 
 

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-import ccbench.registry
+import ccbench.plugins.registry
 from calling import Call, Install
 from ccbench.errors import DataError
 
@@ -83,7 +83,7 @@ def test_a_known_error_on_several_lines_is_still_one(call: Call, monkeypatch: py
     def fail() -> None:
         raise DataError("first\n  second")
 
-    monkeypatch.setattr(ccbench.registry, "list_methods", fail)
+    monkeypatch.setattr(ccbench.plugins.registry, "list_methods", fail)
     done = call("methods")
     assert (done.code, done.err) == (4, "error: first second\n")
 
@@ -92,7 +92,7 @@ def test_a_fault_shows_a_traceback_only_when_asked_to(call: Call, monkeypatch: p
     def fail() -> None:
         raise ZeroDivisionError("by zero")
 
-    monkeypatch.setattr(ccbench.registry, "list_methods", fail)
+    monkeypatch.setattr(ccbench.plugins.registry, "list_methods", fail)
     short = call("methods")
     assert short.code == 1 and short.err.count("\n") == 1
     assert "unexpected ZeroDivisionError: by zero" in short.err and "CCBENCH_DEBUG=1" in short.err

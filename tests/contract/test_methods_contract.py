@@ -1,11 +1,11 @@
-"""Every installed method and control keeps the contract of `ccbench.plugin`, on the shipped backbone."""
+"""Every installed method and control keeps the contract of `ccbench.plugins.contract`, on the shipped backbone."""
 
 from pathlib import Path
 
 import pytest
 
-from ccbench.registry import find_method, list_methods
-from ccbench.testing import assert_method
+from ccbench.plugins.check import assert_method
+from ccbench.plugins.registry import find_method, list_methods
 
 NAMES = [entry.name for entry in list_methods()]
 

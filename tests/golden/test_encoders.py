@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from torch_fidelity import feature_extractor_inceptionv3 as reference_inception
 
 from ccbench.errors import DataError, MissingError, UsageError, VerificationError
-from ccbench.features import ENCODERS, open_encoder, open_text_encoder, weights
+from ccbench.features import ENCODERS, encoder_weights, open_encoder, open_text_encoder
 from fake_encoders import WORDS, random_images, write_inception, write_mini_clip
 
 ODD = [*random_images(2, (61, 47), 1), *random_images(1, (128, 128), 2), *random_images(2, (40, 90), 3)]
@@ -50,7 +50,7 @@ def test_lite0_refuses_other_weights(tmp_path: Path, monkeypatch: pytest.MonkeyP
     save_file({"w": torch.zeros(2)}, tmp_path / "other.safetensors")
     with pytest.raises(DataError, match="1 tensors"):
         open_encoder("lite0", weights=tmp_path / "other.safetensors")
-    monkeypatch.setattr(weights, "LITE0_SHA256", "0" * 64)
+    monkeypatch.setattr(encoder_weights, "LITE0_SHA256", "0" * 64)
     with pytest.raises(VerificationError, match="57934424"):
         open_encoder("lite0")
 
@@ -204,7 +204,7 @@ def test_encoding_is_repeatable_and_leaves_global_state_alone(tmp_path: Path) ->
 def test_missing_weights_say_what_to_put_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("ccbench.assets.WEIGHTS_ROOT", tmp_path)
+    monkeypatch.setattr("ccbench.base.assets.WEIGHTS_ROOT", tmp_path)
     for name, words in (
         ("inception", "weights-inception-2015-12-05-6726825d.pth"),
         ("clip-vit-b-16", "open_clip_model.safetensors of the hub's timm/vit_base_patch16"),

@@ -11,7 +11,7 @@ import torch
 from cleanfid import fid as cleanfid
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
-from ccbench.metrics.frechet import frechet_distance
+from ccbench.metrics.sets.frechet import frechet_distance
 
 
 def draw(n1: int, n2: int, width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -21,9 +21,9 @@ from torch_fidelity import feature_extractor_inceptionv3 as reference_inception
 from torchmetrics.multimodal import CLIPScore
 
 from ccbench.features import open_encoder
-from ccbench.features.pipeline import encode_files
-from ccbench.metrics.frechet import frechet_distance
-from ccbench.metrics.kernel import kernel_distance
+from ccbench.features.image_pass import encode_files
+from ccbench.metrics.sets.frechet import frechet_distance
+from ccbench.metrics.sets.kernel import kernel_distance
 from ccbench.scoring import score_folders
 from ccbench.types import SilentProgress
 from fake_encoders import WORDS, random_images, write_images, write_inception, write_mini_clip

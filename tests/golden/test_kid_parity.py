@@ -10,7 +10,7 @@ import torch
 from cleanfid import fid as cleanfid
 from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, KEY_METRIC_KID_STD, kid_features_to_metric
 
-from ccbench.metrics.kernel import kernel_distance
+from ccbench.metrics.sets.kernel import kernel_distance
 
 
 def features(n: int, shift: float, seed: int, width: int = 64) -> np.ndarray:

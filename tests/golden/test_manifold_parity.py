@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from ccbench.metrics.manifold import manifold_scores
+from ccbench.metrics.sets.manifold import manifold_scores
 
 
 def prdc(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, float, float, float]:

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from ccbench.metrics.maps import PolypMap, as_saved, score_map, threshold_scores
+from ccbench.metrics.images.maps import PolypMap, as_saved, score_map, threshold_scores
 from ccbench.types import Mask
 
 SIZES = [(37, 53), (64, 41), (101, 97)]

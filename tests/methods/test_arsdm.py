@@ -10,9 +10,9 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from ccbench.diffusion.loop import WEIGHTS, Objective, Share
-from ccbench.downstream.segmenters.structure_loss import StructureLoss
-from ccbench.plugin import LoadContext, TrainContext, TrainingSettings, TrainReport
+from ccbench.diffusion.training_loop import WEIGHTS, Objective, Share
+from ccbench.plugins.contract import LoadContext, TrainContext, TrainingSettings, TrainReport
+from ccbench.segmenters.networks.structure_loss import StructureLoss
 from ccbench.types import Condition, RealPair
 from ccbench_arsdm import METHOD, refinement
 from ccbench_arsdm.config import ArsdmConfig, Bce, UNetSettings

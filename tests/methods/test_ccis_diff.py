@@ -6,11 +6,11 @@ from annotated_types import Le
 from diffusers import UNet2DConditionModel
 from pydantic import ValidationError
 
-from ccbench.config import resolve_config
 from ccbench.diffusion.backbone import Backbone, EncodedPrompts, encode_prompts
 from ccbench.diffusion.branch import Residuals, predict_noise
 from ccbench.errors import UsageError
-from ccbench.protocols import find_protocol
+from ccbench.protocols.config import resolve_config
+from ccbench.protocols.protocol import find_protocol
 from ccbench_ccis_diff import METHOD
 from ccbench_ccis_diff.config import BmwsSettings, CcisDiffConfig, TaamSettings
 from ccbench_ccis_diff.model import BlurMaskWeighting, CcisDiffBranch, blur_masks, build

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from ccbench.diffusion.loop import STATE, WEIGHTS
+from ccbench.diffusion.training_loop import STATE, WEIGHTS
 
 STEPS = 100_000
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ccbench.config import resolve_config
 from ccbench.diffusion.backbone import Backbone
-from ccbench.diffusion.loop import WEIGHTS
+from ccbench.diffusion.training_loop import WEIGHTS
 from ccbench.errors import CcbenchError, DataError, MissingError, UsageError
-from ccbench.plugin import TrainContext, TrainingSettings
-from ccbench.protocols import find_protocol
+from ccbench.plugins.contract import TrainContext, TrainingSettings
+from ccbench.protocols.config import resolve_config
+from ccbench.protocols.protocol import find_protocol
 from ccbench.types import RealPair
 from ccbench_controlnet import METHOD
 from ccbench_controlnet.config import ControlNetConfig

@@ -11,9 +11,9 @@ import torch
 from safetensors.torch import load_file
 
 from ccbench.cli import execute
-from ccbench.diffusion.loop import WEIGHTS
+from ccbench.diffusion.training_loop import WEIGHTS
 from ccbench.errors import UsageError
-from ccbench.store import RunFolder
+from ccbench.runs import RunFolder
 from ccbench_ccis_diff import METHOD
 
 STEPS = 12
@@ -60,7 +60,7 @@ def test_two_processes_train_as_one(backbone_folder: Path, tmp_path: Path) -> No
 def test_a_follower_waits_writes_nothing_and_prints_nothing(
     backbone_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("ccbench.store.record_file._PATIENCE", 0.2)
+    monkeypatch.setattr("ccbench.runs.record_file._PATIENCE", 0.2)
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "1")
     path = tmp_path / "run"

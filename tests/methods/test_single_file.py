@@ -14,17 +14,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import ccbench.diffusion.backbone
-from ccbench.assets import BackboneSource
-from ccbench.config import resolve_config
+from ccbench.base.assets import BackboneSource
 from ccbench.diffusion.backbone import Backbone, decode_latents, encode_images, encode_prompts, load_backbone
 from ccbench.diffusion.sd15 import SD15, Architecture
 from ccbench.diffusion.single_file import load_part, openai_tokenizer
 from ccbench.errors import DataError, MissingError, UsageError, VerificationError
-from ccbench.plugin import TrainingSettings
-from ccbench.protocols import find_protocol
-from ccbench.store import RunFolder
-from ccbench.synthesis import synthesize
-from ccbench.training import train
+from ccbench.pipeline.synthesis import synthesize
+from ccbench.pipeline.training import train
+from ccbench.plugins.contract import TrainingSettings
+from ccbench.protocols.config import resolve_config
+from ccbench.protocols.protocol import find_protocol
+from ccbench.runs import RunFolder
 from ccbench_controlnet import METHOD as CONTROLNET
 from ldm_layout import ldm_state, write
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ccbench.diffusion import loop, trainer
+from ccbench.diffusion import branch_training, training_loop
 from ccbench.diffusion.backbone import decode_latents, encode_images, load_backbone, open_reconstruction
-from ccbench.diffusion.loop import batch_order
-from ccbench.diffusion.trainer import NoiseObjective
+from ccbench.diffusion.branch_training import NoiseObjective
+from ccbench.diffusion.training_loop import batch_order
 from ccbench.errors import DataError, MissingError, UsageError
-from ccbench.plugin import LoadContext, Method, TrainContext, TrainingSettings, TrainReport
+from ccbench.plugins.contract import LoadContext, Method, TrainContext, TrainingSettings, TrainReport
 from ccbench.types import Condition, RealPair
 from ccbench_ccis_diff import METHOD as CCIS_DIFF
 from ccbench_controlnet import METHOD as CONTROLNET
@@ -46,7 +46,7 @@ def test_interrupted_training_ends_equal(
     whole = train(method, tmp_path / "whole")
     real_loss, calls = NoiseObjective.forward, []
 
-    def stop_at_the_sixth(self: NoiseObjective, step: int, share: loop.Share) -> torch.Tensor:
+    def stop_at_the_sixth(self: NoiseObjective, step: int, share: training_loop.Share) -> torch.Tensor:
         calls.append(step)
         if len(calls) == 6:
             raise KeyboardInterrupt
@@ -56,13 +56,13 @@ def test_interrupted_training_ends_equal(
         patch.setattr(NoiseObjective, "forward", stop_at_the_sixth)
         with pytest.raises(KeyboardInterrupt):
             train(method, tmp_path / "cut")
-    assert not (tmp_path / "cut" / loop.WEIGHTS).exists()
+    assert not (tmp_path / "cut" / training_loop.WEIGHTS).exists()
     resumed = train(method, tmp_path / "cut")
     assert calls == [0, 1, 2, 3, 4, 5]  # and the resumed call went on from the checkpoint of step 4
-    a, b = (load_file(tmp_path / name / loop.WEIGHTS) for name in ("whole", "cut"))
+    a, b = (load_file(tmp_path / name / training_loop.WEIGHTS) for name in ("whole", "cut"))
     assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
     assert resumed.loss[-1][0] == whole.loss[-1][0] == 6
-    assert not (tmp_path / "cut" / loop.STATE).exists()
+    assert not (tmp_path / "cut" / training_loop.STATE).exists()
 
 
 @METHODS
@@ -72,8 +72,8 @@ def test_what_another_training_has_encoded_gives_the_same_weights(
     for name in ("alone", "first", "second"):
         train(method, tmp_path / name, shared=None if name == "alone" else tmp_path / "shared")
         if name == "first":
-            monkeypatch.setattr(trainer, "_encode_set", lambda *_: pytest.fail("encoded again"))
-    alone, first, second = (load_file(tmp_path / name / loop.WEIGHTS) for name in ("alone", "first", "second"))
+            monkeypatch.setattr(branch_training, "_encode_set", lambda *_: pytest.fail("encoded again"))
+    alone, first, second = (load_file(tmp_path / name / training_loop.WEIGHTS) for name in ("alone", "first", "second"))
     assert all(torch.equal(alone[key], first[key]) and torch.equal(alone[key], second[key]) for key in alone)
 
 
@@ -81,7 +81,9 @@ def test_what_another_training_has_encoded_gives_the_same_weights(
 def test_training_lowers_the_loss_of_its_own_images(method: Method[Any], train: Train, tmp_path: Path) -> None:
     report = train(method, tmp_path / "c", steps=40)
     assert report.loss[-1][1] < report.loss[0][1]
-    assert report.parameters_trained == sum(t.numel() for t in load_file(tmp_path / "c" / loop.WEIGHTS).values())
+    assert report.parameters_trained == sum(
+        t.numel() for t in load_file(tmp_path / "c" / training_loop.WEIGHTS).values()
+    )
 
 
 @METHODS

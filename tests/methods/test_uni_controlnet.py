@@ -15,10 +15,10 @@ from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWi
 
 from ccbench.diffusion.backbone import Backbone, encode_prompts
 from ccbench.diffusion.branch import predict_noise
-from ccbench.diffusion.loop import Share
-from ccbench.diffusion.trainer import BranchObjective, encode_set
+from ccbench.diffusion.branch_training import BranchObjective, encode_set
+from ccbench.diffusion.training_loop import Share
 from ccbench.errors import DataError, MissingError
-from ccbench.plugin import LoadContext, TrainContext, TrainingSettings
+from ccbench.plugins.contract import LoadContext, TrainContext, TrainingSettings
 from ccbench.types import RealPair
 from ccbench_uni_controlnet import METHOD
 from ccbench_uni_controlnet.config import UniControlNetConfig

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ccbench import controls
-from ccbench.registry import GROUP, list_methods
+from ccbench.plugins import controls
+from ccbench.plugins.registry import GROUP, list_methods
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -24,7 +24,7 @@ def test_every_method_folder_is_packaged_and_every_packaged_folder_exists() -> N
 def test_every_method_folder_has_its_entry_point() -> None:
     points = PROJECT["project"]["entry-points"][GROUP]
     methods = {name.removeprefix("ccbench_").replace("_", "-"): f"{name}:METHOD" for name in METHOD_FOLDERS}
-    cards = {name.lower().replace("_", "-"): f"ccbench.controls:{name}" for name in controls.__all__}
+    cards = {name.lower().replace("_", "-"): f"ccbench.plugins.controls:{name}" for name in controls.__all__}
     assert points == methods | cards
     assert all(getattr(controls, name).info.control for name in controls.__all__)
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from ccbench.ablation.plans import FULL, make_quick, plan_name, plan_of_modules, plan_of_values, read_plan
 from ccbench.errors import UsageError
-from ccbench.registry import find_method, list_methods
+from ccbench.plugins.registry import find_method, list_methods
+from ccbench.studies.ablation.variants import FULL, make_quick, plan_name, plan_of_modules, plan_of_values, read_plan
 
 RECORDED = sorted(Path(__file__).parents[2].joinpath("configs", "ablations").glob("*.toml"), key=lambda path: path.stem)
 GRID = {"-bmws", "-taam", "-both", "blur only", "convex", "mode A", "mode C", "mode D", "sigma 4", "sigma 16"}

@@ -1,8 +1,8 @@
 """An ablation's page: differences that were tested, those that were not, and no row for what was not tested."""
 
-from ccbench.ablation.plans import Claim
-from ccbench.ablation.rendering import render_csv, render_markdown
-from ccbench.ablation.results import AblationTable, RunLine, VariantScore
+from ccbench.studies.ablation.ablation_page import render_csv, render_markdown
+from ccbench.studies.ablation.variant_scores import AblationTable, RunLine, VariantScore
+from ccbench.studies.ablation.variants import Claim
 
 TESTED = {
     "difference": -4.3,

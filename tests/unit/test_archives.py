@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ccbench.data.archives import extract
+from ccbench.data.prepare.archives import extract
 from ccbench.errors import DataError
 
 FILES = {"set/images/a b.png": b"one", "set/masks/a b.png": b"two"}

@@ -7,9 +7,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ccbench import assets
+from ccbench.base import assets
+from ccbench.base.images import sha256_file
 from ccbench.errors import CcbenchError, DataError, MissingError, VerificationError
-from ccbench.images import sha256_file
 
 
 @pytest.fixture

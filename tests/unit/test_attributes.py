@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.color import lab2rgb, rgb2lab
 
-from ccbench.data.attribute_accuracy import AttributeAccuracy, check_attributes, compare_with_labels, read_labels
-from ccbench.data.attributes import Attributes, measure_attributes, measure_background
-from ccbench.data.phantom_attributes import POSITIONS
-from ccbench.data.words import ADJECTIVES, BACKGROUND, COUNTS, PLACES
+from ccbench.base.images import resize_image, resize_mask
+from ccbench.data.attributes.accuracy import AttributeAccuracy, check_attributes, compare_with_labels, read_labels
+from ccbench.data.attributes.measured_attributes import Attributes, measure_attributes, measure_background
+from ccbench.data.captions.words import ADJECTIVES, BACKGROUND, COUNTS, PLACES
+from ccbench.data.phantom.phantom_attributes import POSITIONS
 from ccbench.errors import DataError
-from ccbench.images import resize_image, resize_mask
 from ccbench.types import Image, Mask
 
 SIDE = 128

@@ -11,13 +11,13 @@ import pytest
 from numpy.typing import NDArray
 
 from audit_sets import GridEncoder, make_set, phantoms
-from ccbench.audit import audit_folder, audit_sets, audit_split, open_audit_encoder
-from ccbench.audit_record import KINDS, Audit, Kind, Thresholds
-from ccbench.audit_tables import COUNT_HEADER, count_rows, known_clusters, verdict
-from ccbench.data.sources import open_split
+from ccbench.base.images import sha256_file, write_png
+from ccbench.data.split import open_split
 from ccbench.errors import DataError, UsageError
-from ccbench.images import sha256_file, write_png
-from ccbench.protocols import PROTOCOLS
+from ccbench.protocols.protocol import PROTOCOLS
+from ccbench.studies.leak_audit.audit import audit_folder, audit_sets, audit_split, open_audit_encoder
+from ccbench.studies.leak_audit.audit_record import KINDS, Audit, Kind, Thresholds
+from ccbench.studies.leak_audit.audit_tables import COUNT_HEADER, count_rows, known_clusters, verdict
 from ccbench.types import Image
 
 
@@ -142,7 +142,7 @@ def test_the_counts_of_a_table_row() -> None:
 
 
 def test_a_long_list_is_cut_and_counted_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ccbench.audit.LISTED", 3)
+    monkeypatch.setattr("ccbench.studies.leak_audit.audit.LISTED", 3)
     (one,) = phantoms(1)
     audit = run(make_set("train", [one] * 5), make_set("test", [one]))
     assert audit.total == 10 + 5 and len(audit.pairs) == 3

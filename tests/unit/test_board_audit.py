@@ -7,12 +7,22 @@ import pytest
 
 from audit_sets import MANIFESTS
 from board_runs import CONDITIONS, TRAINED_ON, add_unverified, make_card, make_run
-from ccbench.audit_record import KINDS, Audit, AuditedSet, Counts, ImageName, Kind, Pair, SharedCluster, Thresholds
-from ccbench.boards.adding import store_audit
-from ccbench.boards.rendering import render_boards
-from ccbench.boards.store import seal
+from ccbench.boards.additions import store_audit
+from ccbench.boards.board_files import seal
+from ccbench.boards.rendered_boards import render_boards
 from ccbench.errors import DataError, UsageError, VerificationError
-from ccbench.protocols import PROTOCOLS, Protocol
+from ccbench.protocols.protocol import PROTOCOLS, Protocol
+from ccbench.studies.leak_audit.audit_record import (
+    KINDS,
+    Audit,
+    AuditedSet,
+    Counts,
+    ImageName,
+    Kind,
+    Pair,
+    SharedCluster,
+    Thresholds,
+)
 
 SETS = {"train": TRAINED_ON.n, "test": CONDITIONS.n}
 

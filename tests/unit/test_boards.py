@@ -12,19 +12,19 @@ import pytest
 import board_runs
 import fake_methods
 from board_runs import N, add_unverified, make_card, make_run
-from ccbench import controls
-from ccbench.boards.comparison import BoardComparison, PairTest
-from ccbench.boards.page import render_page
-from ccbench.boards.rendering import render_boards
-from ccbench.boards.scores import score_frame
-from ccbench.boards.store import read_board
+from ccbench.base.images import read_image, write_png
+from ccbench.boards.board_files import read_board
+from ccbench.boards.board_page import render_page
+from ccbench.boards.comparison_file import BoardComparison, PairTest
+from ccbench.boards.rendered_boards import render_boards
+from ccbench.boards.score_table import score_frame
 from ccbench.errors import DataError, UsageError, VerificationError
-from ccbench.images import read_image, write_png
-from ccbench.protocols import PROTOCOLS, Protocol
-from ccbench.records import BackboneRecord
-from ccbench.registry import find_method
-from ccbench.store import RunFolder
-from ccbench.tables import format_seconds, format_value
+from ccbench.plugins import controls
+from ccbench.plugins.registry import find_method
+from ccbench.protocols.protocol import PROTOCOLS, Protocol
+from ccbench.runs import RunFolder
+from ccbench.runs.record import BackboneRecord
+from ccbench.tables.format import format_seconds, format_value
 from ccbench.types import Score
 
 

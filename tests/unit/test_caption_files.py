@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ccbench.data.caption_files import annotate, read_captions
-from ccbench.data.joining import PairFiles
+from ccbench.data.captions.caption_files import annotate, read_captions
+from ccbench.data.name_matching import PairFiles
 from ccbench.errors import DataError
 
 WANTED = {"a b": "one", "é": "two"}

@@ -8,7 +8,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from ccbench.data.attributes import (
+from ccbench.data.attributes.measured_attributes import (
     COUNTS,
     HIGHLIGHTS,
     MEASURED_BACKGROUND,
@@ -17,15 +17,15 @@ from ccbench.data.attributes import (
     MeasuredTint,
     measure_attributes,
 )
+from ccbench.data.attributes.sure_attributes import measure_sure_words
 from ccbench.data.captioners import MeasuredCaptioner
-from ccbench.data.captions import Clauses, write_caption
-from ccbench.data.phantom import Phantom, render_phantom
-from ccbench.data.phantom_attributes import ATTRIBUTE_VALUES, TINTS
+from ccbench.data.captions.stated_attributes import measurable, read_attributes, split_clauses
+from ccbench.data.captions.wording import Clauses, write_caption
+from ccbench.data.captions.words import ADJECTIVES, BACKGROUND, COLOUR_CLAUSES, NO_POLYP, PLACES
+from ccbench.data.captions.words import COUNTS as COUNT_WORDS
+from ccbench.data.phantom.phantom_attributes import ATTRIBUTE_VALUES, TINTS
+from ccbench.data.phantom.render import Phantom, render_phantom
 from ccbench.data.polyp_source import CAPTIONS as CAPTIONS_OF_POLYPS
-from ccbench.data.reading import measurable, read_attributes, split_clauses
-from ccbench.data.sure_attributes import measure_sure_words
-from ccbench.data.words import ADJECTIVES, BACKGROUND, COLOUR_CLAUSES, NO_POLYP, PLACES
-from ccbench.data.words import COUNTS as COUNT_WORDS
 
 VALUES: Mapping[str, tuple[str, ...]] = {
     **{name: ATTRIBUTE_VALUES[name] for name in ("size", "position", "outline", "colour", "demarcation")},

@@ -5,8 +5,8 @@ import pytest
 
 from ccbench.errors import UsageError
 from ccbench.metrics import METRICS, metric_info, set_metric_name, sign
-from ccbench.metrics.clip import clip_image, clip_score
-from ccbench.metrics.scores import set_scores
+from ccbench.metrics.images.clip import clip_image, clip_score
+from ccbench.metrics.sets.set_scores import set_scores
 
 
 def test_cosines_by_hand() -> None:

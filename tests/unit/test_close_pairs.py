@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ccbench.metrics.close_pairs import find_close_pairs
+from ccbench.metrics.sets.close_pairs import find_close_pairs
 
 BITS, DIM = 64, 24
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ccbench.metrics.kernel import CUBIC, GAUSSIAN, Kernel, cmmd_distance, kernel_distance, squared_mmd
-from ccbench.metrics.permutation import permutation_test
+from ccbench.metrics.sets.kernel import CUBIC, GAUSSIAN, Kernel, cmmd_distance, kernel_distance, squared_mmd
+from ccbench.metrics.sets.kernel_permutation import permutation_test
 
 
 def brute_force(x: np.ndarray, y: np.ndarray) -> float:

@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ccbench.base.seeding import derive_seed
 from ccbench.comparison import Compared, Comparison, ScoringData, compare_entries, read_entries, read_scoring_data
-from ccbench.comparison.runs import signature_difference
+from ccbench.comparison.compared_runs import signature_difference
 from ccbench.errors import DataError, UsageError, VerificationError
-from ccbench.metrics.paired import compare_frechet, compare_manifold, compare_means
-from ccbench.metrics.ranking import holm
-from ccbench.protocols import PROTOCOLS, Protocol
-from ccbench.seeding import derive_seed
-from ccbench.store import RunFolder
+from ccbench.metrics.statistics.paired import compare_frechet, compare_manifold, compare_means
+from ccbench.metrics.statistics.ranking import holm
+from ccbench.protocols.protocol import PROTOCOLS, Protocol
+from ccbench.runs import RunFolder
 from compared import CLIP, CONDITIONS, REFERENCE_ID, ColourEncoder, N, draw_images, pairs_of, write_run
 
 CLEAR = tuple(np.linspace(50, 60, N))  # a pair metric far above the others' at every condition

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ccbench.config import RunConfig, resolve_config, restore_config
 from ccbench.errors import DataError, UsageError
-from ccbench.protocols import Protocol
+from ccbench.protocols.config import RunConfig, resolve_config, restore_config
+from ccbench.protocols.protocol import Protocol
 from fake_methods import METHOD, FakeConfig
 
 

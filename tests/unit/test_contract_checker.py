@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import fake_methods
-from ccbench.plugin import Method
-from ccbench.testing import assert_method, check_method
+from ccbench.plugins.check import assert_method, check_method
+from ccbench.plugins.contract import Method
 from ccbench.types import Condition
 from fake_methods import METHOD, FakeConfig, OpenConfig, broken
 

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 import fake_methods
-from ccbench import controls
-from ccbench.config import RunConfig, resolve_config
 from ccbench.errors import DataError, UsageError, VerificationError
-from ccbench.plugin import Method
-from ccbench.protocols import Protocol
-from ccbench.store import RunFolder
-from ccbench.synthesis import synthesize
-from ccbench.training import copy_training, train
+from ccbench.pipeline.synthesis import synthesize
+from ccbench.pipeline.training import copy_training, train
+from ccbench.plugins import controls
+from ccbench.plugins.contract import Method
+from ccbench.protocols.config import RunConfig, resolve_config
+from ccbench.protocols.protocol import Protocol
+from ccbench.runs import RunFolder
 
 
 @pytest.fixture

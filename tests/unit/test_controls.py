@@ -9,20 +9,20 @@ import numpy as np
 import pytest
 
 import fake_methods
-from ccbench import controls
-from ccbench.config import resolve_config, restore_config
-from ccbench.controls.copy_paste import paste, remove_region
-from ccbench.controls.corrupted_real import corrupt
-from ccbench.controls.shuffled import derange
-from ccbench.controls.train_copy import mask_iou
-from ccbench.data.phantom_source import open_phantoms
+from ccbench.base.images import read_image
+from ccbench.data.phantom.phantom_source import open_phantoms
 from ccbench.diffusion.backbone import open_reconstruction
 from ccbench.errors import DataError, UsageError
-from ccbench.images import read_image
-from ccbench.plugin import Generator, LoadContext, Method, RealData
-from ccbench.protocols import Protocol
-from ccbench.scorecard import Scorecard
-from ccbench.scoring import REAL_SPLIT, VAE_CEILING, SynthesisScorer, synthesis
+from ccbench.plugins import controls
+from ccbench.plugins.contract import Generator, LoadContext, Method, RealData
+from ccbench.plugins.controls.copy_paste import paste, remove_region
+from ccbench.plugins.controls.corrupted_real import corrupt
+from ccbench.plugins.controls.shuffled import derange
+from ccbench.plugins.controls.train_copy import mask_iou
+from ccbench.protocols.config import resolve_config, restore_config
+from ccbench.protocols.protocol import Protocol
+from ccbench.runs.scorecard import Scorecard
+from ccbench.scoring import REAL_SPLIT, VAE_CEILING, SynthesisScorer, synthesis_scorer
 from ccbench.types import Condition, Image, Mask, RealPair
 from fake_encoders import RedJudge, write_images, write_mini_clip
 from tiny_backbone import write_tiny_backbone
@@ -279,9 +279,11 @@ class _TinyEncoder:
 def test_the_runs_of_real_split_and_vae_ceiling_score_as_the_scorecards_controls(
     make: Any, real: RealData, backbone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clip, opened = write_mini_clip(tmp_path / "clip"), synthesis.open_text_encoder
-    monkeypatch.setattr(synthesis, "open_text_encoder", lambda name, device: opened(name, weights=clip, device=device))
-    monkeypatch.setattr(synthesis, "open_encoder", lambda name, device: _TinyEncoder())
+    clip, opened = write_mini_clip(tmp_path / "clip"), synthesis_scorer.open_text_encoder
+    monkeypatch.setattr(
+        synthesis_scorer, "open_text_encoder", lambda name, device: opened(name, weights=clip, device=device)
+    )
+    monkeypatch.setattr(synthesis_scorer, "open_encoder", lambda name, device: _TinyEncoder())
     reconstruct = open_reconstruction(backbone)
     names: Any = {"set_encoder": "lite0", "text_encoder": "mini-clip", "judge": RedJudge()}
 

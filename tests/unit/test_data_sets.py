@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ccbench.data.joining import PairFiles
+from ccbench.base.images import read_image
+from ccbench.base.mask_files import read_mask
+from ccbench.data.name_matching import PairFiles
 from ccbench.data.sets import DATA_SETS, find_data_set, recognise
-from ccbench.data.splits import read_split
+from ccbench.data.sets.splits import read_split
 from ccbench.errors import DataError, UsageError
-from ccbench.images import read_image
-from ccbench.masks import read_mask
 from fake_polyps import draw_pair, write_file, write_grey_tiff, write_pair
 from real_files import real_data
 

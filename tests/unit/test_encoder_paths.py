@@ -11,11 +11,11 @@ import torch
 
 from ccbench.errors import MissingError, UsageError
 from ccbench.features import open_encoder, open_text_encoder
-from ccbench.features.base import PIECE, run_batches
-from ccbench.features.cache import FeatureCache
+from ccbench.features.encoder import PIECE, run_batches
+from ccbench.features.fast_paths import BOUND, VARIABLE, open_tower, probe_images
+from ccbench.features.feature_cache import FeatureCache
 from ccbench.features.fused import fuse
-from ccbench.features.paths import BOUND, VARIABLE, open_tower, probe_images
-from ccbench.features.pipeline import encode_texts
+from ccbench.features.image_pass import encode_texts
 from ccbench.types import Image
 from fake_encoders import random_images, write_mini_clip
 
@@ -77,7 +77,7 @@ def test_a_clip_vision_transformer_computes_the_class_token_only_at_last(tmp_pat
 
 def test_openvino_is_used_only_when_asked_for_and_says_when_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_encoder("mini-clip").path == "fused cpu"
-    monkeypatch.setattr("ccbench.features.paths.package_version", lambda name: None)
+    monkeypatch.setattr("ccbench.features.fast_paths.package_version", lambda name: None)
     monkeypatch.setenv(VARIABLE, "openvino")
     with pytest.raises(MissingError, match=r"pip install 'ccbench\[openvino\]'"):
         open_encoder("mini-clip")

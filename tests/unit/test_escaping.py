@@ -7,11 +7,11 @@ import re
 import pandas as pd
 import pytest
 
-from ccbench.ablation.rendering import ABLATION_TABLES
-from ccbench.ablation.results import AblationTable, VariantScore
-from ccbench.audit_record import KINDS, Audit, AuditedSet, Counts, ImageName, Pair, Thresholds
-from ccbench.audit_tables import audit_section
-from ccbench.tables import csv_text, escape_markdown, escape_tex, markdown_code, markdown_table
+from ccbench.studies.ablation.ablation_page import ABLATION_TABLES
+from ccbench.studies.ablation.variant_scores import AblationTable, VariantScore
+from ccbench.studies.leak_audit.audit_record import KINDS, Audit, AuditedSet, Counts, ImageName, Pair, Thresholds
+from ccbench.studies.leak_audit.audit_tables import audit_section
+from ccbench.tables.format import csv_text, escape_markdown, escape_tex, markdown_code, markdown_table
 
 HOSTILE = {
     "another table": "fake\n\n| method | fd |\n| --- | --- |\n| better | 0.01 |",

@@ -11,12 +11,12 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from ccbench.base.images import read_image
 from ccbench.errors import DataError
-from ccbench.features import cache as module
-from ccbench.features import open_encoder, pipeline
-from ccbench.features.cache import FILE, FeatureCache, ImageFacts
-from ccbench.features.pipeline import encode_files, encode_set
-from ccbench.images import read_image
+from ccbench.features import feature_cache as module
+from ccbench.features import image_pass, open_encoder
+from ccbench.features.feature_cache import FILE, FeatureCache, ImageFacts
+from ccbench.features.image_pass import encode_files, encode_set
 from ccbench.types import Image, SilentProgress
 from fake_encoders import random_images, write_images
 
@@ -48,11 +48,11 @@ def cache(tmp_path: Path) -> FeatureCache:
     return FeatureCache(tmp_path / "cache", pytest.fail)
 
 
-def encode(files: list[Path], cache: FeatureCache | None, *encoders: Counting) -> pipeline.EncodedSet:
+def encode(files: list[Path], cache: FeatureCache | None, *encoders: Counting) -> image_pass.EncodedSet:
     return encode_files(files, encoders, "test", SILENT, cache=cache)
 
 
-def assert_equal(found: pipeline.EncodedSet, wanted: pipeline.EncodedSet) -> None:
+def assert_equal(found: image_pass.EncodedSet, wanted: image_pass.EncodedSet) -> None:
     assert (found.digests, found.sizes, found.flat) == (wanted.digests, wanted.sizes, wanted.flat)
     for name, features in wanted.features.items():
         assert found.features[name].dtype == np.float32
@@ -60,7 +60,7 @@ def assert_equal(found: pipeline.EncodedSet, wanted: pipeline.EncodedSet) -> Non
 
 
 def forbid_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "decode_image", lambda data, path: pytest.fail(f"decoded {path}"))
+    monkeypatch.setattr(image_pass, "decode_image", lambda data, path: pytest.fail(f"decoded {path}"))
 
 
 def test_warm_equals_cold_and_decodes_nothing(
@@ -265,7 +265,7 @@ def test_workers_keep_the_order_and_stay_close_ahead(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(encoder, "encode_images", watched)
     found = encode_set(load, 200, [encoder], "test", SILENT, workers=4)
     assert_equal(found, encode_set(images.__getitem__, 200, [Counting()], "test", SILENT))
-    assert max(behind) <= 2 * pipeline.CHUNK + 1
+    assert max(behind) <= 2 * image_pass.CHUNK + 1
 
 
 def test_an_image_that_changes_under_way_is_an_error(
@@ -287,12 +287,12 @@ def test_pixels_in_memory_are_bounded_whatever_the_images_sizes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Batches hold up to so many pixels, decoders run as far ahead, and one larger image passes alone."""
-    monkeypatch.setattr(pipeline, "PIXELS", 1000)
+    monkeypatch.setattr(image_pass, "PIXELS", 1000)
     sizes = [(10, 10)] * 35 + [(30, 30), (20, 20), (20, 20), (50, 50), (5, 5)] + [(30, 20)] * 9
     images = [random_images(1, size, seed=number)[0] for number, size in enumerate(sizes)]
     files = write_images(tmp_path / "images", images)
     held, most, batches, lock = 0, 0, list[int](), threading.Lock()
-    decode, encoder = pipeline.decode_image, Counting()
+    decode, encoder = image_pass.decode_image, Counting()
 
     def decoded(data: bytes, path: Path) -> object:
         nonlocal held, most
@@ -311,7 +311,7 @@ def test_pixels_in_memory_are_bounded_whatever_the_images_sizes(
             held -= pixels
         return Counting.encode_images(encoder, batch)
 
-    monkeypatch.setattr(pipeline, "decode_image", decoded)
+    monkeypatch.setattr(image_pass, "decode_image", decoded)
     monkeypatch.setattr(encoder, "encode_images", seen)
     found = encode(files, None, encoder)
     assert len(found) == len(images) and found.sizes == sizes
@@ -324,7 +324,7 @@ def test_pixels_in_memory_are_bounded_whatever_the_images_sizes(
 def test_large_images_are_found_in_the_cache_too(
     tmp_path: Path, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pipeline, "PIXELS", 1000)
+    monkeypatch.setattr(image_pass, "PIXELS", 1000)
     files = write_images(tmp_path / "large", random_images(70, (20, 20), seed=1))
     encoder = Counting()
     cold = encode(files, cache, encoder)
@@ -334,7 +334,7 @@ def test_large_images_are_found_in_the_cache_too(
 
 
 def test_an_unreadable_image_among_many_lets_no_decoder_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "PIXELS", 500)
+    monkeypatch.setattr(image_pass, "PIXELS", 500)
     files = write_images(tmp_path / "images", random_images(60, (20, 20), seed=1))
     for file in files[3::7]:
         file.write_bytes(b"no image")

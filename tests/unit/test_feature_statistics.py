@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ccbench.metrics.feature_statistics import FeatureStatistics
-from ccbench.metrics.frechet import frechet_distance, frechet_from_statistics, frechet_value
+from ccbench.metrics.sets.feature_statistics import FeatureStatistics
+from ccbench.metrics.sets.frechet import frechet_distance, frechet_from_statistics, frechet_value
 
 
 def stream(features: np.ndarray, batch: int) -> FeatureStatistics:

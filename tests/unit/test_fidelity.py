@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from ccbench.data.attributes import measure_attributes
-from ccbench.data.phantom import render_phantom
-from ccbench.data.reading import FROM_TEXT, measurable, read_attributes, split_clauses
-from ccbench.images import crop_polyp
-from ccbench.metrics.clip import clip_score
-from ccbench.metrics.seam import seam_excess
-from ccbench.metrics.segmentation import compare_masks
-from ccbench.metrics.text_fidelity import text_fidelity
-from ccbench.scorecard import Scorecard
-from ccbench.scoring import REAL_SPLIT, SynthesisScorer, fidelity, synthesis
+from ccbench.base.images import crop_polyp
+from ccbench.data.attributes.measured_attributes import measure_attributes
+from ccbench.data.captions.stated_attributes import FROM_TEXT, measurable, read_attributes, split_clauses
+from ccbench.data.phantom.render import render_phantom
+from ccbench.metrics.images.clip import clip_score
+from ccbench.metrics.images.mask_overlap import compare_masks
+from ccbench.metrics.images.seam import seam_excess
+from ccbench.metrics.images.text_fidelity import text_fidelity
+from ccbench.runs.scorecard import Scorecard
+from ccbench.scoring import REAL_SPLIT, SynthesisScorer, fidelity, synthesis_scorer
 from ccbench.types import Condition, Image, RealPair
 from fake_encoders import RedJudge, write_images, write_mini_clip
 
@@ -60,12 +60,14 @@ Score = Callable[..., Scorecard]
 
 @pytest.fixture
 def score(tmp_path: Path, test_pairs: Any, train_pairs: Any, monkeypatch: pytest.MonkeyPatch) -> Score:
-    clip, opened = write_mini_clip(tmp_path / "clip"), synthesis.open_text_encoder
+    clip, opened = write_mini_clip(tmp_path / "clip"), synthesis_scorer.open_text_encoder
     state = load_file(clip / "model.safetensors")
     state["text_projection"] *= -1  # this network's cosines are negative, and every score would be 0
     save_file(state, clip / "model.safetensors")
-    monkeypatch.setattr(synthesis, "open_text_encoder", lambda name, device: opened(name, weights=clip, device=device))
-    monkeypatch.setattr(synthesis, "open_encoder", lambda name, device: Means())
+    monkeypatch.setattr(
+        synthesis_scorer, "open_text_encoder", lambda name, device: opened(name, weights=clip, device=device)
+    )
+    monkeypatch.setattr(synthesis_scorer, "open_encoder", lambda name, device: Means())
 
     def call(images: list[Image], judge: Any = None, pairs: Any = test_pairs, **more: Any) -> Scorecard:
         files = write_images(tmp_path / "made", images)
@@ -145,7 +147,7 @@ def test_crops_are_scored_where_the_encoder_reads_them(
     monkeypatch.setattr(fidelity, "WHOLE_FRAMES", {})
     seen = score(images).per_sample
     assert seen["clip_score_polyp"].notna().all()
-    encoder = synthesis.open_text_encoder("mini-clip", device="cpu")
+    encoder = synthesis_scorer.open_text_encoder("mini-clip", device="cpu")
     crops = [crop_polyp(i, pair.condition.mask, 0.5) for i, pair in zip(images, test_pairs, strict=True)]
     said = [split_clauses(pair.condition.prompt).foreground for pair in test_pairs]
     wanted = clip_score(encoder.encode_images(crops), encoder.encode_texts(said))

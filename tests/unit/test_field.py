@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from ccbench.data.field import find_field
+from ccbench.data.attributes.visible_field import find_field
 from ccbench.types import Mask
 from drawn_frames import (
     BLUE,

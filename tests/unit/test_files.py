@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ccbench import files
+from ccbench.base import files
 from ccbench.errors import CcbenchError, DataError, UsageError
 
 Writer = Callable[[Path, bytes], None]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ccbench.metrics.frechet import frechet_distance
+from ccbench.metrics.sets.frechet import frechet_distance
 
 
 def gaussian_with(mean: np.ndarray, deviations: np.ndarray, seed: int, n: int = 40) -> np.ndarray:

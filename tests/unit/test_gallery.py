@@ -5,9 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ccbench.base.images import read_image
 from ccbench.errors import UsageError
-from ccbench.gallery import GalleryRow, SheetCell, _wrap, draw_contact_sheet, draw_gallery, draw_mask, draw_outline
-from ccbench.images import read_image
+from ccbench.tables.pictures import (
+    GalleryRow,
+    SheetCell,
+    _wrap,
+    draw_contact_sheet,
+    draw_gallery,
+    draw_mask,
+    draw_outline,
+)
 
 RED, GREEN = (200, 30, 30), (30, 200, 30)
 

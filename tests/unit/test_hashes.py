@@ -8,8 +8,8 @@ import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
-from ccbench.data.phantom import render_phantom
-from ccbench.features.hashes import HASH_BITS, HASH_SIZE, VIEW_SIZE, grey_view, hash_view, trim_border, view_of
+from ccbench.data.phantom.render import render_phantom
+from ccbench.features.perceptual_hash import HASH_BITS, HASH_SIZE, VIEW_SIZE, grey_view, hash_view, trim_border, view_of
 from ccbench.types import Image
 
 

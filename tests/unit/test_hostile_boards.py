@@ -14,18 +14,18 @@ import pytest
 
 import fake_methods
 from board_runs import CONDITIONS, N, add_unverified, make_card, make_run
-from ccbench import controls
-from ccbench.boards.adding import _find_path, add_run
-from ccbench.boards.comparison import scorecard_sha256
+from ccbench.base.images import read_image, write_png
+from ccbench.boards.additions import _find_path, add_run
+from ccbench.boards.board_files import BoardRules, list_boards, read_board, rules_toml, seal
+from ccbench.boards.comparison_file import scorecard_sha256
 from ccbench.boards.copies import SIDE, RealThumbnails, near, thumbnails
-from ccbench.boards.rendering import render_boards
-from ccbench.boards.store import BoardRules, list_boards, read_board, rules_toml, seal
+from ccbench.boards.rendered_boards import render_boards
 from ccbench.errors import CcbenchError, DataError, UsageError, VerificationError
-from ccbench.images import read_image, write_png
-from ccbench.protocols import PROTOCOLS, Protocol
-from ccbench.records import MethodRecord
-from ccbench.store import RunFolder
-from ccbench.verification import Check, Verification
+from ccbench.pipeline.verification import Check, Verification
+from ccbench.plugins import controls
+from ccbench.protocols.protocol import PROTOCOLS, Protocol
+from ccbench.runs import RunFolder
+from ccbench.runs.record import MethodRecord
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -208,7 +208,7 @@ def test_nothing_is_written_unless_the_board_renders(
     tmp_path: Path, boards: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = make_run(tmp_path / "run", protocol, make_card(50.0, 25.0), seed=1)
-    monkeypatch.setattr("ccbench.boards.adding.variant_hash", lambda config: "another")  # a row of two settings
+    monkeypatch.setattr("ccbench.boards.additions.variant_hash", lambda config: "another")  # a row of two settings
     before = state(boards)
     with pytest.raises(CcbenchError):
         add_unverified(run, boards)

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from board_runs import make_card, make_run
+from ccbench.base.images import write_png
 from ccbench.comparison import make_entry
-from ccbench.config import resolve_config
 from ccbench.errors import CcbenchError, DataError, UsageError, VerificationError
-from ccbench.images import write_png
-from ccbench.protocols import Protocol
-from ccbench.records import RunRecord, count_failures
-from ccbench.scoring.runs import RunScorer
-from ccbench.store import RunFolder
-from ccbench.verification import verify_run
+from ccbench.pipeline.verification import verify_run
+from ccbench.protocols.config import resolve_config
+from ccbench.protocols.protocol import Protocol
+from ccbench.runs import RunFolder
+from ccbench.runs.record import RunRecord, count_failures
+from ccbench.scoring.run_scorer import RunScorer
 from fake_methods import METHOD
 from hostile_run import ATTACKS, SECRET, in_json, record_hashes
 

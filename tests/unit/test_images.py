@@ -12,10 +12,10 @@ import PIL.Image
 import pytest
 import tifffile
 
-from ccbench import images as io
+from ccbench.base import images as io
+from ccbench.base.image_folders import list_images
+from ccbench.base.mask_files import read_mask
 from ccbench.errors import DataError, UsageError
-from ccbench.image_folders import list_images
-from ccbench.masks import read_mask
 from fake_encoders import random_images
 from fake_polyps import write_grey_tiff
 from real_files import real_data

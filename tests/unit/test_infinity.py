@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ccbench.metrics.frechet import frechet_value
-from ccbench.metrics.infinity import frechet_infinity
+from ccbench.metrics.sets.frechet import frechet_value
+from ccbench.metrics.sets.infinity import frechet_infinity
 
 
 def test_the_limit_of_equal_distributions_and_its_seed() -> None:

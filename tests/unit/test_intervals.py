@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ccbench.metrics.frechet import frechet_jackknife, frechet_value
-from ccbench.metrics.intervals import FEWEST_CLUSTERS, cluster_index, influence_interval, jackknife_influence
-from ccbench.metrics.kernel import CUBIC, GAUSSIAN, Kernel, kernel_jackknife, squared_mmd
-from ccbench.metrics.manifold import ManifoldScores, manifold_scores
-from ccbench.metrics.manifold_shares import ManifoldShares
-from ccbench.metrics.paired import across_seeds, compare_kernel, compare_manifold, compare_means
-from ccbench.metrics.scores import set_scores
-from ccbench.metrics.shares import Shares, frechet_shares, kernel_shares, mean_shares, ratio_shares
-from ccbench.scorecard import Scorecard, per_sample_table
+from ccbench.metrics.sets.frechet import frechet_jackknife, frechet_value
+from ccbench.metrics.sets.kernel import CUBIC, GAUSSIAN, Kernel, kernel_jackknife, squared_mmd
+from ccbench.metrics.sets.manifold import ManifoldScores, manifold_scores
+from ccbench.metrics.sets.manifold_influence import ManifoldShares
+from ccbench.metrics.sets.set_scores import set_scores
+from ccbench.metrics.statistics.influence import Shares, frechet_shares, kernel_shares, mean_shares, ratio_shares
+from ccbench.metrics.statistics.intervals import FEWEST_CLUSTERS, cluster_index, influence_interval, jackknife_influence
+from ccbench.metrics.statistics.paired import across_seeds, compare_kernel, compare_manifold, compare_means
+from ccbench.runs.scorecard import Scorecard, per_sample_table
 from ccbench.types import Interval, Score
 
 SEVEN = FEWEST_CLUSTERS - 1

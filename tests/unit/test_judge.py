@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from ccbench.data.pairs import DataSplit
-from ccbench.downstream.judge import JUDGE, Judge, judge_settings, open_judge
-from ccbench.downstream.segmenters import SEGMENTERS, SegmenterSettings
 from ccbench.errors import UsageError
+from ccbench.scoring.reference_segmenter import JUDGE, Judge, judge_settings, open_judge
+from ccbench.segmenters import SEGMENTERS, SegmenterSettings
 from ccbench.types import Image, Mask
 from hostile import Bomb
 from tiny_segmenters import draw_discs
@@ -96,7 +96,7 @@ def test_a_home_that_cannot_be_written_is_a_note(tmp_path: Path, monkeypatch: py
     def refuse(*_: object) -> None:
         raise UsageError("read-only")
 
-    for name in ("ccbench.downstream.judge.temporary_folder", "ccbench.downstream.cells.lock_folder"):
+    for name in ("ccbench.scoring.reference_segmenter.temporary_folder", "ccbench.segmenters.cells.lock_folder"):
         monkeypatch.setattr(name, refuse)
     assert open_one(1, notes, SHORT).weights == judge.weights and len(notes) == 1
 

@@ -5,7 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from ccbench.metrics.kernel import kernel_distance
+from ccbench.metrics.sets.kernel import kernel_distance
 
 
 def by_definition(x: np.ndarray, y: np.ndarray) -> float:

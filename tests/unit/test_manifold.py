@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ccbench.metrics.manifold import manifold_scores
+from ccbench.metrics.sets.manifold import manifold_scores
 
 
 def test_points_on_a_line_by_hand() -> None:

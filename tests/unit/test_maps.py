@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-import ccbench.metrics.structure
+import ccbench.metrics.images.structure
 from ccbench.metrics import METRICS, metric_info
-from ccbench.metrics.map_scores import MAP_METRICS, map_columns, map_scores
-from ccbench.metrics.maps import MapScores, PolypMap, as_saved, at_half, score_map, threshold_scores
-from ccbench.metrics.shares import mean_shares
-from ccbench.metrics.structure import structure_scores
-from ccbench.tables import format_value
+from ccbench.metrics.images.map_scores import MAP_METRICS, map_columns, map_scores
+from ccbench.metrics.images.maps import MapScores, PolypMap, as_saved, at_half, score_map, threshold_scores
+from ccbench.metrics.images.structure import structure_scores
+from ccbench.metrics.statistics.influence import mean_shares
+from ccbench.tables.format import format_value
 from ccbench.types import Mask
 
 TOP = np.repeat([[True], [False], [False], [False]], 4, axis=1)  # (4, 4), the first row is polyp
@@ -185,7 +185,7 @@ def test_signatures_say_the_convention() -> None:
 
 
 def test_without_pysodmetrics_its_scores_are_null_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ccbench.metrics.structure, "_library", lambda: None)
+    monkeypatch.setattr(ccbench.metrics.images.structure, "_library", lambda: None)
     found = {score.metric: score for score in map_scores(scored(), "masks@0")}
     reasons = {metric: score.reason for metric, score in found.items() if score.value is None}
     assert set(reasons) == {"s_measure", "e_measure_256", "weighted_f", "mae"}

@@ -8,9 +8,9 @@ import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
+from ccbench.base.images import open_image
+from ccbench.base.mask_files import decode_mask, looks_like_mask, parse_mask_rule, read_mask
 from ccbench.errors import DataError, UsageError
-from ccbench.images import open_image
-from ccbench.masks import decode_mask, looks_like_mask, parse_mask_rule, read_mask
 from fake_polyps import draw_pair
 
 POLYP: NDArray[np.bool_] = draw_pair(3)[1] > 0

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ccbench.metrics.diversity import copy_diversity
-from ccbench.metrics.memorisation import QUANTILE, memorisation, nearest
+from ccbench.metrics.sets.diversity import copy_diversity
+from ccbench.metrics.sets.memorisation import QUANTILE, memorisation, nearest
 
 
 def draw(n: int, seed: int, dim: int = 12) -> NDArray[np.float64]:

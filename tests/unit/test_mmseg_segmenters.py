@@ -12,12 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from ccbench.data.phantom_source import open_phantoms
-from ccbench.downstream.loading import Labelled
-from ccbench.downstream.predicting import predict_maps
-from ccbench.downstream.segmenters import Segmenter, find_segmenter
-from ccbench.downstream.training import Budget, build_network, train_segmenter
+from ccbench.data.phantom.phantom_source import open_phantoms
 from ccbench.errors import CcbenchError, DataError, MissingError, UsageError
+from ccbench.segmenters import Segmenter, find_segmenter
+from ccbench.segmenters.loading import Labelled
+from ccbench.segmenters.prediction import predict_maps
+from ccbench.segmenters.segmenter_training import Budget, build_network, train_segmenter
 from hostile import Bomb
 
 CONFIGS = Path(mmseg.__file__).parent / ".mim" / "configs"

@@ -6,8 +6,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from ccbench.data.joining import PairFiles
-from ccbench.data.opening import open_pair
+from ccbench.data.name_matching import PairFiles
+from ccbench.data.pair_files import open_pair
 from ccbench.errors import DataError
 from ccbench.types import Image
 from fake_polyps import draw_pair

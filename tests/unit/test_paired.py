@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ccbench.metrics.frechet import frechet_value
-from ccbench.metrics.frechet_grams import FrechetGrams
-from ccbench.metrics.intervals import cluster_index
-from ccbench.metrics.kernel import CUBIC, GAUSSIAN, Kernel, squared_mmd
-from ccbench.metrics.paired import Difference, across_seeds, compare_frechet, compare_kernel, compare_means
-from ccbench.metrics.shares import Shares, frechet_shares, kernel_shares
+from ccbench.metrics.sets.frechet import frechet_value
+from ccbench.metrics.sets.frechet_grams import FrechetGrams
+from ccbench.metrics.sets.kernel import CUBIC, GAUSSIAN, Kernel, squared_mmd
+from ccbench.metrics.statistics.influence import Shares, frechet_shares, kernel_shares
+from ccbench.metrics.statistics.intervals import cluster_index
+from ccbench.metrics.statistics.paired import Difference, across_seeds, compare_frechet, compare_kernel, compare_means
 
 SPECTRUM = np.arange(1.0, 41) ** -0.7
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ccbench.data.joining import Joined, core_name, join_folders
+from ccbench.base.image_folders import is_junk, list_images, look_into
+from ccbench.data.name_matching import Joined, core_name, join_folders
 from ccbench.errors import DataError
-from ccbench.image_folders import is_junk, list_images, look_into
 from fake_polyps import write_pair
 
 

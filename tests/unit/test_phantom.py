@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.color import rgb2lab
 
-from ccbench.data import captions, words
-from ccbench.data.phantom import ATTRIBUTE_VALUES, SIZE, Phantom, render_phantom
-from ccbench.data.phantom_attributes import BACKGROUND_ATTRIBUTES, FOREGROUND_ATTRIBUTES, position_of, size_of
+from ccbench.data.captions import wording, words
+from ccbench.data.phantom.phantom_attributes import BACKGROUND_ATTRIBUTES, FOREGROUND_ATTRIBUTES, position_of, size_of
+from ccbench.data.phantom.render import ATTRIBUTE_VALUES, SIZE, Phantom, render_phantom
 
 SEEDS = range(200)
 MAX_TOKENS = 77  # CLIP's context, start and end tokens included
@@ -61,7 +61,7 @@ def test_same_seed_same_bytes(seed: int) -> None:
 
 def test_same_bytes_in_another_process() -> None:
     code = (
-        "import hashlib; from ccbench.data.phantom import render_phantom; p = render_phantom(11);"
+        "import hashlib; from ccbench.data.phantom.render import render_phantom; p = render_phantom(11);"
         "print(hashlib.sha256(p.image.tobytes() + p.mask.tobytes() + p.caption.encode()).hexdigest())"
     )
     runs = {subprocess.run([sys.executable, "-c", code], check=True, capture_output=True).stdout for _ in range(2)}
@@ -240,4 +240,4 @@ def test_captions_are_short() -> None:
 def test_captions_vary() -> None:
     attributes = phantom(0).attributes
     rng = np.random.default_rng(0)
-    assert len({captions.write_phantom_caption(attributes, rng) for _ in range(100)}) > 80
+    assert len({wording.write_phantom_caption(attributes, rng) for _ in range(100)}) > 80

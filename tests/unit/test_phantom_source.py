@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from ccbench.data import phantom_source
+from ccbench.base.seeding import derive_seed
 from ccbench.data.pairs import LazyPairs
-from ccbench.data.phantom import render_phantom
-from ccbench.data.phantom_source import MANIFESTS
-from ccbench.data.sources import Split, open_split
-from ccbench.protocols import find_protocol
-from ccbench.seeding import derive_seed
+from ccbench.data.phantom import phantom_source
+from ccbench.data.phantom.phantom_source import MANIFESTS
+from ccbench.data.phantom.render import render_phantom
+from ccbench.data.split import Split, open_split
+from ccbench.protocols.protocol import find_protocol
 
 PHANTOM = find_protocol("phantom-128")
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")

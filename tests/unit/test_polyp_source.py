@@ -10,16 +10,16 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from ccbench.base.image_folders import list_images
+from ccbench.base.images import read_image
 from ccbench.data.captioners import MeasuredCaptioner
-from ccbench.data.joining import PairFiles
+from ccbench.data.name_matching import PairFiles
 from ccbench.data.pairs import LazyPairs
 from ccbench.data.polyp_source import LEAKING
-from ccbench.data.sources import DataSplit, Split, check_data, open_split
-from ccbench.data.splits import read_split
+from ccbench.data.sets.splits import read_split
+from ccbench.data.split import DataSplit, Split, check_data, open_split
 from ccbench.errors import DataError
-from ccbench.image_folders import list_images
-from ccbench.images import read_image
-from ccbench.protocols import find_protocol
+from ccbench.protocols.protocol import find_protocol
 from fake_polyps import write_file, write_grey_tiff, write_pair
 from real_files import real_data
 

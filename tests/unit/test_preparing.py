@@ -10,13 +10,13 @@ import numpy as np
 import PIL.Image
 import pytest
 
-import ccbench.data.preparing
+import ccbench.data.prepare.prepared_set
+from ccbench.base.images import content_sha256, read_image, sha256_pixels
+from ccbench.base.mask_files import read_mask
 from ccbench.data.captioners import Caption
-from ccbench.data.preparing import prepare
+from ccbench.data.prepare.prepared_set import prepare
 from ccbench.data.sets import DATA_SETS, recognise
 from ccbench.errors import DataError, UsageError
-from ccbench.images import content_sha256, read_image, sha256_pixels
-from ccbench.masks import read_mask
 from ccbench.types import Image, Mask
 from fake_polyps import draw_pair, write_pair
 from real_files import real_data
@@ -131,7 +131,7 @@ def test_it_is_written_whole_or_not_at_all(source: Path, tmp_path: Path, monkeyp
         asked.append(path)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ccbench.data.preparing, "write_mask", fail)
+    monkeypatch.setattr(ccbench.data.prepare.prepared_set, "write_mask", fail)
     with pytest.raises(KeyboardInterrupt):
         prepare(FOLDER, source, tmp_path / "out")
     assert asked and sorted(path.name for path in tmp_path.iterdir()) == ["source"]

@@ -1,8 +1,8 @@
 """What the protocols freeze."""
 
 from ccbench.features import ENCODERS
-from ccbench.plugin import TrainingSettings
-from ccbench.protocols import PROTOCOLS, find_protocol
+from ccbench.plugins.contract import TrainingSettings
+from ccbench.protocols.protocol import PROTOCOLS, find_protocol
 
 
 def test_hashes_of_protocols_with_boards_stay() -> None:

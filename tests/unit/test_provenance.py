@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from ccbench.provenance import collect_environment, package_version, source_state
+from ccbench.base.environment import collect_environment, package_version, source_state
 
 
 def test_the_environment_names_versions_and_device_without_importing_torch() -> None:
     code = (
-        "import json, sys; from ccbench.provenance import collect_environment as c; env = c('cpu');"
+        "import json, sys; from ccbench.base.environment import collect_environment as c; env = c('cpu');"
         "print(json.dumps([env['device'], env['packages']['torch'], 'torch' in sys.modules]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from ccbench.metrics.ranking import holm, rank_stability, resample_values, seed_spread, tie_groups
-from ccbench.metrics.shares import Shares
+from ccbench.metrics.statistics.influence import Shares
+from ccbench.metrics.statistics.ranking import holm, rank_stability, resample_values, seed_spread, tie_groups
 
 
 def test_holm_by_hand() -> None:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ccbench.metrics.manifold import RealFamily, manifold_scores
-from ccbench.metrics.paired import Difference, compare_manifold
-from ccbench.metrics.reached import Reached
+from ccbench.metrics.sets.manifold import RealFamily, manifold_scores
+from ccbench.metrics.sets.pooled_manifold import Reached
+from ccbench.metrics.statistics.paired import Difference, compare_manifold
 
 FAMILIES = ("recall", "coverage")
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from ccbench.data.attributes import COUNTS, HIGHLIGHTS
-from ccbench.data.captions import write_caption, write_phantom_caption
-from ccbench.data.phantom import render_phantom
-from ccbench.data.phantom_attributes import ATTRIBUTE_VALUES
-from ccbench.data.reading import FROM_MASK, FROM_TEXT, measurable, read_attributes, split_clauses
+from ccbench.data.attributes.measured_attributes import COUNTS, HIGHLIGHTS
+from ccbench.data.captions.stated_attributes import FROM_MASK, FROM_TEXT, measurable, read_attributes, split_clauses
+from ccbench.data.captions.wording import write_caption, write_phantom_caption
+from ccbench.data.phantom.phantom_attributes import ATTRIBUTE_VALUES
+from ccbench.data.phantom.render import render_phantom
 
 VALUES = {**ATTRIBUTE_VALUES, "tint": (*ATTRIBUTE_VALUES["tint"], "bluish"), "highlights": HIGHLIGHTS}
 OPTIONAL = ("form", "folds", "vessels", "highlights")

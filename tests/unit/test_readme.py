@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ccbench.protocols import PROTOCOLS
-from ccbench.registry import list_methods
+from ccbench.plugins.registry import list_methods
+from ccbench.protocols.protocol import PROTOCOLS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

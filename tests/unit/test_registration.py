@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, zoom
 
-from ccbench.metrics.registration import overlap, spectra, spectrum
+from ccbench.metrics.images.registration import overlap, spectra, spectrum
 
 SIZE = 128
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ccbench.errors import UsageError
-from ccbench.registry import find_method, list_methods
+from ccbench.plugins.registry import find_method, list_methods
 from fake_methods import METHOD
 
 
@@ -91,6 +91,8 @@ def test_an_unknown_name_gives_the_nearest_and_the_stale_install_hint(fake_plugi
 
 
 def test_listing_imports_no_heavy_package() -> None:
-    code = "import sys; from ccbench.registry import list_methods; list_methods(); print('torch' in sys.modules)"
+    code = (
+        "import sys; from ccbench.plugins.registry import list_methods; list_methods(); print('torch' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 import fake_methods
-from ccbench.config import resolve_config
+from ccbench.base.images import read_image
 from ccbench.errors import VerificationError
-from ccbench.images import read_image
-from ccbench.plugin import Method
-from ccbench.protocols import Protocol
-from ccbench.scoring.runs import RunScorer
-from ccbench.store import RunFolder
-from ccbench.synthesis import synthesize
-from ccbench.training import train
-from ccbench.verification import RESAMPLED, resample
-from ccbench.verification.images import GREY_LEVELS, compare_images
+from ccbench.pipeline.synthesis import synthesize
+from ccbench.pipeline.training import train
+from ccbench.pipeline.verification import RESAMPLED, resample
+from ccbench.pipeline.verification.resampled import GREY_LEVELS, compare_images
+from ccbench.plugins.contract import Method
+from ccbench.protocols.config import resolve_config
+from ccbench.protocols.protocol import Protocol
+from ccbench.runs import RunFolder
+from ccbench.scoring.run_scorer import RunScorer
 
 COUNT = 8
 
@@ -82,7 +82,7 @@ def test_a_run_without_checkpoint_or_method_says_so(make: MakeRun, monkeypatch: 
     record, run._record = run._record, bare
     assert [check.detail for check in resample(run, 4, RunScorer(None))] == ["not resampled: no checkpoint"]
     run._record = record
-    monkeypatch.setattr("ccbench.registry._scan", lambda group: iter(()))
+    monkeypatch.setattr("ccbench.plugins.registry._scan", lambda group: iter(()))
     (check,) = resample(RunFolder.read(run.path), 4, RunScorer(None))
     assert check.state == "not checked" and "not resampled: --method: unknown method 'fake'" in check.detail
 

@@ -9,18 +9,18 @@ import pytest
 
 import fake_methods
 from board_runs import add_unverified, make_card, make_run
-from ccbench import controls
-from ccbench.ablation.runs import AblationRun, is_finished
-from ccbench.boards.rendering import render_boards
-from ccbench.boards.rows import row_name
-from ccbench.comparison.runs import read_entries
-from ccbench.config import config_of, require_current, resolve_config, restore_config, revisions_of
+from ccbench.boards.rendered_boards import render_boards
+from ccbench.comparison.compared_runs import read_entries
 from ccbench.errors import DataError, UsageError
-from ccbench.plugin import Method
-from ccbench.protocols import PROTOCOLS, Protocol
-from ccbench.store import RunFolder
-from ccbench.synthesis import synthesize
-from ccbench.training import train
+from ccbench.pipeline.synthesis import synthesize
+from ccbench.pipeline.training import train
+from ccbench.plugins import controls
+from ccbench.plugins.contract import Method
+from ccbench.protocols.config import config_of, require_current, resolve_config, restore_config, revisions_of
+from ccbench.protocols.protocol import PROTOCOLS, Protocol
+from ccbench.protocols.row_names import row_name
+from ccbench.runs import RunFolder
+from ccbench.studies.ablation.variant_runs import AblationRun, is_finished
 
 BOARDS = Path(__file__).parents[2] / "leaderboards"
 

@@ -11,10 +11,10 @@ import pytest
 
 from ccbench.errors import DataError, MissingError
 from ccbench.features import open_encoder
-from ccbench.features.pipeline import encode_set
-from ccbench.metrics.frechet import frechet_distance
-from ccbench.scorecard import Scorecard
-from ccbench.scoring import REAL_SPLIT, VAE_CEILING, SynthesisScorer, folders, score_folders, synthesis
+from ccbench.features.image_pass import encode_set
+from ccbench.metrics.sets.frechet import frechet_distance
+from ccbench.runs.scorecard import Scorecard
+from ccbench.scoring import REAL_SPLIT, VAE_CEILING, SynthesisScorer, score_folders, synthesis_scorer, two_folders
 from ccbench.types import Condition, Image, RealPair, Score, SilentProgress
 from fake_encoders import RedJudge, random_images, write_images, write_mini_clip
 
@@ -40,7 +40,7 @@ class TinyEncoder:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> TinyEncoder:
     encoder = TinyEncoder()
-    for module in (folders, synthesis):
+    for module in (two_folders, synthesis_scorer):
         monkeypatch.setattr(module, "open_encoder", lambda name, **settings: encoder)
     return encoder
 
@@ -162,7 +162,7 @@ def test_pair_metrics_without_pairs_say_why(tmp_path: Path, both: Folders, tiny:
 def test_a_default_text_encoder_that_is_missing_is_a_reason_and_an_asked_one_an_error(
     tmp_path: Path, both: Folders, tiny: TinyEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ccbench.assets.WEIGHTS_ROOT", tmp_path / "none")
+    monkeypatch.setattr("ccbench.base.assets.WEIGHTS_ROOT", tmp_path / "none")
     card = score(both)
     assert "no shipped weights" in str(by_name(card.scores)["clip_image"].reason)
     assert card.per_sample["clip_image"].isna().all()
@@ -239,8 +239,10 @@ def test_the_floor_does_not_follow_file_names_and_keeps_equal_n(tmp_path: Path, 
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Path], list[RealPair], list[RealPair]]:
     clip = write_mini_clip(tmp_path / "clip")
-    opened = synthesis.open_text_encoder
-    monkeypatch.setattr(synthesis, "open_text_encoder", lambda name, device: opened(name, weights=clip, device=device))
+    opened = synthesis_scorer.open_text_encoder
+    monkeypatch.setattr(
+        synthesis_scorer, "open_text_encoder", lambda name, device: opened(name, weights=clip, device=device)
+    )
     test, train = make_pairs(random_images(9, seed=5), clusters=True), make_pairs(random_images(14, seed=6), "train")
     return write_images(tmp_path / "images", random_images(9, seed=7)), test, train
 
@@ -356,7 +358,7 @@ def test_synthesis_of_another_size_or_count(
 
 
 def test_memory_is_bounded_by_the_chunk(tiny: TinyEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ccbench.features.pipeline.CHUNK", 3)
+    monkeypatch.setattr("ccbench.features.image_pass.CHUNK", 3)
     sizes: list[int] = []
     encode = tiny.encode_images
     monkeypatch.setattr(tiny, "encode_images", lambda images: (sizes.append(len(images)), encode(images))[1])

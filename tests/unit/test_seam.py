@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from ccbench.data.phantom import render_phantom
-from ccbench.images import resize_image, resize_mask
-from ccbench.metrics.seam import PSNR_OF_EQUAL, SeamScores, background_kept, seam, seam_excess
+from ccbench.base.images import resize_image, resize_mask
+from ccbench.data.phantom.render import render_phantom
+from ccbench.metrics.images.seam import PSNR_OF_EQUAL, SeamScores, background_kept, seam, seam_excess
 from ccbench.types import Image, Mask
 
 ROWS, COLUMNS = np.mgrid[:128, :128] + 0.5

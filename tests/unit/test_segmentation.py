@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from ccbench.metrics.segmentation import MaskScores, compare_masks, surface_distance
+from ccbench.metrics.images.mask_overlap import MaskScores, compare_masks, surface_distance
 from ccbench.types import Mask
 
 NOTHING = np.zeros((60, 80), np.bool_)  # diagonal 100

@@ -8,24 +8,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ccbench.config import RunConfig, override_settings, resolve_config
+from ccbench.base.images import write_png
 from ccbench.data.pairs import DataSplit
 from ccbench.data.segmentation_sets import SegmentationSets
-from ccbench.data.sources import open_split
-from ccbench.downstream import cells
-from ccbench.downstream.cells import CellFolder, CellPlan, CellRecord
-from ccbench.downstream.grid import plan_cell
-from ccbench.downstream.map_folders import read_map
-from ccbench.downstream.material import Material
-from ccbench.downstream.rows import Row
-from ccbench.downstream.segmenters import SEGMENTERS
+from ccbench.data.split import open_split
 from ccbench.errors import DataError, UsageError, VerificationError
-from ccbench.images import write_png
-from ccbench.protocols import Protocol
-from ccbench.registry import find_method
-from ccbench.store import RunFolder
-from ccbench.synthesis import add_training_images
-from ccbench.training import train
+from ccbench.pipeline.synthesis import add_training_images
+from ccbench.pipeline.training import train
+from ccbench.plugins.registry import find_method
+from ccbench.protocols.config import RunConfig, override_settings, resolve_config
+from ccbench.protocols.protocol import Protocol
+from ccbench.runs import RunFolder
+from ccbench.segmenters import SEGMENTERS, cells
+from ccbench.segmenters.cell_plan import plan_cell
+from ccbench.segmenters.cells import CellFolder, CellPlan, CellRecord
+from ccbench.segmenters.material import Material
+from ccbench.segmenters.table_rows import Row
+from ccbench.studies.segmentation.map_folders import read_map
 from tiny_segmenters import draw_discs, tiny
 
 PLAN: dict[str, Any] = {

@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ccbench.downstream.rendering import SEGMENTATION_TABLES as TABLES
-from ccbench.downstream.rendering import main_header, main_rows
-from ccbench.downstream.results import SegmentationTable, tabulate
-from ccbench.downstream.rows import BUDGETS, COPY_PASTE, Row
 from ccbench.errors import DataError, VerificationError
+from ccbench.segmenters.table_rows import BUDGETS, COPY_PASTE, Row
+from ccbench.studies.segmentation.segmentation_page import SEGMENTATION_TABLES as TABLES
+from ccbench.studies.segmentation.segmentation_page import main_header, main_rows
+from ccbench.studies.segmentation.segmentation_results import SegmentationTable, tabulate
 from segmentation_cells import finish, scores
 
 ROWS = (

@@ -4,12 +4,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ccbench.downstream.results import OVERALL, PRIMARY, STRATA, Finished, SegmentationTable, Value, tabulate
-from ccbench.downstream.rows import BUDGETS, COPY_PASTE, BudgetName, Row
-from ccbench.metrics.map_scores import MAP_METRICS
-from ccbench.metrics.paired import across_seeds, compare_means
-from ccbench.metrics.ranking import holm
-from ccbench.seeding import derive_seed
+from ccbench.base.seeding import derive_seed
+from ccbench.metrics.images.map_scores import MAP_METRICS
+from ccbench.metrics.statistics.paired import across_seeds, compare_means
+from ccbench.metrics.statistics.ranking import holm
+from ccbench.segmenters.table_rows import BUDGETS, COPY_PASTE, BudgetName, Row
+from ccbench.studies.segmentation.segmentation_results import (
+    OVERALL,
+    PRIMARY,
+    STRATA,
+    Finished,
+    SegmentationTable,
+    Value,
+    tabulate,
+)
 from segmentation_cells import COLUMNS, finish, scores
 
 REAL, TWICE, MIXED = Row("real"), Row("real-x2"), Row("mixed", "a")

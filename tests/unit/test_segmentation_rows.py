@@ -2,8 +2,8 @@
 
 import pytest
 
-from ccbench.downstream.rows import BASELINES, BUDGETS, KINDS, Row, list_rows
 from ccbench.errors import UsageError
+from ccbench.segmenters.table_rows import BASELINES, BUDGETS, KINDS, Row, list_rows
 
 NAMES = {
     "real": "real",

@@ -6,7 +6,7 @@ import pytest
 
 from ccbench.data.segmentation_sets import SegmentationSets, open_segmentation_sets
 from ccbench.errors import DataError
-from ccbench.protocols import find_protocol
+from ccbench.protocols.protocol import find_protocol
 from fake_polyps import write_pair
 
 POLYP = find_protocol("polyp-128")

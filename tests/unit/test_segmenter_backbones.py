@@ -9,11 +9,11 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from ccbench.downstream.segmenters import SEGMENTERS
-from ccbench.downstream.segmenters.backbones import Lite0Pyramid, TimmPyramid
-from ccbench.downstream.training import Budget, build_network, train_segmenter
 from ccbench.errors import DataError, MissingError
 from ccbench.features.lite0 import load_lite0
+from ccbench.segmenters import SEGMENTERS
+from ccbench.segmenters.networks.backbones import Lite0Pyramid, TimmPyramid
+from ccbench.segmenters.segmenter_training import Budget, build_network, train_segmenter
 from tiny_segmenters import draw_discs, label, tiny
 
 SMALL = "resnet10t"  # 5 M parameters, built in 0.1 s; PraNet's own has 23 M

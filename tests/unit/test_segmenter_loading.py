@@ -6,9 +6,9 @@ import torch
 from PIL import Image as PilImage
 from torchvision.transforms import v2
 
-from ccbench.downstream.loading import Labelled, LabelledSet, Place, ScaledBatches, squash
-from ccbench.downstream.mmlab import DefaultSampler
-from ccbench.downstream.segmenters.parts import SOFT_MASK
+from ccbench.segmenters.loading import Labelled, LabelledSet, Place, ScaledBatches, squash
+from ccbench.segmenters.mmlab import DefaultSampler
+from ccbench.segmenters.networks.parts import SOFT_MASK
 from ccbench.types import Image
 from tiny_segmenters import draw_discs
 

@@ -17,14 +17,13 @@ import pytest
 import torch
 from torch import nn
 
-from ccbench.assets import load_checked, save_checked
-from ccbench.downstream import training
-from ccbench.downstream.cells import Select
-from ccbench.downstream.predicting import mean_dice, predict_maps
-from ccbench.downstream.segmenters import SEGMENTERS
-from ccbench.downstream.states import STATE
-from ccbench.downstream.training import Budget, Trained, train_segmenter
+from ccbench.base.assets import load_checked, save_checked
 from ccbench.errors import UsageError
+from ccbench.segmenters import SEGMENTERS, segmenter_training
+from ccbench.segmenters.cells import Select
+from ccbench.segmenters.prediction import mean_dice, predict_maps
+from ccbench.segmenters.segmenter_state import STATE
+from ccbench.segmenters.segmenter_training import Budget, Trained, train_segmenter
 from hostile import Bomb
 from tiny_segmenters import SIDE, draw_discs, label, tiny
 
@@ -56,14 +55,14 @@ def test_cut_off_and_resumed_it_is_the_same_to_the_byte(
 ) -> None:
     """In the middle of the second pass, and at the end of the first before its state is written."""
     steps = []
-    plain = training._Keeper.after_train_iter
+    plain = segmenter_training._Keeper.after_train_iter
 
-    def cut(self: training._Keeper, *args: object, **named: object) -> None:
+    def cut(self: segmenter_training._Keeper, *args: object, **named: object) -> None:
         steps.append(plain(self, *args, **named))
         if len(steps) == step:
             raise _CutError
 
-    monkeypatch.setattr(training._Keeper, "after_train_iter", cut)
+    monkeypatch.setattr(segmenter_training._Keeper, "after_train_iter", cut)
     with pytest.raises(_CutError):
         train(tmp_path, name)
     assert (tmp_path / STATE).exists() == (step > 2)
@@ -137,13 +136,13 @@ def test_a_loss_that_is_not_finite_ends_the_training_and_the_state_before_stays(
     whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[float] = []
-    plain = training._Keeper.after_train_iter
+    plain = segmenter_training._Keeper.after_train_iter
 
-    def diverge(self: training._Keeper, runner: Any, batch_idx: int, data_batch: Any, outputs: Any) -> None:
+    def diverge(self: segmenter_training._Keeper, runner: Any, batch_idx: int, data_batch: Any, outputs: Any) -> None:
         seen.append(float(outputs["loss"]))
         plain(self, runner, batch_idx, data_batch, {"loss": float("nan")} if len(seen) == 4 else outputs)
 
-    monkeypatch.setattr(training._Keeper, "after_train_iter", diverge)
+    monkeypatch.setattr(segmenter_training._Keeper, "after_train_iter", diverge)
     with pytest.raises(UsageError, match=r"loss is nan at step 4, in pass 2; .* a lower learning_rate"):
         train(tmp_path)
     assert load_checked(tmp_path / STATE)[1]["taken"] == 1
@@ -185,7 +184,7 @@ def test_validation_takes_the_first_best_pass_and_last_the_last(
         kept.append(torch.cat([tensor.flatten() for tensor in network.parameters()]).detach().numpy().tobytes())
         return next(measured)
 
-    monkeypatch.setattr(training, "mean_dice", dice)
+    monkeypatch.setattr(segmenter_training, "mean_dice", dice)
     network, trained = train_segmenter(
         SEGMENTERS["pranet"], tiny(), label(TRAIN), CHECK, Budget(3, "validation"), 0, tmp_path
     )

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ccbench.downstream.mmlab import MODELS, SegDataSample
-from ccbench.downstream.segmenters import SEGMENTERS, find_segmenter
-from ccbench.downstream.segmenters.pranet import ReverseAttention
-from ccbench.downstream.segmenters.structure_loss import Bce, StructureLoss
-from ccbench.downstream.training import build_network
 from ccbench.errors import UsageError
+from ccbench.segmenters import SEGMENTERS, find_segmenter
+from ccbench.segmenters.mmlab import MODELS, SegDataSample
+from ccbench.segmenters.networks.pranet import ReverseAttention
+from ccbench.segmenters.networks.structure_loss import Bce, StructureLoss
+from ccbench.segmenters.segmenter_training import build_network
 from tiny_segmenters import tiny
 
 # Without the classifier that PraNet's backbone carries unused; counted from the published code.

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from ccbench.signals import INTERRUPTED, TERMINATED, Terminated, handled_signals, keeping
+from ccbench.base.signals import INTERRUPTED, TERMINATED, Terminated, handled_signals, keeping
 
 NUMBERS = pytest.mark.parametrize(
     ("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)], ids=["SIGINT", "SIGTERM"]

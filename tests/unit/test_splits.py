@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-import ccbench.data.splits
-from ccbench.data.joining import PairFiles
-from ccbench.data.splits import read_split, select_split
+import ccbench.data.sets.splits
+from ccbench.base.images import content_sha256
+from ccbench.base.seeding import derive_seed
+from ccbench.data.name_matching import PairFiles
+from ccbench.data.sets.splits import read_split, select_split
 from ccbench.errors import DataError
-from ccbench.images import content_sha256
-from ccbench.seeding import derive_seed
 from real_files import real_data
 
 CLINICDB_LENGTHS = (
@@ -104,7 +104,7 @@ def pairs(*names: str) -> list[PairFiles]:
 
 
 def test_selecting_needs_exactly_the_listed_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ccbench.data.splits, "FOLDER", tmp_path)
+    monkeypatch.setattr(ccbench.data.sets.splits, "FOLDER", tmp_path)
     table = "# a\nid,split,cluster,image_sha256,mask_sha256\na,test,s1,1,2\nb,train,,3,4\nc,test,,5,6\n"
     (tmp_path / "drawn.csv").write_text(table)
     assert [pair.id for pair in select_split(pairs("c", "b", "a"), "drawn", "test", tmp_path)] == ["c", "a"]

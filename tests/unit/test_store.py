@@ -11,14 +11,14 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from ccbench.config import RunConfig, resolve_config
+from ccbench.base.files import write_atomic
+from ccbench.base.signals import Terminated
 from ccbench.errors import DataError, UsageError, VerificationError
-from ccbench.files import write_atomic
-from ccbench.protocols import Protocol
-from ccbench.records import ConditionsRecord
-from ccbench.scorecard import Notes, Scorecard, per_sample_table
-from ccbench.signals import Terminated
-from ccbench.store import RunFolder
+from ccbench.protocols.config import RunConfig, resolve_config
+from ccbench.protocols.protocol import Protocol
+from ccbench.runs import RunFolder
+from ccbench.runs.record import ConditionsRecord
+from ccbench.runs.scorecard import Notes, Scorecard, per_sample_table
 from ccbench.types import Image, Score, SilentProgress
 from fake_methods import METHOD
 
@@ -101,7 +101,7 @@ def test_a_folder_without_a_run_is_refused_and_not_made(tmp_path: Path, look: An
 
 
 def test_a_second_command_is_stopped(run: RunFolder) -> None:
-    code = f"from pathlib import Path; from ccbench.store import RunFolder; RunFolder.open(Path({str(run.path)!r}))"
+    code = f"from pathlib import Path; from ccbench.runs import RunFolder; RunFolder.open(Path({str(run.path)!r}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "another command is working in this folder" in done.stderr.splitlines()[-1]
@@ -254,12 +254,12 @@ def test_a_run_waits_for_the_next_command_when_one_is_done(run: RunFolder) -> No
 
 def test_progress_renews_the_heartbeat_now_and_then(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter(f"second {number}" for number in range(9))
-    monkeypatch.setattr("ccbench.store.run_folder.now", lambda: next(times))
+    monkeypatch.setattr("ccbench.runs.run_folder.now", lambda: next(times))
     run.update(status="running")
     with run.beating(SilentProgress()).step("a long step", 3) as step:
         step.advance()
         assert RunFolder.read(run.path).record.heartbeat == "second 0"
-        monkeypatch.setattr("ccbench.store.run_folder.BEAT_EVERY", -1)
+        monkeypatch.setattr("ccbench.runs.run_folder.BEAT_EVERY", -1)
         step.advance()
         assert RunFolder.read(run.path).record.heartbeat == "second 1"
 

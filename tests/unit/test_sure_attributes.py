@@ -5,12 +5,12 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from ccbench.data.attributes import MEASURED_BACKGROUND, MEASURED_FOREGROUND
+from ccbench.base.images import resize_image
+from ccbench.data.attributes.measured_attributes import MEASURED_BACKGROUND, MEASURED_FOREGROUND
+from ccbench.data.attributes.sure_attributes import measure_sure_words
 from ccbench.data.captioners import MeasuredCaptioner
 from ccbench.data.captioners.measured import Version
-from ccbench.data.sure_attributes import measure_sure_words
 from ccbench.errors import DataError
-from ccbench.images import resize_image
 from ccbench.types import Mask
 from drawn_frames import (
     BLUE,

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 import fake_methods
-from ccbench.config import resolve_config
+from ccbench.base.seeding import sample_seed
 from ccbench.errors import DataError, UsageError, VerificationError
-from ccbench.protocols import Protocol
-from ccbench.seeding import sample_seed
-from ccbench.store import RunFolder
-from ccbench.synthesis import add_copies, check_images, find_failure, synthesize
-from ccbench.training import train
+from ccbench.pipeline.synthesis import add_copies, check_images, find_failure, synthesize
+from ccbench.pipeline.training import train
+from ccbench.protocols.config import resolve_config
+from ccbench.protocols.protocol import Protocol
+from ccbench.runs import RunFolder
 from ccbench.types import Condition, Image
 from fake_methods import METHOD, FakeGenerator
 
@@ -183,7 +183,7 @@ def test_other_test_data_than_at_the_start_is_refused(make_run: MakeRun, monkeyp
     run = make_run("run")
     synthesize(run, None)
     run.image_files()[0].unlink()
-    monkeypatch.setattr("ccbench.data.phantom_source.COUNTS", {"test": COUNT - 1})
+    monkeypatch.setattr("ccbench.data.phantom.phantom_source.COUNTS", {"test": COUNT - 1})
     with pytest.raises(DataError, match="the test data has changed"):
         synthesize(run, None)
 

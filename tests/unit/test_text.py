@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ccbench.text import json_line, one_line, printable
+from ccbench.base.text import json_line, one_line, printable
 
 
 @pytest.mark.parametrize("text", ["plain", "größe", "tab\there", "two\nlines", "😀", "a → b"])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ccbench.metrics.text_fidelity import text_fidelity
+from ccbench.metrics.images.text_fidelity import text_fidelity
 
 COLOURS = ("red", "pale", "dark")
 

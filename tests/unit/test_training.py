@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 import fake_methods
-from ccbench.assets import backbone_kind, find_backbone, locate_backbone
-from ccbench.config import resolve_config
-from ccbench.data.sources import open_split
+from ccbench.base.assets import backbone_kind, find_backbone, locate_backbone
+from ccbench.data.split import open_split
 from ccbench.errors import MissingError, UsageError
-from ccbench.plugin import TrainContext, TrainReport
-from ccbench.protocols import Protocol
-from ccbench.store import RunFolder
-from ccbench.training import peak_memory_mb, train
+from ccbench.pipeline.training import peak_memory_mb, train
+from ccbench.plugins.contract import TrainContext, TrainReport
+from ccbench.protocols.config import resolve_config
+from ccbench.protocols.protocol import Protocol
+from ccbench.runs import RunFolder
 from fake_methods import METHOD
 
 
@@ -153,7 +153,7 @@ def test_a_shipped_backbone_wins_over_a_folder_of_its_name(tmp_path: Path, monke
     (tmp_path / "mini").mkdir()
     (shipped / "mini" / "card.json").write_text('{"sha256": {}}')
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("ccbench.assets.WEIGHTS_ROOT", shipped)
+    monkeypatch.setattr("ccbench.base.assets.WEIGHTS_ROOT", shipped)
     assert find_backbone("mini") == str(shipped / "mini")
 
 

@@ -12,17 +12,17 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file, save_file
 
-from ccbench.diffusion import loop
-from ccbench.diffusion.environment import ignored_variables, plain_environment
-from ccbench.diffusion.state import FINISHED
+from ccbench.base.signals import Terminated
+from ccbench.diffusion import training_loop
+from ccbench.diffusion.launch_environment import ignored_variables, plain_environment
+from ccbench.diffusion.training_state import FINISHED
 from ccbench.errors import UsageError
-from ccbench.plugin import MethodConfig, TrainContext, TrainingSettings
-from ccbench.signals import Terminated
+from ccbench.plugins.contract import MethodConfig, TrainContext, TrainingSettings
 
 STEPS = 12
 
 
-class Line(loop.Objective):
+class Line(training_loop.Objective):
     """A linear layer that learns another one from drawn points."""
 
     def __init__(self, act: Callable[[int], None] = lambda step: None) -> None:
@@ -32,7 +32,7 @@ class Line(loop.Objective):
             self.network = torch.nn.Linear(4, 3)
         self._act = act
 
-    def forward(self, step: int, share: loop.Share) -> torch.Tensor:
+    def forward(self, step: int, share: training_loop.Share) -> torch.Tensor:
         self._act(step)
         generator = torch.Generator().manual_seed(step)
         points = share.of(torch.randn(8, 4, generator=generator))
@@ -51,8 +51,10 @@ class Fit:
         training = TrainingSettings.model_validate({**known, **settings})
         folder, note = self.folder / name, self.said.append
         context = TrainContext((), MethodConfig(), training, "", 8, folder, seed=0, note=note)
-        loop.run_steps(context, Line(act), loop.prepare_process(context), average=loop.MovingAverage(0.9))
-        return (folder / loop.WEIGHTS).read_bytes()
+        training_loop.run_steps(
+            context, Line(act), training_loop.prepare_process(context), average=training_loop.MovingAverage(0.9)
+        )
+        return (folder / training_loop.WEIGHTS).read_bytes()
 
     def cut(self, name: str, at: int = 10) -> Path:
         """Leave a training with its last state, of step 8; return the state's file."""
@@ -63,7 +65,7 @@ class Fit:
 
         with pytest.raises(RuntimeError, match="cut off"):
             self(name, stop)
-        return self.folder / name / loop.STATE
+        return self.folder / name / training_loop.STATE
 
 
 @pytest.fixture
@@ -124,7 +126,7 @@ def test_precision_is_a_setting(fit: Fit) -> None:
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")
-    one, other = (load_file(fit.folder / name / loop.WEIGHTS) for name in ("fp32", "bf16"))
+    one, other = (load_file(fit.folder / name / training_loop.WEIGHTS) for name in ("fp32", "bf16"))
     assert all((one[key] - other[key]).abs().max() < 0.05 and other[key].dtype == torch.float32 for key in one)
 
 
@@ -132,7 +134,7 @@ def test_accumulation_is_a_setting_and_equal_up_to_rounding(fit: Fit) -> None:
     """1e-5: twelve steps of rate 0.05 whose gradients differ in the last bits of float32."""
     fit("whole")
     fit("parts", gradient_accumulation=4)
-    one, other = (load_file(fit.folder / name / loop.WEIGHTS) for name in ("whole", "parts"))
+    one, other = (load_file(fit.folder / name / training_loop.WEIGHTS) for name in ("whole", "parts"))
     assert all(torch.allclose(one[key], other[key], atol=1e-5) for key in one)
     with pytest.raises(UsageError, match=r"batch_size=8 cannot be shared by 1 processes in .*accumulation=3 parts"):
         fit("odd", gradient_accumulation=3)
@@ -141,20 +143,20 @@ def test_accumulation_is_a_setting_and_equal_up_to_rounding(fit: Fit) -> None:
 @pytest.mark.parametrize("step", [0, 5])
 def test_a_loss_that_is_not_finite_ends_training_at_its_step(fit: Fit, step: int) -> None:
     class Bad(Line):
-        def forward(self, at: int, share: loop.Share) -> torch.Tensor:
+        def forward(self, at: int, share: training_loop.Share) -> torch.Tensor:
             return super().forward(at, share) * (float("nan") if at == step else 1)
 
     training = TrainingSettings(max_steps=STEPS, batch_size=8, learning_rate=0.05, checkpoint_every=4)
     context = TrainContext((), MethodConfig(), training, "", 8, fit.folder, seed=0)
     for _ in range(2):  # the same command again says the same
         with pytest.raises(UsageError) as caught:
-            loop.run_steps(context, Bad(), loop.prepare_process(context))
+            training_loop.run_steps(context, Bad(), training_loop.prepare_process(context))
         said = str(caught.value)
         assert f"the loss of step {step + 1} is nan" in said and "the same settings end here again" in said
         assert ("lower the learning rate of 0.05" in said) == (step > 0)
         assert ("step 4 of 12 is kept" if step else "nothing is kept yet") in said
-    assert not (fit.folder / loop.WEIGHTS).exists()
-    state = fit.folder / loop.STATE
+    assert not (fit.folder / training_loop.WEIGHTS).exists()
+    state = fit.folder / training_loop.STATE
     assert state.exists() == (step > 0)
     assert not step or all(value.isfinite().all() for value in load_file(state).values())
 
@@ -164,7 +166,7 @@ def test_weights_that_are_not_finite_are_never_written(fit: Fit, at: int) -> Non
     """Before a state of step 4, and at the very end, where no loss would show it."""
 
     class Bad(Line):
-        def forward(self, step: int, share: loop.Share) -> torch.Tensor:
+        def forward(self, step: int, share: training_loop.Share) -> torch.Tensor:
             loss = super().forward(step, share)
             if step == at:
                 loss.register_hook(lambda gradient: gradient * float("inf"))
@@ -173,8 +175,8 @@ def test_weights_that_are_not_finite_are_never_written(fit: Fit, at: int) -> Non
     training = TrainingSettings(max_steps=STEPS, batch_size=8, learning_rate=0.05, checkpoint_every=4)
     context = TrainContext((), MethodConfig(), training, "", 8, fit.folder, seed=0)
     with pytest.raises(UsageError, match=f"after step {at + 1} weights of (weight|bias) are not finite"):
-        loop.run_steps(context, Bad(), loop.prepare_process(context))
-    assert not (fit.folder / loop.WEIGHTS).exists() and (fit.folder / loop.STATE).exists() == (at > 4)
+        training_loop.run_steps(context, Bad(), training_loop.prepare_process(context))
+    assert not (fit.folder / training_loop.WEIGHTS).exists() and (fit.folder / training_loop.STATE).exists() == (at > 4)
 
 
 def flip(path: Path) -> None:
@@ -214,7 +216,7 @@ def test_a_whole_state_is_gone_on_from_without_a_word(fit: Fit) -> None:
     assert fit("cut", steps.append) == whole and steps == [8, 9, 10, 11] and fit.said == []
 
 
-@pytest.mark.parametrize("name", [loop.WEIGHTS, loop.LOSS, FINISHED])
+@pytest.mark.parametrize("name", [training_loop.WEIGHTS, training_loop.LOSS, FINISHED])
 @pytest.mark.parametrize("damage", [flip, cut, empty])
 def test_damaged_files_of_a_finished_training_are_said_and_made_anew(
     fit: Fit, name: str, damage: Callable[[Path], None]

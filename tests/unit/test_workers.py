@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import torch
 
-from ccbench import workers
+from ccbench.base import workers
+from ccbench.base.workers import Note, _run, _watch, share_out, work_in_processes
 from ccbench.errors import CcbenchError, DataError
 from ccbench.types import Progress
-from ccbench.workers import Note, _run, _watch, share_out, work_in_processes
 
 
 def test_shares_are_even_and_keep_the_order() -> None:

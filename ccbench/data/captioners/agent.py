@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple, Protocol
 import numpy as np
 from scipy import ndimage
 
-from ccbench.data.captioners.base import Caption, NoCaption
-from ccbench.data.sure_attributes import measure_sure_words
-from ccbench.data.words import ADJECTIVES, COUNTS, PLACES
-from ccbench.seeding import derive_seed
+from ccbench.base.seeding import derive_seed
+from ccbench.data.attributes.sure_attributes import measure_sure_words
+from ccbench.data.captioners.captioner import Caption, NoCaption
+from ccbench.data.captions.words import ADJECTIVES, COUNTS, PLACES
 from ccbench.types import Image, Mask
 
 TEMPLATE = "agent-2"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image as PilImage
 
+from ccbench.base.files import check_plain, read_json
+from ccbench.base.text import one_line
 from ccbench.data.captioners.agent import Turn
 from ccbench.errors import MissingError, UsageError
-from ccbench.files import check_plain, read_json
-from ccbench.text import one_line
 from ccbench.types import Image
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from typing import Literal
 
 import numpy as np
 
-from ccbench.data.attributes import measure_attributes, measure_background
-from ccbench.data.captioners.base import Caption
-from ccbench.data.captions import write_caption
-from ccbench.data.sure_attributes import measure_sure_words
-from ccbench.seeding import derive_seed
+from ccbench.base.seeding import derive_seed
+from ccbench.data.attributes.measured_attributes import measure_attributes, measure_background
+from ccbench.data.attributes.sure_attributes import measure_sure_words
+from ccbench.data.captioners.captioner import Caption
+from ccbench.data.captions.wording import write_caption
 from ccbench.types import Image, Mask
 
 Version = Literal["measured-1", "measured-2"]

@@ -5,19 +5,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from ccbench.data.sets.base import DataSet, Layout, Listing, Part, plain
+from ccbench.base.image_folders import list_entries, look_into
+from ccbench.data.sets.any_folder import FOLDER
 from ccbench.data.sets.bkai_igh import BKAI_IGH
 from ccbench.data.sets.cvc_clinicdb import CVC_CLINICDB
 from ccbench.data.sets.cvc_colondb import CVC_COLONDB
+from ccbench.data.sets.data_set import DataSet, Layout, Listing, Part, plain
 from ccbench.data.sets.endoscene import ENDOSCENE
 from ccbench.data.sets.etis_larib import ETIS_LARIB
-from ccbench.data.sets.folder import FOLDER
 from ccbench.data.sets.foreign import name_layout
 from ccbench.data.sets.kvasir_seg import KVASIR_SEG
 from ccbench.data.sets.polypgen import POLYPGEN
 from ccbench.data.sets.pranet_release import PRANET_RELEASE
 from ccbench.errors import DataError, UsageError
-from ccbench.image_folders import list_entries, look_into
 
 __all__ = ["DATA_SETS", "DataSet", "Layout", "Listing", "Part", "find_data_set", "recognise"]
 

@@ -4,7 +4,7 @@ A grey conversion of pure red is 76 and falls below the threshold of 127, so mas
 channels. The 200 test images were released without masks and are left out.
 """
 
-from ccbench.data.sets.base import RESEARCH_ONLY, DataSet, Layout, Part
+from ccbench.data.sets.data_set import RESEARCH_ONLY, DataSet, Layout, Part
 
 _TRAIN = Part(("train/train", "train"), ("train_gt/train_gt", "train_gt"))
 

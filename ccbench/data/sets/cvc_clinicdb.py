@@ -1,7 +1,7 @@
 """CVC-ClinicDB: 612 frames of 29 video sequences, 384 x 288; TIFF originals or their lossless PNG re-release.
 
-The TIFF images hold three samples a pixel under a grey PhotometricInterpretation (see `ccbench.images`); some masks
-have grey edges.
+The TIFF images hold three samples a pixel under a grey PhotometricInterpretation (see `ccbench.base.images`); some
+masks have grey edges.
 
 Split (`splits/cvc-clinicdb.csv`), by whole sequence, so that no frame has a neighbour on another side. In the order of
 `derive_seed("cvc-clinicdb", "split", sequence)`, test is the first four sequences that have 62 frames together, the
@@ -9,7 +9,7 @@ size of the test set in the literature: 4, 10, 20, 24. Validation is the first t
 550: 13, 21. 506 train, 44 validation, 62 test.
 """
 
-from ccbench.data.sets.base import RESEARCH_ONLY, DataSet, Layout, Part
+from ccbench.data.sets.data_set import RESEARCH_ONLY, DataSet, Layout, Part
 
 CVC_CLINICDB = DataSet(
     name="cvc-clinicdb",

@@ -3,8 +3,8 @@
 The release holds 34 byte-identical duplicates, some with different masks, which `ccbench data check` refuses.
 """
 
-from ccbench.data.joining import NameRule
-from ccbench.data.sets.base import RESEARCH_ONLY, DataSet, Layout, Part
+from ccbench.data.name_matching import NameRule
+from ccbench.data.sets.data_set import RESEARCH_ONLY, DataSet, Layout, Part
 
 _FLAT = NameRule(image=r"(\d+)", mask=r"p(\d+)", ignore=r"cp\d+")
 

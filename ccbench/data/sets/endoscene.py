@@ -3,7 +3,7 @@
 CVC-612 holds the frames of CVC-ClinicDB, and CVC-300 frames of CVC-ColonDB: never train on one and test on the other.
 """
 
-from ccbench.data.sets.base import RESEARCH_ONLY, DataSet, Layout, Part
+from ccbench.data.sets.data_set import RESEARCH_ONLY, DataSet, Layout, Part
 
 
 def _part(name: str) -> Part:

@@ -1,7 +1,7 @@
 """ETIS-Larib: 196 frames of 1225 x 966; the original TIFFs with masks `pN`, or the PNG re-release."""
 
-from ccbench.data.joining import NameRule
-from ccbench.data.sets.base import RESEARCH_ONLY, DataSet, Layout, Part
+from ccbench.data.name_matching import NameRule
+from ccbench.data.sets.data_set import RESEARCH_ONLY, DataSet, Layout, Part
 
 _ORIGINAL = Part(("ETIS-LaribPolypDB",), ("Ground Truth",), NameRule(image=r"(\d+)", mask=r"p?(\d+)"))
 

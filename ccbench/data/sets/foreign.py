@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from ccbench.image_folders import is_junk
+from ccbench.base.image_folders import is_junk
 
 _LOOKED_AT = 2000  # entries, at most three levels down: enough to know a layout
 

@@ -7,7 +7,7 @@ Split (`splits/kvasir-seg.csv`): test is the published list of 100; validation i
 lowest `derive_seed("kvasir-seg", "validation", stem)`: 828 train, 72 validation, 100 test. No sequence is known.
 """
 
-from ccbench.data.sets.base import RESEARCH_ONLY, DataSet, Layout, Part
+from ccbench.data.sets.data_set import RESEARCH_ONLY, DataSet, Layout, Part
 
 KVASIR_SEG = DataSet(
     name="kvasir-seg",

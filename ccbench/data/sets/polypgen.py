@@ -5,7 +5,7 @@ images without a polyp. One name holds a space, C5 holds two byte-identical pair
 carry device and date in EXIF. `sequenceData/` is not read.
 """
 
-from ccbench.data.sets.base import DataSet, Layout, Part
+from ccbench.data.sets.data_set import DataSet, Layout, Part
 
 POLYPGEN = DataSet(
     name="polypgen",

@@ -4,7 +4,7 @@ Its training set mixes 900 frames of Kvasir-SEG with 550 of CVC-ClinicDB cut fra
 ClinicDB have neighbours of their own video in it. It holds the same frames as those releases.
 """
 
-from ccbench.data.sets.base import RESEARCH_ONLY, DataSet, Layout, Part
+from ccbench.data.sets.data_set import RESEARCH_ONLY, DataSet, Layout, Part
 
 _TESTS = ("CVC-300", "CVC-ClinicDB", "CVC-ColonDB", "ETIS-LaribPolypDB", "Kvasir")
 _IMAGES, _MASKS = ("image", "images"), ("mask", "masks")

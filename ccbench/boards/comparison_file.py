@@ -1,0 +1,124 @@
+"""The paired tests of a board's methods, kept beside it as `comparison.json`; the page's ties rest on them."""
+
+import hashlib
+import json
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from ccbench.errors import DataError, VerificationError
+from ccbench.types import Record
+
+
+class PairTest(Record):
+    """One metric of two rows: `first` less `second`.
+
+    Attributes:
+        verdict: the better one's name; None = not significantly different.
+        seeds: of the runs that were paired, first's and second's; empty in comparisons that did not record them.
+        no_interval: why there is no interval.
+    """
+
+    metric: str
+    first: str
+    second: str
+    difference: float
+    low: float | None
+    high: float | None
+    p: float
+    p_holm: float
+    effect: float | None
+    n: int
+    verdict: str | None
+    seeds: tuple[tuple[int, int], ...] = ()
+    no_interval: str | None = None
+
+
+class RowRank(Record):
+    """A row's place in one metric: 95 % of resamples put it from `low` to `high`; it ties within its `groups`."""
+
+    metric: str
+    name: str
+    low: int
+    high: int
+    groups: str
+
+
+class BoardComparison(Record):
+    """All tests of one comparison.
+
+    Attributes:
+        scorecards: run id -> sha256 of the scorecard that was compared. tests: that Holm's correction went over.
+        zero_differences: what the difference of a metric whose best is 0 is of: the means' distances from 0
+            ("absolute"), or, in comparisons that do not say, the means themselves.
+    """
+
+    schema_version: Literal[1] = 1
+    protocol: str
+    protocol_hash: str
+    scorecards: dict[str, str]
+    tests: int
+    zero_differences: Literal["signed", "absolute"] = "signed"
+    pairs: list[PairTest]
+    ranks: list[RowRank]
+
+    def covered(self, rows: Mapping[str, Mapping[str, str]], where: Path) -> set[str]:
+        """Return the rows that still have the runs and scores which were compared.
+
+        Args:
+            rows: row -> run id -> sha256 of its scorecard, of all rows on the board.
+            where: named in errors.
+
+        Raises:
+            VerificationError: a run that was compared is not on the board.
+        """
+        held = {run for runs in rows.values() for run in runs}
+        if gone := sorted(set(self.scorecards) - held):
+            raise _of_others(where, gone[0])
+        return {row for row, runs in rows.items() if all(self.scorecards.get(run) == runs[run] for run in runs)}
+
+    def only(self, rows: Collection[str]) -> "BoardComparison":
+        """Return the tests of two of these rows, and the ranks of these rows."""
+        pairs = [pair for pair in self.pairs if pair.first in rows and pair.second in rows]
+        return self.model_copy(update={"pairs": pairs, "ranks": [rank for rank in self.ranks if rank.name in rows]})
+
+    def letters(self) -> dict[tuple[str, str], str]:
+        """Return the tie groups of each row by (row, metric)."""
+        return {(rank.name, rank.metric): rank.groups for rank in self.ranks}
+
+
+def comparison_file(board: Path) -> Path:
+    """Return where a board's comparison is stored."""
+    return board / "comparison.json"
+
+
+def scorecard_sha256(card: Mapping[str, Any]) -> str:
+    """Return the sha256 of a scorecard's JSON form, in hex."""
+    return hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
+
+
+def read_comparison(board: Path, protocol_hash: str) -> BoardComparison | None:
+    """Return a board's stored comparison; None when there is none.
+
+    Raises:
+        DataError: it cannot be read. VerificationError: it was made under another protocol.
+    """
+    file = comparison_file(board)
+    if not file.is_file():
+        return None
+    try:
+        found = BoardComparison.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise DataError(f"{file}: not a comparison ({reason}); run ccbench compare RUN... --store") from error
+    if found.protocol_hash != protocol_hash:
+        raise _of_others(file, f"protocol {found.protocol_hash}")
+    return found
+
+
+def _of_others(file: Path, which: str) -> VerificationError:
+    return VerificationError(
+        f"{file}: made of other scores than the board's ({which}); run ccbench compare RUN... --store again"
+    )

@@ -1,0 +1,1 @@
+"""Text of images: its words, its files, and which attributes it states."""

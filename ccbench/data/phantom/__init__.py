@@ -1,0 +1,1 @@
+"""Phantoms: rendered colonoscopy frames whose masks and attributes are known exactly."""

@@ -1,1 +1,0 @@
-"""What is done with polyp masks: segmenters trained on real and synthetic images, and the judge of mask fidelity."""

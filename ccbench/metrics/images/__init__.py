@@ -1,0 +1,1 @@
+"""Metrics of single images: masks, seams, text, CLIP cosines, and segmenters' maps."""

@@ -1,0 +1,1 @@
+"""Metrics of sets of features: distances, manifolds, diversity, memorisation."""

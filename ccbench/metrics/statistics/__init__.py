@@ -1,0 +1,1 @@
+"""Intervals, jackknife influence, paired tests and ranks."""

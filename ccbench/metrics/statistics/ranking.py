@@ -1,0 +1,142 @@
+"""What a table of methods may claim: Holm's correction, tie groups, rank stability and the spread over seeds."""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ccbench.metrics import Direction
+from ccbench.metrics.statistics.influence import Shares
+
+Array = NDArray[np.float64]
+
+ALPHA = 0.05
+"""Corrected p-values up to this tell two values apart."""
+
+
+@dataclass(frozen=True, eq=False)
+class RankStability:
+    """Ranks of K methods over resamples.
+
+    Attributes:
+        shares: (K, K), share of resamples in which method i is of rank j, best = 0.
+        low, high: (K,) ranks that hold the central 95 % of a method's resamples.
+    """
+
+    shares: Array
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """One metric over several seeds of a method.
+
+    Attributes:
+        between: standard deviation of the seeds' values (n - 1); None for one seed.
+        within: root mean square of the seeds' own standard errors; None where one is unknown.
+    """
+
+    mean: float
+    between: float | None
+    within: float | None
+    seeds: int
+
+
+def holm(p: Sequence[float] | Array) -> Array:
+    """Return Holm's adjusted p-values (K,) (Holm 1979), in the order given: at most alpha = rejected at alpha.
+
+    Raises:
+        ValueError: a p-value is not in 0..1.
+    """
+    values = np.asarray(p, dtype=np.float64)
+    if not ((values >= 0) & (values <= 1)).all():
+        raise ValueError(f"p-values {values}, wanted each in 0..1")
+    order = np.argsort(values, kind="stable")
+    adjusted = np.empty(len(values))
+    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)), 1.0)
+    return adjusted
+
+
+def tie_groups(apart: NDArray[np.bool_]) -> list[tuple[int, ...]]:
+    """Return the groups of methods that cannot be told apart: two share a group exactly when they are not `apart`.
+
+    `apart` (K, K) says which pairs a corrected p-value separates; its upper triangle is read. A method may be in
+    several groups: if A ties with B and B with C, but A differs from C, the groups are (A, B) and (B, C).
+
+    Returns:
+        Rows in rising order, groups ordered by their rows.
+
+    Raises:
+        ValueError: not a square matrix.
+    """
+    if apart.ndim != 2 or apart.shape[0] != apart.shape[1]:
+        raise ValueError(f"the table of pairs has shape {apart.shape}, wanted (K, K)")
+    tied = np.triu(~apart, k=1)
+    return sorted(_cliques(tied | tied.T, (), list(range(len(apart))), []))
+
+
+def _cliques(
+    tied: NDArray[np.bool_], clique: tuple[int, ...], candidates: list[int], done: list[int]
+) -> Iterator[tuple[int, ...]]:
+    """Yield every maximal set of rows that are tied with each other (Bron and Kerbosch 1973, without pivots)."""
+    if clique and not candidates and not done:
+        yield tuple(sorted(clique))
+    while candidates:
+        row = candidates.pop(0)
+        yield from _cliques(
+            tied, (*clique, row), [c for c in candidates if tied[row, c]], [d for d in done if tied[row, d]]
+        )
+        done = [*done, row]
+
+
+def rank_stability(resampled: Array, direction: Direction) -> RankStability:
+    """Return how the ranks of K methods vary over values (B, K) that were resampled together; ties go to the earlier.
+
+    Raises:
+        ValueError: not (B, K) or not finite.
+    """
+    if resampled.ndim != 2 or not resampled.size or not np.isfinite(resampled).all():
+        raise ValueError(f"values have shape {resampled.shape} or are not finite, wanted finite (B, K)")
+    better_first = {"up": -resampled, "down": resampled, "zero": np.abs(resampled)}[direction]
+    ranks = np.argsort(np.argsort(better_first, axis=1, kind="stable"), axis=1)
+    shares = np.stack([np.mean(ranks == rank, axis=0) for rank in range(resampled.shape[1])], axis=1)
+    low, high = np.quantile(ranks, [0.025, 0.975], axis=0, method="inverted_cdf").astype(np.int64)
+    return RankStability(shares, low, high)
+
+
+def resample_values(methods: Sequence[Sequence[Shares]], seed: int, resamples: int = 2000) -> Array:
+    """Return values (resamples, K) of one metric of K methods, each with the shares of its trainings, for ranks.
+
+    Conditions and references are drawn with replacement, the same for every method, and each method's trainings are
+    drawn on their own. A draw moves a value by the shares of what was drawn, to first order: repeated images in a
+    resampled set would move a Frechet distance by more than the sampling does.
+    """
+    rng = np.random.default_rng(seed)
+    one = methods[0][0]
+    rows, columns = (
+        rng.multinomial(size, np.full(size, 1 / size), resamples) - 1.0 if size else np.empty((resamples, 0))
+        for size in (len(one.conditions), len(one.reference))
+    )
+    values = np.empty((resamples, len(methods)))
+    for k, trainings in enumerate(methods):
+        moved = np.array([part.value + rows @ part.conditions + columns @ part.reference for part in trainings])
+        drawn = rng.multinomial(len(trainings), np.full(len(trainings), 1 / len(trainings)), resamples)
+        values[:, k] = np.sum(drawn.T * moved, axis=0) / len(trainings)
+    return values
+
+
+def seed_spread(values: Sequence[float], errors: Sequence[float | None]) -> SeedSpread:
+    """Return mean and spread of one metric over seeds, from each seed's value and standard error.
+
+    Raises:
+        ValueError: no values, or not one error a value.
+    """
+    if not values or len(values) != len(errors):
+        raise ValueError(f"{len(values)} values and {len(errors)} standard errors; wanted one of each for every seed")
+    between = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    known = [error for error in errors if error is not None]
+    within = math.sqrt(float(np.mean(np.square(known)))) if len(known) == len(values) else None
+    return SeedSpread(float(np.mean(values)), between, within, len(values))

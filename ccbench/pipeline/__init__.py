@@ -1,0 +1,1 @@
+"""The use cases: training, synthesis, images from outside, verification."""

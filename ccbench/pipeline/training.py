@@ -1,0 +1,194 @@
+"""Trains the method of a run under its protocol, once."""
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ccbench.base.assets import BackboneSource, backbone_kind, find_backbone
+from ccbench.base.environment import collect_environment, process_count, source_state
+from ccbench.base.files import make_folder, share_folder
+from ccbench.data.split import DataSplit, open_split
+from ccbench.diffusion.launch_environment import ignored_variables, plain_environment
+from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.plugins.contract import TrainContext
+from ccbench.plugins.registry import find_entry, find_method
+from ccbench.protocols.config import config_of, require_current
+from ccbench.runs import RunFolder
+from ccbench.runs.record import BackboneRecord, ConditionsRecord, MethodRecord, OriginRecord, TrainingRecord
+from ccbench.types import Progress, SilentProgress
+
+
+def train(
+    run: RunFolder,
+    data_root: Path | None,
+    *,
+    device: str = "cpu",
+    backbone: BackboneSource = BackboneSource(),
+    shared: Path | None = None,
+    progress: Progress = SilentProgress(),
+    note: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Fill the run's checkpoint; nothing is done when the record says that training is finished.
+
+    An interrupted training goes on from the method's own last checkpoint when the call is repeated. The settings decide
+    alone: what the environment asks of accelerate is not followed, and said by `note`.
+
+    Args:
+        shared: folder in which trainings on the same pairs keep what they have in common, see `TrainContext`.
+
+    Raises:
+        UsageError: the method is not installed, or has another revision now, or a loss is not finite.
+        MissingError: the backbone is not there.
+        DataError: see `open_split`.
+    """
+    if run.record.training is not None and run.checkpoint.is_dir():
+        return
+    config = run.config
+    require_current(config, run.path)
+    method, reference = find_method(config.method), backbone.reference or config.protocol.backbone
+    with run.recording_status():
+        split = open_split(config.protocol, "train", data_root, config.limit)
+        pairs = describe_split(split)  # refuses files that are not the listed ones before any step is made
+        make_folder(run.checkpoint)
+        run.update(
+            status="running",
+            error=None,
+            finished=None,
+            method=describe_method(config.method),
+            env=collect_environment(device),
+        )
+        context: TrainContext[Any] = TrainContext(
+            pairs=split.pairs,
+            config=config.settings,
+            training=config.training,
+            backbone=find_backbone(reference),
+            image_size=config.protocol.image_size,
+            checkpoint=run.checkpoint,
+            seed=config.seed,
+            device=device,
+            progress=run.beating(progress),
+            allow_pickle=backbone.allow_pickle,
+            shared=None if shared is None else shared / split.manifest_sha256[:16],
+            note=note,
+        )
+        for line in ignored_variables(config.training):
+            note(line)
+        begin = time.perf_counter()
+        try:
+            with plain_environment():
+                report = method.train(context)
+        finally:  # an interrupted attempt has its cost too
+            cost = run.record.cost
+            seconds = (cost.train_seconds or 0.0) + time.perf_counter() - begin
+            peak = max(cost.peak_memory_mb or 0.0, peak_memory_mb(device))
+            run.update(cost=cost.model_copy(update={"train_seconds": seconds, "peak_memory_mb": peak}))
+        if run.record.method is None or (method.train_ref is not None and not any(run.checkpoint.iterdir())):
+            raise UsageError(f"method {config.method!r}: training left nothing in {run.checkpoint}; repair the plugin")
+        if bad := [step for step, loss in report.loss if not math.isfinite(loss)]:
+            raise UsageError(
+                f"method {config.method!r}: the loss of step {bad[0]:,} is not finite; lower the learning rate, "
+                f"and remove {run.checkpoint} before the next try"
+            )
+        share_folder(run.checkpoint)
+        run.update(
+            method=run.record.method.model_copy(update={"weights_sha256": run.checkpoint_sha256()}),
+            training=TrainingRecord(steps=report.steps, pairs=pairs, loss=report.loss),
+            cost=run.record.cost.model_copy(update={"parameters_trained": report.parameters_trained}),
+            backbone=report.backbone_sha256
+            and BackboneRecord(kind=backbone_kind(reference), weights_sha256=report.backbone_sha256),
+        )
+    if process_count() > 1:
+        _part_company()
+
+
+def _part_company() -> None:
+    """End what bound several training processes together: the first goes on alone, the others leave."""
+    import torch.distributed
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def copy_training(run: RunFolder, source: RunFolder, data_root: Path | None, *, device: str = "cpu") -> None:
+    """Fill the run's checkpoint with that of a complete run which was trained as this one would be.
+
+    That is a run of the same configuration, or, for a control on another method, that method's own. Nothing is done
+    when the record says that training is finished. What an interrupted training has left is replaced.
+
+    Raises:
+        UsageError: the source is not complete, or of another method, protocol, seed, budget or settings; or there is
+            nothing to train.
+        DataError: it was trained on other pairs. VerificationError: its weights are not those that it recorded.
+    """
+    if run.record.training is not None and run.checkpoint.is_dir():
+        return
+    if find_method(run.config.method).train_ref is None:
+        raise UsageError(f"--checkpoint-from: {run.config.method} has nothing to train; leave the option out")
+    wanted = {config.config_hash: config for config in (run.config, config_of(run.config)) if config is not None}
+    record, where = source.record, f"--checkpoint-from {source.path}"
+    if record.status != "complete" or record.training is None or record.method is None:
+        raise UsageError(f"{where}: the run is {source.state}, not complete; finish it first")
+    if record.config_hash not in wanted:
+        differ = source.difference(list(wanted.values())[-1])
+        raise UsageError(f"{where}: holds {differ}; leave the option out to train, or name a run of this configuration")
+    pairs = describe_split(open_split(run.config.protocol, "train", data_root, run.config.limit))
+    if record.training.pairs != pairs:
+        raise DataError(f"{where}: trained on other pairs than the training split holds now; leave the option out")
+    if record.method.weights_sha256 is None or record.method.weights_sha256 != source.checkpoint_sha256():
+        raise VerificationError(f"{where}: its checkpoint does not hold the weights that it recorded; train it again")
+    with run.recording_status():
+        run.copy_checkpoint(source)
+        method = describe_method(run.config.method)
+        run.update(
+            status="running",
+            error=None,
+            finished=None,
+            method=method.model_copy(update={"weights_sha256": record.method.weights_sha256}),
+            training=record.training,
+            backbone=record.backbone,
+            checkpoint_from=OriginRecord(run_id=record.run_id, method=record.method),
+            cost=run.record.cost.model_copy(
+                update={
+                    "train_seconds": record.cost.train_seconds,
+                    "parameters_trained": record.cost.parameters_trained,
+                }
+            ),
+            env=collect_environment(device),
+        )
+
+
+def describe_method(name: str) -> MethodRecord:
+    """Return the record of an installed method, its source commit included."""
+    entry = find_entry(name)
+    if entry.method is None:
+        raise UsageError(f"--method: {name!r} cannot be used: {entry.error}")
+    package = sys.modules[entry.method.config.__module__.partition(".")[0]]
+    source = source_state(Path(package.__file__).parent) if package.__file__ else {}
+    return MethodRecord(
+        name=name,
+        title=entry.method.info.title,
+        licence=entry.method.info.licence,
+        distribution=entry.distribution,
+        version=entry.version,
+        control=entry.method.info.control,
+        **source,
+    )
+
+
+def describe_split(split: DataSplit) -> ConditionsRecord:
+    """Return which pairs a split holds, for the record."""
+    return ConditionsRecord(split=split.name, n=len(split.pairs), manifest_sha256=split.manifest_sha256)
+
+
+def peak_memory_mb(device: str) -> float:
+    """Return the peak memory so far in MiB: of the accelerator's allocator on CUDA, else of the process (resident)."""
+    if device.startswith("cuda"):
+        import torch
+
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

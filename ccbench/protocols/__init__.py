@@ -1,0 +1,1 @@
+"""What is frozen so that rows compare, and the configuration of a run under it."""

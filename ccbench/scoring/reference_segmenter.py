@@ -1,0 +1,123 @@
+"""The judge of mask fidelity: a polyp segmenter that has seen a protocol's real training images and nothing else.
+
+It is a cell of the segmentation protocol, of the row `classic`, kept under `CCBENCH_HOME` and named by what it depends
+on. Its network, Semantic FPN, is none of those that a method or a table of segmenters is trained with.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ccbench.base.assets import home
+from ccbench.base.files import remove_folder, temporary_folder
+from ccbench.base.text import one_line
+from ccbench.data.pairs import DataSplit
+from ccbench.data.segmentation_sets import SegmentationSets
+from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.features.encoder import exact_arithmetic
+from ccbench.metrics.images.maps import at_half
+from ccbench.segmenters import Segmenter, SegmenterSettings
+from ccbench.segmenters.cell_plan import finish_cell, load_cell, plan_cell
+from ccbench.segmenters.cells import CellFolder, CellRecord
+from ccbench.segmenters.material import Material
+from ccbench.segmenters.prediction import segment_images
+from ccbench.segmenters.table_rows import Row
+from ccbench.types import Image, Mask, Progress, SilentProgress
+
+_STEPS = 600  # of the optimiser, about: five minutes on one core
+
+_SETTINGS = SegmenterSettings(
+    backbone="lite0",
+    weights="package",
+    size=128,
+    ratios=(1.0,),
+    optimizer="adamw",
+    learning_rate=1.5e-3,
+    weight_decay=1e-2,
+    schedule="one-cycle",
+    batch_size=16,
+)
+
+JUDGE = Segmenter(
+    "semantic-fpn",
+    "Semantic FPN",
+    "Kirillov et al., Panoptic Feature Pyramid Networks, CVPR 2019",
+    _SETTINGS.model_copy(update={"size": 352}),
+    _SETTINGS,
+    "ccbench.segmenters.networks.mmseg_configs:semantic_fpn",
+)
+
+
+class Judge:
+    """A trained judge.
+
+    Attributes:
+        signature: how and on which images it was trained. Machines that train it anew get weights that differ by float
+            rounding, and scores that differ little (docs/metrics.md), so the weights are not in it.
+        weights: first 8 hex digits of their sha256. dice: mean Dice on the real validation images.
+    """
+
+    def __init__(self, network: Any, record: CellRecord, size: int, device: str) -> None:
+        self.signature = f"judge:{JUDGE.name}{size}|recipe:{record.plan.key[:8]}"
+        self.weights, self.dice = record.weights_sha256[:8], record.dice[record.taken - 1]
+        self._network, self._size, self._device = network, size, device
+
+    def segment(self, images: Sequence[Image]) -> list[Mask]:
+        """Return the mask (H, W) that the judge sees in each image (H, W, 3), of any sizes."""
+        with exact_arithmetic(self._device):
+            return [at_half(seen) for seen in segment_images(self._network, images, self._size)]
+
+
+def judge_settings(image_size: int, images: int) -> SegmenterSettings:
+    """Return the settings of the judge of a protocol with images of a side, of which it has so many to train on."""
+    base = JUDGE.mini if image_size <= JUDGE.mini.size else JUDGE.published
+    return base.model_copy(update={"passes": max(1, round(_STEPS * base.batch_size / images))})
+
+
+def open_judge(
+    train: DataSplit,
+    validation: DataSplit,
+    protocol: str,
+    settings: SegmenterSettings,
+    *,
+    device: str = "cpu",
+    note: Callable[[str], None] = lambda text: None,
+    progress: Progress = SilentProgress(),
+) -> Judge:
+    """Return the judge of a protocol's training images, from the cache or trained now.
+
+    Args:
+        train, validation: real images; the second tell which pass is taken and how good it is.
+    """
+    sets = SegmentationSets(train, validation, {}, (), None)
+    cell = plan_cell(JUDGE, settings, Row("classic"), 0, None, sets, protocol, "validation")
+
+    def read(root: Path, record: CellRecord) -> Judge:
+        return Judge(load_cell(cell, CellFolder(root, cell.plan), record, device), record, settings.size, device)
+
+    root, own = home() / "judges", CellFolder(home() / "judges", cell.plan)
+    try:
+        if (record := own.record()) is not None:
+            return read(root, record)
+    except (DataError, VerificationError) as error:
+        note(f"judge: {one_line(error, 120)}; it is trained anew")
+        remove_folder(own.path)
+    with _writable(root, note) as folder:
+        record = finish_cell(cell, folder, Material(sets, settings.size), device, progress, note=note, wait=True)
+        return read(folder, record)
+
+
+@contextmanager
+def _writable(root: Path, note: Callable[[str], None]) -> Iterator[Path]:
+    """Give a folder for judges: `root`, or one that is removed at the end where that cannot be written."""
+    try:
+        with temporary_folder(root / "any"):
+            pass
+    except UsageError as error:
+        note(f"judge: {one_line(error, 120)}; it is trained and not kept: set CCBENCH_HOME to a folder of yours")
+        with TemporaryDirectory() as folder:
+            yield Path(folder)
+        return
+    yield root

@@ -1,0 +1,1 @@
+"""What is asked of many runs: ablations, segmentation tables, leak audits."""

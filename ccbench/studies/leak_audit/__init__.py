@@ -1,0 +1,1 @@
+"""The leak audit: images that one set shares with another, or holds twice."""

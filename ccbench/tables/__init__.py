@@ -1,0 +1,1 @@
+"""Numbers and pictures in print, and tables kept beside a board."""

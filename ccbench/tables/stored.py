@@ -1,0 +1,94 @@
+"""Tables that stand beside a board: written where they were made, kept with the board, read and checked there."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from ccbench.base.files import make_folder, write_atomic
+from ccbench.base.text import one_line
+from ccbench.errors import DataError, VerificationError
+from ccbench.types import Record
+
+T = TypeVar("T", bound=Record)
+
+COMMAND = "ccbench leaderboard render"
+"""What writes the generated pages again."""
+
+RECORD = "table.json"
+"""The file that the others of a table are made from."""
+
+PAGE = "README.md"
+
+
+def notice(command: str) -> str:
+    """Return the line of a page that says where it comes from."""
+    return f"*Generated from `{RECORD}` by `{command}` and `{COMMAND}`; edits are overwritten.*\n"
+
+
+@dataclass(frozen=True)
+class TableKind(Generic[T]):
+    """One kind of table.
+
+    Attributes:
+        title: what it is, for messages. model: of its record. places: its folders in that of a board, as a pattern.
+        render: the record -> the text of each file beside it, by name.
+    """
+
+    title: str
+    model: type[T]
+    places: str
+    render: Callable[[T], dict[str, str]]
+
+    def files(self, table: T) -> dict[str, str]:
+        """Return what is written of a table: file name -> text."""
+        return {RECORD: table.model_dump_json(indent=1) + "\n", **self.render(table)}
+
+    def write(self, table: T, folder: Path) -> Path:
+        """Write the files of a table into a folder, which is made, and return its page; what was there is replaced."""
+        make_folder(folder)
+        for name, text in self.files(table).items():
+            write_atomic(folder / name, text.encode())
+        return folder / PAGE
+
+    def read(self, folder: Path) -> T:
+        """Return the table whose record lies in a folder.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        file = folder / RECORD
+        try:
+            return self.model.model_validate_json(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            reason = one_line(error, 120)
+            raise DataError(f"{file}: not {self.title} ({reason}); restore the file") from error
+
+    def check(self, folder: Path) -> None:
+        """Compare the files of a table with what its record gives.
+
+        Raises:
+            VerificationError: one differs or is missing. DataError: as `read`.
+        """
+        for name, text in self.files(self.read(folder)).items():
+            file = folder / name
+            held = file.read_bytes() if file.is_file() else b""
+            if held != text.encode():
+                lines = zip_longest(held.decode(errors="replace").splitlines(), text.splitlines())
+                line = next((number for number, (old, new) in enumerate(lines, start=1) if old != new), 1)
+                raise VerificationError(f"{file}:{line}: not what {RECORD} beside it gives; run `{COMMAND}`")
+
+    def render_all(self, boards: Path, check: bool = False) -> list[Path]:
+        """Write the files of every board's tables from their records, or compare them; return the pages.
+
+        Raises:
+            VerificationError: with `check`, a file differs. DataError: as `read`.
+        """
+        folders = sorted(file.parent for file in boards.glob(f"*/{self.places}/{RECORD}"))
+        for folder in folders:
+            if check:
+                self.check(folder)
+            else:
+                self.write(self.read(folder), folder)
+        return [folder / PAGE for folder in folders]
