@@ -198,12 +198,16 @@ def _derive_config(folder: RunFolder) -> RunConfig:
             configuration does not give.
     """
     record, where = folder.record, folder.path
-    protocol = find_protocol(record.protocol)
-    config = folder.config.model_copy(update={"protocol": protocol})
-    if record.protocol_hash != protocol.hash or folder.config.protocol.hash != protocol.hash:
+    config, recorded = folder.config, Protocol.model_validate(record.config["protocol"])
+    protocol, name = find_protocol(record.protocol), config.method
+    if record.protocol_hash != protocol.hash or recorded.hash != protocol.hash:
         raise UsageError(
-            f"{where}: made under {record.protocol} {folder.config.protocol.hash} (recorded {record.protocol_hash}), "
+            f"{where}: made under {record.protocol} {recorded.hash} (recorded {record.protocol_hash}), "
             f"this version has {protocol.hash}; run it again under the present protocol"
+        )
+    if recorded.method_settings.get(name) != config.protocol.method_settings.get(name):
+        raise VerificationError(
+            f"{where}: records other settings as frozen for {name} than its card has; run it again with this version"
         )
     if (config.config_hash, config.seed) != (record.config_hash, record.seed):
         raise VerificationError(

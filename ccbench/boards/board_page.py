@@ -75,11 +75,12 @@ def render_index(boards: Sequence[Board]) -> str:
 def _facts(board: Board) -> str:
     protocol, rules = find_protocol(board.rules.protocol), board.rules
     training = protocol.training
-    methods = sorted({str(filed.result.record.config["method"]) for filed in board.results})
+    configs = [filed.result.record.config for filed in board.results]
+    alone = {config["method"]: config["protocol"]["method_settings"].get(config["method"]) for config in configs}
     own = [
-        (f"`{name}` alone", format_settings(protocol.method_settings[name]))
-        for name in methods
-        if name in protocol.method_settings
+        (f"`{name}` alone", escape_markdown(format_settings(settings)))
+        for name, settings in sorted(alone.items())
+        if settings
     ]
     return markdown_table(
         ("frozen", "value"),

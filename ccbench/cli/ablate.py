@@ -16,15 +16,13 @@ if TYPE_CHECKING:
     from ccbench.studies.ablation.variant_scores import AblationTable
     from ccbench.studies.ablation.variants import Ablation
 
-_DEFAULT_METHOD = "ccis-diff"
-
 _Plan = Annotated[
     Path | None,
     typer.Argument(help="TOML file of variants, such as those in configs/ablations.", metavar="[FILE]"),
 ]
 _Method = Annotated[
     str | None,
-    typer.Option("--method", "-m", help=f"Method whose modules are left out; {_DEFAULT_METHOD} unless given."),
+    typer.Option("--method", "-m", help="Method whose modules are left out, or whose settings --vary names."),
 ]
 _ProtocolName = Annotated[
     str | None,
@@ -123,10 +121,12 @@ def _plan(
     if file is not None:
         plan = read_plan(file)
         plan = plan.model_copy(update={"protocol": protocol}) if protocol else plan
+    elif method is None:
+        raise UsageError("ablate: name what is ablated: --method METHOD, or a TOML file of variants")
     elif vary:
-        plan = plan_of_values(method or _DEFAULT_METHOD, protocol or options.DEFAULT_PROTOCOL, vary, cross)
+        plan = plan_of_values(method, protocol or options.DEFAULT_PROTOCOL, vary, cross)
     else:
-        plan = plan_of_modules(method or _DEFAULT_METHOD, protocol or options.DEFAULT_PROTOCOL)
+        plan = plan_of_modules(method, protocol or options.DEFAULT_PROTOCOL)
     if seeds is not None:
         plan = plan.model_copy(update={"seeds": options.read_seeds(seeds)})
     return make_quick(plan) if quick else plan

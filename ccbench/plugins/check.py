@@ -17,7 +17,7 @@ from ccbench.base.files import make_folder
 from ccbench.base.seeding import sample_seed
 from ccbench.base.text import one_line
 from ccbench.data.split import open_split
-from ccbench.errors import DataError
+from ccbench.errors import DataError, MissingError
 from ccbench.plugins.contract import (
     Generator,
     LoadContext,
@@ -28,6 +28,7 @@ from ccbench.plugins.contract import (
     TrainingSettings,
     TrainReport,
 )
+from ccbench.plugins.registry import list_methods
 from ccbench.protocols.protocol import find_protocol
 from ccbench.types import Condition, Image, PairSequence, RealPair
 
@@ -112,6 +113,15 @@ def assert_method(method: Method[Any], *, workdir: Path, backbone: str = "sd-min
         raise AssertionError(f"method {method.info.name!r} breaks the contract: {'; '.join(failed)}")
 
 
+def _method_for(control: Method[Any]) -> Method[Any]:
+    """Return the first installed method that needs what a control of methods needs."""
+    for entry in list_methods():
+        method = entry.method
+        if method and not method.info.control and set(control.info.needs) <= set(method.info.needs):
+            return method
+    raise MissingError(f"{control.info.name}: samples another method, and none is installed that needs what it needs")
+
+
 class _Trial:
     """A method under test. Each check returns what is wrong, or the empty string."""
 
@@ -126,11 +136,12 @@ class _Trial:
             conditions = [_with_background(c, self.pairs[i].image, method) for i, c in enumerate(test)]
         self.conditions = list(conditions)
         self.seeds = [sample_seed(0, condition.id) for condition in self.conditions]
-        frozen = phantom.frozen_settings(method.info.name, method.config.model_fields)
-        few: dict[str, Any] = {**frozen, "num_inference_steps": STEPS}
-        if issubclass(method.config, OfMethodConfig):
-            few = {"of_settings": few}
-        self.config = method.config.model_validate({k: v for k, v in few.items() if k in method.config.model_fields})
+        sampled = _method_for(method) if issubclass(method.config, OfMethodConfig) else method
+        frozen = phantom.with_method(sampled).frozen_settings(sampled.info.name, sampled.config.model_fields)
+        few = {**frozen, "num_inference_steps": STEPS}
+        few = {key: value for key, value in few.items() if key in sampled.config.model_fields}
+        given = few if sampled is method else {"of": sampled.info.name, "of_settings": few}
+        self.config = method.config.model_validate(given)
         self.workdir, self.backbone, self.device = workdir, backbone, device
         self.image_size = self.conditions[0].mask.shape[0]
         self.real: RealData | None = None

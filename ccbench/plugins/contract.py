@@ -17,6 +17,9 @@ from ccbench.types import Condition, Image, PairSequence, Progress, SilentProgre
 
 Need = Literal["mask", "prompt", "background"]
 
+Scale = Literal["small", "paper"]
+"""Of a protocol: a budget of minutes on an embedded backbone, or that of the papers."""
+
 
 class Settings(BaseModel):
     """Base of everything a user may set: frozen, an unknown key is an error, and so is a number that is not finite.
@@ -39,7 +42,7 @@ class MethodConfig(Settings):
 class OfMethodConfig(Settings):
     """Settings of a control that samples another method, whose own settings are those that the protocol freezes."""
 
-    of: str = Field("controlnet", description="the method that is trained and sampled")
+    of: str = Field(description="the method that is trained and sampled")
     of_settings: dict[str, Any] = Field(
         default_factory=dict,
         description="that method's settings; follow from `of` and the protocol",
@@ -240,8 +243,12 @@ class Method(Generic[C]):
     """A plugin: its card, its settings and where its two functions live (`package.module:function`).
 
     `train_ref` names `train(context: TrainContext[C]) -> TrainReport`, which fills the checkpoint folder, None where
-    there is nothing to train; `load_ref` names `load(context: LoadContext[C]) -> Generator`. `modules` are what an
-    ablation leaves out.
+    there is nothing to train; `load_ref` names `load(context: LoadContext[C]) -> Generator`.
+
+    Attributes:
+        modules: what an ablation leaves out.
+        settings_at: scale of a protocol -> settings that are frozen there for this method alone, over the protocol's
+            own: for a method that cannot run at the others'. Nested settings are nested mappings.
     """
 
     info: MethodInfo
@@ -249,6 +256,7 @@ class Method(Generic[C]):
     train_ref: str | None
     load_ref: str
     modules: tuple[Module, ...] = ()
+    settings_at: Mapping[Scale, Mapping[str, Any]] = field(default_factory=dict)
 
     def train(self, context: TrainContext[C]) -> TrainReport:
         """Train the method; see `TrainContext`. Nothing is done where there is nothing to train."""

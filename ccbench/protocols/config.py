@@ -149,7 +149,10 @@ def resolve_config(
     for text in sets:
         name, value = _switch(*_split_setting(text), known)
         given[_full_key(name, known, "--set")] = (value, f"--set {text}")
-    frozen = protocol.frozen_settings(method.info.name, method.config.model_fields)
+    if issubclass(method.config, OfMethodConfig) and "method.of" not in given:
+        raise UsageError(f"{method.info.name}: samples another method; say which one with --set of=METHOD")
+    under = protocol.with_method(method)
+    frozen = under.frozen_settings(method.info.name, method.config.model_fields)
     settings = _build(method.config, "method", frozen, given)
     if isinstance(settings, OfMethodConfig):
         settings = settings.model_copy(update=_of_fields(settings.of, protocol))
@@ -158,7 +161,7 @@ def resolve_config(
         return RunConfig(
             method=method.info.name,
             revision=method.info.revision,
-            protocol=protocol,
+            protocol=under,
             settings=settings,
             training=training,
             seed=seed,
@@ -245,7 +248,8 @@ def restore_config(dump: Mapping[str, Any]) -> RunConfig:
     name, held = str(dump.get("method")), dump.get("settings")
     outside = isinstance(held, Mapping) and held.get("outside") is True and "images_sha256" in held
     try:
-        model: type[Settings] = OutsideConfig if outside else _settings_model(name)
+        method = None if outside else _installed(name)
+        model = OutsideConfig if outside else method.config if method else RecordedSettings
         settings = model.model_validate(held)
         config = RunConfig.model_validate({**dump, "settings": settings})
     except ValidationError as error:
@@ -254,14 +258,17 @@ def restore_config(dump: Mapping[str, Any]) -> RunConfig:
             f"the recorded configuration of {one_line(name, 80)!r} does not fit the installed version: {place}: "
             f"{error.errors()[0]['msg']}; start a new run"
         ) from error
-    return config.model_copy(update={"protocol": _own_protocol(config.protocol)})
+    protocol = _own_protocol(config.protocol)
+    if method is not None:
+        protocol = protocol.with_method(method)
+    return config.model_copy(update={"protocol": protocol})
 
 
-def _settings_model(name: str) -> type[Settings]:
+def _installed(name: str) -> Method[Any] | None:
     try:
-        return find_method(name).config
+        return find_method(name)
     except UsageError:
-        return RecordedSettings
+        return None
 
 
 def _own_protocol(recorded: Protocol) -> Protocol:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ccbench.errors import UsageError
-from ccbench.plugins.contract import Settings, TrainingSettings, untouched_fields
+from ccbench.plugins.contract import Method, Scale, Settings, TrainingSettings, untouched_fields
 
 
 class Protocol(Settings):
@@ -21,8 +21,10 @@ class Protocol(Settings):
         image_size: side in pixels at which images are trained, sampled and scored (squash).
         backbone: name of a shipped backbone, a folder in diffusers format, or a hub id.
         sampling: overrides of the fields of every `MethodConfig` that has them.
-        method_settings: method -> further overrides, for a method that cannot run at the others' settings. They are
-            frozen too, and not in `hash`: they change that method's row alone, whose configuration holds them.
+        scale: which of the settings on a method's card (`Method.settings_at`) apply; not in `hash`.
+        method_settings: method -> further overrides, for a method that cannot run at the others' settings: those of its
+            card, see `with_method`. They are frozen too, and not in `hash`: they change that method's row alone, whose
+            configuration holds them.
         set_encoder: encoder of the Frechet and kernel distances. text_encoder: of CLIP-score and CLIP-image.
         seeds: run seeds that a complete board row needs.
     """
@@ -36,6 +38,7 @@ class Protocol(Settings):
     backbone: str
     training: TrainingSettings
     sampling: dict[str, float | int] = Field(default_factory=dict)
+    scale: Scale = "paper"
     method_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
     set_encoder: str
     text_encoder: str
@@ -45,9 +48,15 @@ class Protocol(Settings):
     @property
     def hash(self) -> str:
         """Sixteen hex digits over every field that all rows share."""
-        left_out: dict[str, Any] = {"method_settings": True, "training": untouched_fields(self.training)}
+        left_out: dict[str, Any] = {"scale": True, "method_settings": True, "training": untouched_fields(self.training)}
         text = json.dumps(self.model_dump(mode="json", exclude=left_out), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def with_method(self, method: Method[Any]) -> "Protocol":
+        """Return the protocol with the settings that a method's card gives for its scale; the protocol's own go first."""
+        name = method.info.name
+        own = self.method_settings.get(name) or method.settings_at.get(self.scale)
+        return self.model_copy(update={"method_settings": {name: copy.deepcopy(dict(own))} if own else {}})
 
     def frozen_settings(self, method: str, fields: Collection[str]) -> dict[str, Any]:
         """Return the settings that the protocol freezes for a method whose configuration has these fields."""
@@ -68,26 +77,6 @@ _MINI_NOTES = (
     "mask. Guidance above 3 over-saturates."
 )
 
-_MINI_METHOD_SETTINGS: dict[str, dict[str, Any]] = {
-    "arsdm": {  # in pixels, from scratch and without guidance: nothing of the others' settings would fit
-        "native_size": 64,
-        "unet": {
-            "model_channels": 16,
-            "channel_mult": [1, 2, 3, 4],
-            "num_res_blocks": 1,
-            "attention_factors": [4, 8],
-            "head_channels": 32,
-            "spade_channels": 8,
-            "norm_groups": 8,
-        },
-        "learning_rate": 4e-3,
-        "ema_decay": 0.995,
-        "num_inference_steps": 25,
-        "eta": 1.0,
-        "guidance_scale": 1.0,
-    }
-}
-
 PROTOCOLS: dict[str, Protocol] = {
     protocol.name: protocol
     for protocol in (
@@ -101,7 +90,7 @@ PROTOCOLS: dict[str, Protocol] = {
             backbone="sd-mini",
             training=_MINI_TRAINING,
             sampling=_MINI_SAMPLING,
-            method_settings=_MINI_METHOD_SETTINGS,
+            scale="small",
             set_encoder="lite0",
             text_encoder="mini-clip",
             notes=_MINI_NOTES,
@@ -116,7 +105,7 @@ PROTOCOLS: dict[str, Protocol] = {
             backbone="sd-mini",
             training=_MINI_TRAINING,
             sampling=_MINI_SAMPLING | {"conditioning_scale": 2.0},
-            method_settings=_MINI_METHOD_SETTINGS,
+            scale="small",
             set_encoder="lite0",
             text_encoder="mini-clip",
             notes=f"{_MINI_NOTES} Here 2.0 does so too, and its images are nearer to real ones.",
@@ -131,7 +120,6 @@ PROTOCOLS: dict[str, Protocol] = {
             backbone="stable-diffusion-v1-5/stable-diffusion-v1-5",
             training=TrainingSettings(max_steps=30_000, batch_size=4, learning_rate=1e-5, prompt_drop=0.5),
             sampling={"num_inference_steps": 20, "guidance_scale": 7.0, "conditioning_scale": 1.0},
-            method_settings={"arsdm": {"num_inference_steps": 200}},
             set_encoder="inception",
             text_encoder="clip-vit-b-16",
             notes=(

@@ -30,7 +30,8 @@ def variant(config: RunConfig) -> str:
         return ""
     changed = dict(config.overrides)
     if not isinstance(config.settings, RecordedSettings):  # whose defaults nobody knows here
-        plain = resolve_config(find_method(config.method), config.protocol)
+        of = [f"of={config.settings.of}"] if isinstance(config.settings, OfMethodConfig) else []
+        plain = resolve_config(find_method(config.method), config.protocol, sets=of)
         plain = plain.model_copy(update={"revision": config.revision})
         changed = {} if variant_hash(config) == plain.config_hash else changed
     if isinstance(config.settings, OfMethodConfig):  # says nothing without the method, the default one too

@@ -1,6 +1,6 @@
 """Scores the images of a run as its protocol says."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from ccbench.base.assets import BackboneSource
@@ -8,7 +8,6 @@ from ccbench.base.images import read_image
 from ccbench.data.split import Split, open_split
 from ccbench.diffusion.backbone import open_reconstruction
 from ccbench.features.feature_cache import FeatureCache
-from ccbench.pipeline.synthesis import sample_again
 from ccbench.protocols.config import RunConfig
 from ccbench.runs import RunFolder
 from ccbench.runs.scorecard import Scorecard
@@ -16,7 +15,7 @@ from ccbench.scoring.encoder_scores import VAE_CEILING
 from ccbench.scoring.fidelity import Segmenter
 from ccbench.scoring.synthesis_scorer import SynthesisScorer
 from ccbench.tables.pictures import PairCell, draw_pairs
-from ccbench.types import Image, PairSequence, Progress, SilentProgress
+from ccbench.types import PairSequence, Progress, SilentProgress
 
 _JUDGES_DATA: tuple[Split, ...] = ("train", "validation")
 
@@ -38,8 +37,8 @@ class RunScorer:
         progress: Progress = SilentProgress(),
         note: Callable[[str], None] = lambda text: None,
     ) -> None:
-        self._data_root, self._device, self._backbone, self._cache = data_root, device, backbone, cache
-        self._progress, self._note = progress, note
+        self.data_root, self.device, self.backbone, self._cache = data_root, device, backbone, cache
+        self.progress, self._note = progress, note
         self._held: tuple[tuple[object, ...], SynthesisScorer] | None = None
 
     def score(self, run: RunFolder) -> Scorecard:
@@ -57,32 +56,21 @@ class RunScorer:
             self._held = key, self._open(config, trained_on)
         return self._held[1].score(run.image_files(), run.copy_files())
 
-    def sample_again(self, run: RunFolder, numbers: Sequence[int]) -> list[Image]:
-        """Return the images that a complete run's checkpoint gives for some test conditions; nothing is written.
-
-        Raises:
-            UsageError: the method is not installed. DataError: the test data are missing or changed.
-            MissingError: the backbone is not there. VerificationError: other weights than trained.
-        """
-        return sample_again(
-            run, self._data_root, numbers, device=self._device, backbone=self._backbone, progress=self._progress
-        )
-
     def _open(self, config: RunConfig, trained_on: str | None) -> SynthesisScorer:
-        protocol, source = config.protocol, self._backbone
-        test, train = (open_split(protocol, name, self._data_root, config.limit) for name in ("test", "train"))
-        through = open_reconstruction(source.reference or protocol.backbone, self._device, source.allow_pickle)
+        protocol, source = config.protocol, self.backbone
+        test, train = (open_split(protocol, name, self.data_root, config.limit) for name in ("test", "train"))
+        through = open_reconstruction(source.reference or protocol.backbone, self.device, source.allow_pickle)
         return SynthesisScorer(
             test.pairs,
             train.pairs,
             f"{protocol.name}-train@{(trained_on or train.manifest_sha256)[:12]}",
             set_encoder=protocol.set_encoder,
             text_encoder=protocol.text_encoder,
-            judge=find_judge(config, self._data_root, self._device, self._progress, self._note),
+            judge=find_judge(config, self.data_root, self.device, self.progress, self._note),
             controls={VAE_CEILING: through},
-            device=self._device,
+            device=self.device,
             cache=self._cache,
-            progress=self._progress,
+            progress=self.progress,
         )
 
 

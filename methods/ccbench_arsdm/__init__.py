@@ -3,6 +3,25 @@
 from ccbench.plugins.contract import Method, MethodInfo, Module
 from ccbench_arsdm.config import ArsdmConfig
 
+# In pixels, from scratch and without guidance: nothing of the others' settings would fit.
+_SMALL = {
+    "native_size": 64,
+    "unet": {
+        "model_channels": 16,
+        "channel_mult": [1, 2, 3, 4],
+        "num_res_blocks": 1,
+        "attention_factors": [4, 8],
+        "head_channels": 32,
+        "spade_channels": 8,
+        "norm_groups": 8,
+    },
+    "learning_rate": 4e-3,
+    "ema_decay": 0.995,
+    "num_inference_steps": 25,
+    "eta": 1.0,
+    "guidance_scale": 1.0,
+}
+
 METHOD: Method[ArsdmConfig] = Method(
     info=MethodInfo(
         name="arsdm",
@@ -30,4 +49,5 @@ METHOD: Method[ArsdmConfig] = Method(
             ("mask_dice", "polyp_missing"),
         ),
     ),
+    settings_at={"small": _SMALL, "paper": {"num_inference_steps": 200}},
 )

@@ -173,7 +173,7 @@ def test_controls_stand_apart_without_a_best_and_without_missing_seeds(tmp_path:
             (controls.TRAIN_COPY, (), (0,), 5.0),
             (controls.CORRUPTED_REAL, (), (0, 1), 6.0),
             (controls.CORRUPTED_REAL, ("blur=3",), (0,), 7.0),
-            (controls.SHUFFLED_MASK, (), (0, 1, 2), 8.0),
+            (controls.SHUFFLED_MASK, ("of=controlnet",), (0, 1, 2), 8.0),
         ]
     ):
         for seed in seeds:

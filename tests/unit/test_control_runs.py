@@ -88,7 +88,7 @@ def test_another_training_is_not_copied(source: RunFolder, tmp_path: Path, resol
     refused(resolve(seed=2), UsageError, r"--checkpoint-from .*source: holds run .*seed 1, not 2")
     refused(resolve(fake_methods.METHOD, "tint=0.1"), UsageError, r"settings\.tint 0\.5, not 0\.1")
     refused(resolve(fake_methods.METHOD, "training.max_steps=9"), UsageError, r"training\.max_steps 3, not 9")
-    refused(resolve(controls.SHUFFLED_MASK), UsageError, "method 'fake', not 'controlnet'")
+    refused(resolve(controls.SHUFFLED_MASK, "of=controlnet"), UsageError, "method 'fake', not 'controlnet'")
     refused(resolve(controls.SHUFFLED_MASK, "of=fake", seed=2), UsageError, "seed 1, not 2")
     refused(resolve(controls.REAL_SPLIT), UsageError, "real-split has nothing to train")
     weights = source.checkpoint / "colour.safetensors"

@@ -95,7 +95,7 @@ def test_a_control_has_the_revision_of_the_method_that_it_samples(protocol: Prot
         require_current(first, "run")
     require_current(second, "run")
     with pytest.raises(UsageError, match="unknown key 'of_revision'"):
-        resolve_config(controls.SHUFFLED_MASK, protocol, sets=("of_revision=1",))
+        resolve_config(controls.SHUFFLED_MASK, protocol, sets=("of=fake", "of_revision=1"))
 
 
 def test_an_ablation_counts_no_run_of_another_revision_as_finished(

@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from ccbench.base.images import read_image
 from ccbench.base.seeding import derive_seed
 from ccbench.errors import UsageError
+from ccbench.pipeline.synthesis import sample_again
 from ccbench.pipeline.verification.checks import Check
 from ccbench.plugins.contract import Settings
 from ccbench.plugins.registry import find_method
@@ -41,7 +42,8 @@ def resample(run: RunFolder, k: int, scorer: RunScorer) -> list[Check]:
     seed = derive_seed("resample", run.record.run_id, run.samples_sha256())
     drawn = np.random.default_rng(seed).permutation(len(samples))[:k]
     numbers = sorted(int(number) for number in drawn)
-    again = scorer.sample_again(run, numbers) if numbers else []
+    place = {"device": scorer.device, "backbone": scorer.backbone, "progress": scorer.progress}
+    again = sample_again(run, scorer.data_root, numbers, **place) if numbers else []
     chosen = [samples[number] for number in numbers]
     return [
         compare_images(f"{_WHAT}: {sample.condition_id}", read_image(run.path / sample.file), image)
