@@ -29,7 +29,7 @@ from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.plugins.contract import OfMethodConfig
 from ccbench.plugins.registry import find_method
 from ccbench.protocols.config import OutsideConfig, RecordedSettings, RunConfig, flatten, resolve_config
-from ccbench.protocols.protocol import find_protocol
+from ccbench.protocols.protocol import Protocol, find_protocol
 from ccbench.protocols.row_names import variant, variant_hash
 from ccbench.runs import RunFolder
 from ccbench.runs.record import OUTSIDE

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pandas as pd
 
-from ccbench.boards.board_files import OUTSIDE_MARK, Board, FiledResult
+from ccbench.boards.board_files import Board, FiledResult
 from ccbench.boards.comparison_file import BoardComparison
 from ccbench.boards.score_table import PLACES, BoardRow, board_rows, metrics_of, score_lines, scores_of, sources_of
 from ccbench.metrics import metric_info
@@ -13,6 +13,7 @@ from ccbench.metrics.statistics.ranking import ALPHA
 from ccbench.plugins.registry import list_methods
 from ccbench.protocols.config import revisions_of
 from ccbench.protocols.protocol import find_protocol
+from ccbench.protocols.row_names import OUTSIDE_MARK
 from ccbench.runs.record import count_failures
 from ccbench.studies.leak_audit.audit_tables import audit_section
 from ccbench.tables.format import (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ccbench.base.assets import BackboneSource
-from ccbench.cli import from_dir, options
+from ccbench.cli import brought_images, options
 from ccbench.cli.commands import command
 from ccbench.cli.output import Output
 from ccbench.cli.score import score_step, show_scores
@@ -44,10 +44,10 @@ def run(
     backbone: options.Backbone = None,
     allow_pickle: options.AllowPickle = False,
     checkpoint_from: _CheckpointFrom = None,
-    from_dir: from_dir.FromDir = None,
-    title: from_dir.Title = None,
-    licence: from_dir.Licence = None,
-    code: from_dir.Code = None,
+    from_dir: brought_images.FromDir = None,
+    title: brought_images.Title = None,
+    licence: brought_images.Licence = None,
+    code: brought_images.Code = None,
     no_cache: options.NoCache = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
@@ -62,11 +62,11 @@ def run(
     out = Output(as_json, quiet)
     source = BackboneSource(backbone, allow_pickle)
     chosen = options.RunOptions(method, protocol, data_root, seed, sets, config, output, limit)
-    brought = from_dir.OutsideOptions(from_dir, title, licence, code).check(chosen, out)
-    with from_dir.open_run(chosen, brought) if brought else chosen.open_run() as folder:
+    brought = brought_images.OutsideOptions(from_dir, title, licence, code).check(chosen, out)
+    with brought_images.open_run(chosen, brought) if brought else chosen.open_run() as folder:
         out.note(f"run: {folder.record.run_id} in {folder.path}")
         if brought:
-            fresh = from_dir.bring_step(folder, brought, out)
+            fresh = brought_images.bring_step(folder, brought, out)
         else:
             train_step(folder, data_root, device, source, out, checkpoint_from)
             if folder.following:

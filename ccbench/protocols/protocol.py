@@ -53,7 +53,7 @@ class Protocol(Settings):
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def with_method(self, method: Method[Any]) -> "Protocol":
-        """Return the protocol with the settings that a method's card gives for its scale; the protocol's own go first."""
+        """Return the protocol with the settings of a method's card for its scale; where it has its own, with these."""
         name = method.info.name
         own = self.method_settings.get(name) or method.settings_at.get(self.scale)
         return self.model_copy(update={"method_settings": {name: copy.deepcopy(dict(own))} if own else {}})

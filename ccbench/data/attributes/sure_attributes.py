@@ -1,9 +1,9 @@
 """What a recorded frame surely shows, in words: measured in its visible field, and left out where a word is not sure.
 
-For captions of real frames. The score of text fidelity and the prompts of `polyp-128` follow `measured_attributes`, which
-looks at the whole frame squashed to 128 px and states every attribute. Size, position and count follow from the mask by
-the same rules. Thresholds were set on 50 hand-labelled frames of PolypGen (`recipes/measure_attributes.py`); between
-two words lies a range in which neither is stated.
+For captions of real frames. The score of text fidelity and the prompts of `polyp-128` follow `measured_attributes`,
+which looks at the whole frame squashed to 128 px and states every attribute. Size, position and count follow from the
+mask by the same rules. Thresholds were set on 50 hand-labelled frames of PolypGen (`recipes/measure_attributes.py`);
+between two words lies a range in which neither is stated.
 """
 
 import numpy as np

@@ -42,8 +42,13 @@ def resample(run: RunFolder, k: int, scorer: RunScorer) -> list[Check]:
     seed = derive_seed("resample", run.record.run_id, run.samples_sha256())
     drawn = np.random.default_rng(seed).permutation(len(samples))[:k]
     numbers = sorted(int(number) for number in drawn)
-    place = {"device": scorer.device, "backbone": scorer.backbone, "progress": scorer.progress}
-    again = sample_again(run, scorer.data_root, numbers, **place) if numbers else []
+    again = (
+        sample_again(
+            run, scorer.data_root, numbers, device=scorer.device, backbone=scorer.backbone, progress=scorer.progress
+        )
+        if numbers
+        else []
+    )
     chosen = [samples[number] for number in numbers]
     return [
         compare_images(f"{_WHAT}: {sample.condition_id}", read_image(run.path / sample.file), image)
