@@ -1,10 +1,10 @@
 """What the command line needs to run a whole run in a second: a fake method, a small protocol, and a fake scorer."""
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-import ccbench.pipeline.verification.verify_run
 import ccbench.scoring.run_scorer
 from board_runs import make_card
 from calling import Call, Finished
@@ -58,8 +58,5 @@ def scored_alike(monkeypatch: pytest.MonkeyPatch) -> None:
         return Scorecard.from_json(run.scorecard() or {}, run.per_sample())
 
     monkeypatch.setattr(RunScorer, "score", score)
-    monkeypatch.setattr(
-        ccbench.pipeline.verification.verify_run,
-        "resample",
-        lambda *_: [Check(what="images sampled again: c0", state="match")],
-    )
+    match = [Check(what="images sampled again: c0", state="match")]
+    monkeypatch.setattr(import_module("ccbench.pipeline.verification.verify_run"), "resample", lambda *_: match)
