@@ -135,6 +135,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_workers_keep_what_they_have_when_their_command_is_ended(tmp_path: Path) -> None:
     script, folder = tmp_path / "keepers.py", tmp_path / "files"
     script.write_text(KEEPERS)
