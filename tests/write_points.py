@@ -80,11 +80,13 @@ class Writes:
 
         def write_half(target: Any, data: bytes) -> Any:
             if not (isinstance(target, Path) and not self.concerns(target)):
+                before = self.failed
                 try:
                     self.reach(takes_room=True)
                 except (OSError, Killed):
-                    with unwatched():
-                        write(target, data[: len(data) // 2])
+                    if not before:  # nothing is written by a process that is no more
+                        with unwatched():
+                            write(target, data[: len(data) // 2])
                     raise
             return write(target, data)
 

@@ -15,7 +15,7 @@ RUN = ("run", "--method", "ccis-diff", "--protocol", "dozen", "--output", "out")
 
 @pytest.fixture(autouse=True)
 def _dozen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A protocol of a dozen phantoms: encoders, reference segmenter, backbone and method as shipped, little training."""
+    """A protocol of a dozen phantoms: encoders, segmenter, backbone and method are the real ones, little trained."""
     counts = {"train": 24, "validation": 8, "test": 12}
     monkeypatch.setattr(ccbench.data.phantom.phantom_source, "COUNTS", counts)
     monkeypatch.setattr(ccbench.scoring.reference_segmenter, "_STEPS", 6)
@@ -42,7 +42,7 @@ def flip_a_byte(file: Path) -> None:
 
 
 def test_a_run_is_verified_published_and_checked_and_a_flipped_byte_is_drift(call: Call) -> None:
-    made = call(*RUN, "--no-cache", "--json")
+    made = call(*RUN, "--json")
     assert made.code == 0, made.err
     scores = {score["metric"]: score for score in made.json["scores"]}
     for name in ("fd_lite0", "clip_score", "mask_dice", "text_fidelity"):

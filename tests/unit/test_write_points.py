@@ -44,7 +44,7 @@ READING = {"check_new_folder", "is_locked"}
 
 
 class Case(NamedTuple):
-    """A command line, and what is there before it. `new`: it takes a new folder only, and makes it whole or not at all."""
+    """A command line, and what is there before it. `new`: it takes a new folder, and makes it whole or not at all."""
 
     command: tuple[str, ...]
     prepare: Callable[[], None] = lambda: None
@@ -117,6 +117,10 @@ CASES = {
     ),
     "methods new": Case(("methods", "new", "my-method"), new=True),
 }
+
+
+ONCE: dict[str, How] = {"run that was killed": "kill", "segment": "kill", "segment with a damaged state": "full"}
+"""Cases whose command another case lets fail the other way; these take longest."""
 
 
 @pytest.fixture(autouse=True)
@@ -194,7 +198,9 @@ def once(name: str, folder: Path, how: How = "count", at: int = 0) -> tuple[int 
             return None, writes
 
 
-@pytest.mark.parametrize(("name", "how"), [(name, how) for name in CASES for how in get_args(How)[1:]])
+@pytest.mark.parametrize(
+    ("name", "how"), [(name, how) for name in CASES for how in get_args(How)[1:] if ONCE.get(name, how) == how]
+)
 def test_it_ends_the_same_whichever_write_fails(
     name: str, how: How, prepared: Callable[[str], Callable[[], Path]], capsys: pytest.CaptureFixture[str]
 ) -> None:
