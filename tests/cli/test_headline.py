@@ -50,7 +50,9 @@ def test_a_run_is_verified_published_and_checked_and_a_flipped_byte_is_drift(cal
     assert "judge:semantic-fpn" in scores["mask_dice"]["signature"]
 
     verified = call("verify", "out", "--json")
-    assert verified.code == 0 and verified.json["state"] == "match", verified.out
+    apart = [check["what"] for check in verified.json["checks"] if check["state"] != "match"]
+    assert verified.code == 0 and all(what.startswith("images sampled again") for what in apart), verified.out
+    assert verified.json["state"] in ("match", "within tolerance")  # of an image sampled in another batch
     added = call("leaderboard", "add", "out", "--json")
     assert added.code == 0 and len(added.json["results"]) == 1, added.err
     assert call("leaderboard", "render").code == 0 and call("leaderboard", "check").code == 0
