@@ -134,7 +134,7 @@ def kill(command: list[str], rng: random.Random, lasted: float, most: int) -> in
     """Kill the command until it ends, and return how often: the first times early, for trainings are short."""
     kills = 0
     while True:
-        longest = (0.1 if kills < 4 else 0.5) * lasted
+        longest = (0.1 if kills < min(4, most - 1) else 0.5) * lasted
         code = attempt(command, rng.uniform(0, longest) if kills < most else None)
         if code is not None:
             check(code == 0, f"exit code {code}: {last_line()}")

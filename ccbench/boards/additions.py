@@ -107,10 +107,10 @@ def add_run(
         make_folder(file.parent)
         if not (path / "board.toml").is_file():
             write_atomic(path / "board.toml", rules_toml(board.rules).encode())
-        text = json.dumps(result.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-        write_atomic(file, text.encode(errors="backslashreplace"))
         if gallery is not None:
             shrink_picture(gallery, path / f"gallery-{result.record.config['method']}.png")
+        text = json.dumps(result.model_dump(mode="json"), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        write_atomic(file, text.encode(errors="backslashreplace"))  # last: where it is, the run is on the board
     return Added(file, new=True)
 
 

@@ -7,8 +7,9 @@ import shutil
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
+import PIL.Image
 import pytest
 import typer.main
 
@@ -35,6 +36,8 @@ from tiny_segmenters import ONE_LAYER
 from write_points import How, Killed, Writes, watched
 
 FAKE = ("--method", "fake", "--protocol", "small", "--output", "out")
+ABLATE = ("ablate", "--method", "fake", "--protocol", "small", "--vary", "tint=0.1", "--seeds", "0", "--jobs", "1")
+ABLATE = (*ABLATE, "--no-cache", "--store")
 SEGMENT = ("segment", "--protocol", "small", "--rows", "real", "--budget", "epochs", "--seeds", "0", "--output", "out")
 SEGMENT = (*SEGMENT, "--segmenter", "one-layer", "--set", "passes=2", "--jobs", "1", "--device", "cpu")
 TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp")
@@ -51,12 +54,25 @@ class Case(NamedTuple):
     new: bool = False
 
 
+def save_uncompressed(
+    image: PIL.Image.Image, file: Any, format: str | None = None, *, save: Any = PIL.Image.Image.save, **given: Any
+) -> None:
+    """Compressing pictures takes a third of the time."""
+    save(image, file, format, **{**given, "optimize": False, "compress_level": 0})
+
+
 def do(*command: str) -> None:
     assert execute([*command, "--quiet"]) == 0
 
 
 def make_run() -> None:
     do("run", *FAKE, "--no-cache")
+
+
+def make_variants() -> None:
+    do(*ABLATE)
+    for made in (Path("runs", "small", "ablations"), Path("leaderboards")):
+        shutil.rmtree(made)
 
 
 def make_images() -> None:
@@ -95,19 +111,15 @@ CASES = {
     "run with another's checkpoint": Case(
         (
             *("run", "--method", "shuffled-mask", "--protocol", "small", "--set", "of=fake", "--no-cache"),
-            *("--checkpoint-from", "out", "--output", "shuffled"),
+            *("--checkpoint-from", "out", "--output", "shuffled", "--limit", "2"),
         ),
-        make_run,
+        lambda: do("run", *FAKE, "--no-cache", "--limit", "2"),
     ),
     "train": Case(("train", *FAKE)),
     "synthesize": Case(("synthesize", *FAKE), lambda: do("train", *FAKE)),
     "score": Case(("score", "out", "--no-cache"), make_images),
-    "ablate": Case(
-        (
-            *("ablate", "--method", "fake", "--protocol", "small", "--vary", "tint=0.1", "--seeds", "0"),
-            *("--jobs", "1", "--no-cache", "--store"),
-        )
-    ),
+    "ablate": Case(ABLATE, make_variants),
+    "ablate from nothing": Case(ABLATE),
     "segment": Case(SEGMENT),
     "segment with a damaged state": Case(SEGMENT, leave_a_damaged_state),
     "leaderboard add": Case(("leaderboard", "add", "out", "--no-cache"), make_run),
@@ -119,8 +131,19 @@ CASES = {
 }
 
 
-ONCE: dict[str, How] = {"run that was killed": "kill", "segment": "kill", "segment with a damaged state": "full"}
-"""Cases whose command another case lets fail the other way; these take longest."""
+LONG = {
+    *(("run that was killed", "full"), ("run with another's checkpoint", "full"), ("leaderboard add", "full")),
+    *(("ablate", "full"), ("ablate from nothing", "full"), ("ablate from nothing", "kill"), ("data prepare", "full")),
+    *(("segment", "full"), ("segment", "kill"), ("segment with a damaged state", "full")),
+    ("segment with a damaged state", "kill"),
+}
+"""Half a minute each and more; `run` meets a full disk in the default suite, the other commands of these are killed."""
+
+ALL = [
+    pytest.param(name, how, marks=pytest.mark.slow if (name, how) in LONG else ())
+    for name in CASES
+    for how in ("full", "kill")
+]
 
 
 @pytest.fixture(autouse=True)
@@ -128,9 +151,11 @@ def _small(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.Monke
     """The fake method on a handful of phantoms, scores without encoders, and all work in this process."""
     monkeypatch.setattr(ccbench.data.phantom.phantom_source, "COUNTS", {"train": 3, "validation": 2, "test": 3})
     monkeypatch.setitem(PROTOCOLS, "small", small_protocol.model_copy(update={"backbone": "sd-mini"}))
+    monkeypatch.setattr(PIL.Image.Image, "save", save_uncompressed)
     monkeypatch.setitem(SEGMENTERS, "one-layer", ONE_LAYER)
     monkeypatch.setattr(ccbench.cli, "app", COMMAND)
     monkeypatch.setattr(ccbench.plugins.registry, "find_offers", cache(ccbench.plugins.registry.find_offers))
+    monkeypatch.setattr(ccbench.pipeline.training, "source_state", lambda package: {})
     monkeypatch.setattr(ccbench.pipeline.training, "collect_environment", lambda device: {"device": device})
     monkeypatch.setattr(ccbench.comparison.compared_features, "open_encoder", lambda name, **rest: ColourEncoder())
 
@@ -198,9 +223,7 @@ def once(name: str, folder: Path, how: How = "count", at: int = 0) -> tuple[int 
             return None, writes
 
 
-@pytest.mark.parametrize(
-    ("name", "how"), [(name, how) for name in CASES for how in get_args(How)[1:] if ONCE.get(name, how) == how]
-)
+@pytest.mark.parametrize(("name", "how"), ALL)
 def test_it_ends_the_same_whichever_write_fails(
     name: str, how: How, prepared: Callable[[str], Callable[[], Path]], capsys: pytest.CaptureFixture[str]
 ) -> None:
