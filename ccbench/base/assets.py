@@ -278,6 +278,11 @@ def load_checked(path: Path) -> "tuple[dict[str, torch.Tensor], dict[str, Any]]"
     return tensors, facts
 
 
+def under(prefix: str, tensors: "Mapping[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
+    """Return the tensors whose names begin with `prefix`, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
 def _checksum(tensors: "Mapping[str, torch.Tensor]", text: str) -> str:
     """Return sha256 hex over contiguous tensors by name, dtype, shape and bytes, and over a text."""
     import torch

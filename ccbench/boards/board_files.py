@@ -187,7 +187,7 @@ def read_rules(path: Path) -> BoardRules:
     try:
         return BoardRules.model_validate(tomllib.loads(read_text(path / "board.toml")))
     except ValueError as error:
-        raise DataError(f"{path / 'board.toml'}: not a board's rules ({_first_line(error)}); restore it") from error
+        raise DataError(f"{path / 'board.toml'}: not a board's rules ({one_line(error, 160)}); restore it") from error
 
 
 def audit_file(board: Path) -> Path:
@@ -207,7 +207,7 @@ def read_audit(board: Path, rules: BoardRules) -> Audit | None:
     try:
         audit = Audit.model_validate_json(file.read_bytes())
     except (OSError, ValidationError) as error:
-        raise DataError(f"{file}: not a leak audit ({_first_line(error)}); {_audit_again(rules)}") from error
+        raise DataError(f"{file}: not a leak audit ({one_line(error, 160)}); {_audit_again(rules)}") from error
     check_audit(audit, rules, file)
     return audit
 
@@ -247,7 +247,7 @@ def read_result(file: Path, board: Path) -> FiledResult:
     try:
         filed = make_filed(BoardResult.model_validate(content))
     except (ValidationError, DataError, UsageError) as error:
-        raise DataError(f"{file}: not a board result ({_first_line(error)}); add the run again") from error
+        raise DataError(f"{file}: not a board result ({one_line(error, 160)}); add the run again") from error
     if filed.file != PurePosixPath(file.relative_to(board).as_posix()):
         raise DataError(f"{file}: holds the result that belongs in {filed.file}; move it there, or add the run again")
     if (sealed := seal(content)) != filed.result.sha256:
@@ -431,7 +431,3 @@ def rules_toml(rules: BoardRules) -> str:
 def _toml_text(text: str) -> str:
     """Return a TOML basic string; its escapes are JSON's, but for the characters above U+FFFF and the delete sign."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from ccbench.base.text import one_line
 from ccbench.errors import DataError, VerificationError
 from ccbench.types import Record
 
@@ -111,8 +112,9 @@ def read_comparison(board: Path, protocol_hash: str) -> BoardComparison | None:
     try:
         found = BoardComparison.model_validate_json(file.read_bytes())
     except (OSError, ValidationError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise DataError(f"{file}: not a comparison ({reason}); run ccbench compare RUN... --store") from error
+        raise DataError(
+            f"{file}: not a comparison ({one_line(error, 120)}); run ccbench compare RUN... --store"
+        ) from error
     if found.protocol_hash != protocol_hash:
         raise _of_others(file, f"protocol {found.protocol_hash}")
     return found

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ccbench.base.assets import key_misfits, load_checked, load_safetensors, save_checked, save_tensors
+from ccbench.base.assets import key_misfits, load_checked, load_safetensors, save_checked, save_tensors, under
 from ccbench.base.files import read_json, read_text, remove_file, write_atomic, write_json
 from ccbench.base.images import sha256_file
 from ccbench.errors import DataError
@@ -67,7 +67,7 @@ class Training:
         step = facts.get("step")
         if not isinstance(step, int) or step < 0:
             raise DataError(f"{path}: does not say its step")
-        weights, averaged = _under("weights/", tensors), _under("average/", tensors)
+        weights, averaged = under("weights/", tensors), under("average/", tensors)
         _check_fit(path, weights, self.network)
         if bad := not_finite(tensors):
             raise DataError(f"{path}: {bad} is not finite")
@@ -150,10 +150,6 @@ def _check_fit(path: Path, state: Tensors, network: nn.Module) -> None:
             f"{path}: {len(wrong)} keys do not fit this method's configuration ({min(wrong)}); "
             "sample with the settings it was trained with"
         )
-
-
-def _under(prefix: str, tensors: Tensors) -> Tensors:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
 def _from_csv(path: Path) -> Curve:

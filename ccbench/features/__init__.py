@@ -3,7 +3,6 @@
 Installed packages add their own through the entry-point group `ccbench.encoders`: the point names an `EncoderSpec`.
 """
 
-import difflib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
+from ccbench.base.text import suggest
 from ccbench.errors import MissingError, UsageError
 from ccbench.features import encoder_weights as _weights
 from ccbench.features.encoder import Encoder, TextImageEncoder
@@ -161,9 +161,7 @@ def find_spec(name: str) -> EncoderSpec:
         return ENCODERS[name]
     entries = {entry.name: entry for entry in list_encoders()}  # a name of ours is found above
     if name not in entries:
-        near = difflib.get_close_matches(name, entries, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(entries)}"
-        raise UsageError(f"unknown encoder {name!r}; {hint} ({STALE_HINT})")
+        raise UsageError(f"unknown encoder {name!r}; {suggest(name, entries)} ({STALE_HINT})")
     entry = entries[name]
     if entry.spec is None:
         raise UsageError(f"encoder {name!r} of {entry.source} cannot be used: {entry.error} (repair or uninstall it)")

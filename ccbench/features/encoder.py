@@ -61,18 +61,16 @@ def run_batches(
     network: Callable[[torch.Tensor], torch.Tensor],
     dim: int,
     device: str,
-    *,
-    split: bool,
 ) -> NDArray[np.float32]:
     """Return (N, `dim`) features: `prepare` makes a batch on the CPU, `network` its features on the device.
 
-    Args:
-        split: run pieces of `PIECE` items side by side, one per thread of torch's. Threads that share one piece wait
-            for the slowest at every layer. A shorter last piece is filled up, so that features depend on no neighbour.
+    On the CPU, pieces of `PIECE` items run side by side, one per thread of torch's: threads that share one piece wait
+    for the slowest at every layer. A shorter last piece is filled up, so that features depend on no neighbour.
     """
     import torch
 
     features = np.empty((len(items), dim), dtype=np.float32)
+    split = device == "cpu"
     size = PIECE if split else BATCH_SIZE
 
     def encode(start: int) -> None:

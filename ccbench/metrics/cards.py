@@ -1,10 +1,10 @@
 """The cards of the metrics: names, directions, units, sources, and the signatures of their numbers."""
 
 import dataclasses
-import difflib
 from dataclasses import dataclass
 from typing import Literal
 
+from ccbench.base.text import suggest
 from ccbench.errors import UsageError
 
 Direction = Literal["up", "down", "zero"]
@@ -276,10 +276,8 @@ def metric_info(name: str) -> MetricInfo:
         if encoder and set_metric_name(family, encoder) == name:
             info = _FAMILIES[family]
             return dataclasses.replace(info, name=name, title=f"{info.title}, {encoder} features")
-    near = difflib.get_close_matches(name, METRICS, n=1)
     known = ", ".join([*METRICS, *(f"{family}_<encoder>" for family in _FAMILIES)])
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {known}"
-    raise UsageError(f"unknown metric {name!r}; {hint}")
+    raise UsageError(f"unknown metric {name!r}; {suggest(name, METRICS, f'known: {known}')}")
 
 
 def badness(metric: str, value: float) -> float:

@@ -1,6 +1,5 @@
 """Finds the methods that installed packages offer through the entry-point group `ccbench.methods`."""
 
-import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -8,7 +7,7 @@ from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ccbench.base.text import one_line
+from ccbench.base.text import one_line, suggest
 from ccbench.errors import UsageError
 from ccbench.plugins.contract import Method
 
@@ -65,9 +64,8 @@ def find_entry(name: str, option: str = "--method") -> MethodEntry:
     offers = find_offers(GROUP)
     if name in offers:
         return _load(offers[name])
-    near = difflib.get_close_matches(name, offers, n=1)
-    known = f"did you mean {near[0]!r}?" if near else f"installed: {', '.join(sorted(offers)) or 'none'}"
-    raise UsageError(f"{option}: unknown method {name!r}; {known} ({STALE_HINT})")
+    hint = suggest(name, offers, f"installed: {', '.join(sorted(offers)) or 'none'}")
+    raise UsageError(f"{option}: unknown method {name!r}; {hint} ({STALE_HINT})")
 
 
 def check_new_name(name: str, where: str) -> None:

@@ -1,6 +1,5 @@
 """Resolves the configuration of a run: defaults < protocol < TOML file < --set."""
 
-import difflib
 import hashlib
 import json
 import tomllib
@@ -10,7 +9,8 @@ from typing import Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 
-from ccbench.base.text import one_line
+from ccbench.base.model_errors import first_problem
+from ccbench.base.text import nearest, one_line, suggest
 from ccbench.errors import DataError, UsageError
 from ccbench.plugins.contract import Method, OfMethodConfig, Settings, TrainingSettings, marked_fields, untouched_fields
 from ccbench.plugins.registry import find_method
@@ -183,9 +183,7 @@ def override_settings(base: S, sets: Sequence[str]) -> S:
     for text in sets:
         key, value = _split_setting(text)
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise UsageError(f"--set: unknown key {key!r}; {hint}")
+            raise UsageError(f"--set: unknown key {key!r}; {suggest(key, known)}")
         given[f"set.{key}"] = (value, f"--set {text}")
     return _build(type(base), "set", base.model_dump(), given)
 
@@ -253,10 +251,9 @@ def restore_config(dump: Mapping[str, Any]) -> RunConfig:
         settings = model.model_validate(held)
         config = RunConfig.model_validate({**dump, "settings": settings})
     except ValidationError as error:
-        place = ".".join(map(str, error.errors()[0]["loc"]))
         raise DataError(
-            f"the recorded configuration of {one_line(name, 80)!r} does not fit the installed version: {place}: "
-            f"{error.errors()[0]['msg']}; start a new run"
+            f"the recorded configuration of {one_line(name, 80)!r} does not fit the installed version: "
+            f"{first_problem(error)}; start a new run"
         ) from error
     protocol = _own_protocol(config.protocol)
     if method is not None:
@@ -316,13 +313,12 @@ def _full_key(key: str, known: Sequence[str], where: str) -> str:
     full = _with_section(key)
     if full in known:
         return full
-    ends_alike = [name for name in known if name.endswith(f".{key.rpartition('.')[2]}")]
-    near = ends_alike or difflib.get_close_matches(full, known, n=1) or difflib.get_close_matches(key, known, n=1)
     inside = [name for name in known if name.startswith(f"{full}.")]
     if inside:
         raise UsageError(f"{where}: {key!r} is a group of settings; set one of {', '.join(inside)}")
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-    raise UsageError(f"{where}: unknown key {key!r}; {hint}")
+    ends_alike = next((name for name in known if name.endswith(f".{key.rpartition('.')[2]}")), None)
+    near = ends_alike or nearest(full, known) or key
+    raise UsageError(f"{where}: unknown key {key!r}; {suggest(near, known)}")
 
 
 def _switch(key: str, value: Any, known: Sequence[str]) -> tuple[str, Any]:

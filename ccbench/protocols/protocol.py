@@ -1,7 +1,6 @@
 """The frozen protocols: everything that must be equal before two rows may be compared."""
 
 import copy
-import difflib
 import hashlib
 import json
 from collections.abc import Collection
@@ -9,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from ccbench.base.text import suggest
 from ccbench.errors import UsageError
 from ccbench.plugins.contract import Method, Scale, Settings, TrainingSettings, untouched_fields
 
@@ -135,6 +135,5 @@ def find_protocol(name: str) -> Protocol:
     """Return the protocol called `name`; raise `UsageError` naming the nearest one otherwise."""
     if name in PROTOCOLS:
         return PROTOCOLS[name]
-    near = difflib.get_close_matches(name, PROTOCOLS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(PROTOCOLS)}"
+    hint = suggest(name, PROTOCOLS)
     raise UsageError(f"--protocol: unknown protocol {name!r}; {hint} (ccbench protocols lists them)")

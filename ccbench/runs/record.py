@@ -11,7 +11,6 @@ from pydantic import (
     AfterValidator,
     Field,
     StringConstraints,
-    ValidationError,
     model_validator,
 )
 
@@ -207,12 +206,3 @@ def count_failures(record: RunRecord, scored: Mapping[str, int]) -> dict[str, in
     control = record.method is not None and record.method.control
     kinds = [kind for kind in dict.fromkeys([*scored, *record.failures]) if not (control and kind == "duplicate")]
     return {kind: max(scored.get(kind, 0), record.failures.get(kind, 0)) for kind in kinds}
-
-
-def first_problem(error: ValueError) -> str:
-    """Return where a model refused what it was given, and why, in one line."""
-    if not isinstance(error, ValidationError):
-        return one_line(error)
-    problem = error.errors()[0]
-    place = ".".join(map(str, problem["loc"]))
-    return one_line(f"{place}: {problem['msg']}" if place else problem["msg"])

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from ccbench.base.model_errors import first_problem
 from ccbench.errors import DataError
-from ccbench.runs.record import Count, Number, Share, Text, first_problem
+from ccbench.runs.record import Count, Number, Share, Text
 from ccbench.types import Interval, Record, Score
 
 if TYPE_CHECKING:

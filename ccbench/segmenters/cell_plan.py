@@ -23,7 +23,7 @@ from ccbench.segmenters import Segmenter, SegmenterSettings
 from ccbench.segmenters.cells import CellFolder, CellPlan, CellRecord, Select, TestRecord
 from ccbench.segmenters.material import Material
 from ccbench.segmenters.prediction import predict_maps
-from ccbench.segmenters.segmenter_training import Budget, build_network, train_segmenter
+from ccbench.segmenters.segmenter_training import Budget, Exercise, build_network, train_segmenter
 from ccbench.segmenters.table_rows import Row
 from ccbench.types import Progress, SilentProgress
 
@@ -159,19 +159,10 @@ def _train(
 ) -> tuple[Any, CellRecord]:
     plan, begin = cell.plan, time.perf_counter()
     data = material.of_row(cell.row, RunFolder.read(cell.run) if cell.run else None)
+    selecting, budget = material.selecting(plan.select), Budget(plan.passes, plan.select)
+    exercise = Exercise(cell.segmenter, cell.settings, data, selecting, budget, cell.seed, plan.augment)
     network, trained = train_segmenter(
-        cell.segmenter,
-        cell.settings,
-        data,
-        material.selecting(plan.select),
-        Budget(plan.passes, plan.select),
-        cell.seed,
-        folder.training,
-        augment=plan.augment,
-        device=device,
-        progress=progress,
-        note=note,
-        title=cell.title,
+        exercise, folder.training, device=device, progress=progress, note=note, title=cell.title
     )
     save_state(folder.weights, network)
     record = CellRecord(

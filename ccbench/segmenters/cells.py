@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 
 from ccbench.base.files import lock_folder, make_folder, read_json, write_atomic, write_json
 from ccbench.base.images import file_stem, write_grey
+from ccbench.base.model_errors import first_problem
 from ccbench.errors import DataError
 from ccbench.types import Record
 
@@ -133,7 +134,7 @@ class CellFolder:
         try:
             found = CellRecord.model_validate(read_json(file))
         except ValidationError as error:
-            raise DataError(f"{file}: not a cell ({error.errors()[0]['msg']}); remove the folder") from error
+            raise DataError(f"{file}: not a cell ({first_problem(error)}); remove the folder") from error
         if found.dice and not 1 <= found.taken <= len(found.dice):
             raise DataError(f"{file}: took pass {found.taken} of {len(found.dice)}; remove the folder")
         if found.plan != self._plan:

@@ -55,6 +55,26 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Exercise:
+    """What a segmenter is trained on and how.
+
+    Attributes:
+        train: labelled images.
+        selecting: real pairs on which epochs are compared; unused where the last one is taken.
+        seed: of the network's first weights, the order of the images and every other draw.
+        augment: whether images are augmented.
+    """
+
+    segmenter: Segmenter
+    settings: SegmenterSettings
+    train: Labelled
+    selecting: PairSequence
+    budget: Budget
+    seed: int
+    augment: bool = False
+
+
+@dataclass(frozen=True)
 class Trained:
     """What a training was: optimiser steps, mean Dice after each pass, and the pass that was taken, from 1.
 
@@ -86,15 +106,9 @@ def build_network(segmenter: Segmenter, settings: SegmenterSettings, seed: int) 
 
 
 def train_segmenter(
-    segmenter: Segmenter,
-    settings: SegmenterSettings,
-    train: Labelled,
-    selecting: PairSequence,
-    budget: Budget,
-    seed: int,
+    exercise: Exercise,
     folder: Path,
     *,
-    augment: bool = False,
     device: str = "cpu",
     progress: Progress = SilentProgress(),
     note: Callable[[str], None] = lambda text: None,
@@ -108,51 +122,36 @@ def train_segmenter(
     training is set aside, and the training starts anew.
 
     Args:
-        selecting: real pairs on which passes are compared; unused where the last one is taken.
         note: told what happens besides.
 
     Raises:
         UsageError: a batch that the processes cannot share, mixed precision on a CPU, or a loss that is not finite.
             MissingError, DataError: as `build_network`.
     """
-    _check_place(settings, device)
+    _check_place(exercise.settings, device)
     make_folder(folder)
-
-    def attempt() -> tuple[Any, Trained]:
-        return _train(segmenter, settings, train, selecting, budget, seed, folder, augment, device, progress, title)
-
     try:
-        return attempt()
+        return _train(exercise, folder, device, progress, title)
     except _UnfitStateError as error:
         note(f"{title}: {error.__cause__}; set aside, and the training starts anew")
         if os.path.lexists(folder / STATE):  # not where another process was first
             set_aside(folder / STATE)
-        return attempt()
+        return _train(exercise, folder, device, progress, title)
 
 
 class _UnfitStateError(Exception):
     """A state from which no training can go on; its cause says why."""
 
 
-def _train(
-    segmenter: Segmenter,
-    settings: SegmenterSettings,
-    train: Labelled,
-    selecting: PairSequence,
-    budget: Budget,
-    seed: int,
-    folder: Path,
-    augment: bool,
-    device: str,
-    progress: Progress,
-    title: str,
-) -> tuple[Any, Trained]:
-    network = build_network(segmenter, settings, seed)
-    dataset = LabelledSet(train, seed, augment)
+def _train(exercise: Exercise, folder: Path, device: str, progress: Progress, title: str) -> tuple[Any, Trained]:
+    settings, budget, seed = exercise.settings, exercise.budget, exercise.seed
+    network = build_network(exercise.segmenter, settings, seed)
+    dataset = LabelledSet(exercise.train, seed, exercise.augment)
     steps = settings.steps(len(dataset), budget.passes)
     states = kept_states(derive_seed("segmenter", seed))
     with states, _scope(), progress.step(title, steps) as step:
-        keeper = _Keeper(folder, selecting if budget.select != "last" else (), settings.size, seed, step, title)
+        selecting = exercise.selecting if budget.select != "last" else ()
+        keeper = _Keeper(folder, selecting, settings.size, seed, step, title)
         device = _join_processes(device)
         runner = _Runner(
             model=network.to(device),
@@ -166,7 +165,7 @@ def _train(
                 "collate_fn": {"type": "pseudo_collate"},
             },
             train_cfg={"by_epoch": True, "max_epochs": budget.passes},
-            optim_wrapper=_optimizer(segmenter, settings),
+            optim_wrapper=_optimizer(exercise.segmenter, settings),
             param_scheduler=_schedule(settings, steps),
             default_hooks={"logger": None, "timer": None, "checkpoint": None},
             custom_hooks=[keeper],

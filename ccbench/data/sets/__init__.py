@@ -1,11 +1,11 @@
 """The data sets that ccbench reads as they lie on people's disks, one file each."""
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from ccbench.base.image_folders import list_entries, look_into
+from ccbench.base.text import nearest, suggest
 from ccbench.data.sets.any_folder import FOLDER
 from ccbench.data.sets.bkai_igh import BKAI_IGH
 from ccbench.data.sets.cvc_clinicdb import CVC_CLINICDB
@@ -38,9 +38,8 @@ def find_data_set(name: str) -> DataSet:
     if name in DATA_SETS:
         return DATA_SETS[name]
     by_plain = {plain(alias): data_set.name for data_set in _ALL for alias in _names(data_set)}
-    near = difflib.get_close_matches(plain(name), by_plain, n=1)
-    known = f"did you mean {by_plain[near[0]]!r}?" if near else f"known: {', '.join(DATA_SETS)}"
-    raise UsageError(f"unknown data set {name!r}; {known}")
+    near = nearest(plain(name), by_plain)
+    raise UsageError(f"unknown data set {name!r}; {suggest(by_plain[near] if near else name, DATA_SETS)}")
 
 
 def recognise(root: Path) -> DataSet:

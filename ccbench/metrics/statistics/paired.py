@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 from scipy.special import stdtrit
 
 from ccbench.metrics.sets.frechet_grams import FrechetGrams
@@ -39,6 +40,7 @@ from ccbench.metrics.statistics.intervals import (
 from ccbench.types import Interval
 
 _KIND = "cluster-jackknife-less-exchange-t"
+_LEAST_P = 2.0**-52  # below it 1 - p / 2 is 1
 _MIXED = 12  # exchanges whose jackknife is taken to learn by how much it is too wide
 
 
@@ -248,14 +250,15 @@ def across_seeds(difference: Difference, by_seed: Sequence[float]) -> Difference
         return math.sqrt(float(np.sum(parts * stdtrit(degrees, 1 - p / 2) ** 2)))
 
     value, half = difference.value, reach(1 - LEVEL)
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if reach(middle) > abs(value) else (low, middle)
+    p = (
+        _LEAST_P
+        if reach(_LEAST_P) <= abs(value)
+        else brentq(lambda p: reach(p) - abs(value), _LEAST_P, 1.0, xtol=1e-15)
+    )
     interval = Interval(value - half, value + half, LEVEL, f"conditions-and-{seeds}-trainings-t")
     few = too_few_clusters(difference.clusters)
     error, shown = math.sqrt(float(parts.sum())), None if few else interval
-    return replace(difference, error=error, interval=shown, no_interval=few, p=high)
+    return replace(difference, error=error, interval=shown, no_interval=few, p=p)
 
 
 def _pair_up(first: Features, second: Features, clusters: Clusters | None) -> tuple[tuple[Features, Features], Groups]:

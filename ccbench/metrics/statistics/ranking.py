@@ -1,9 +1,10 @@
 """What a table of methods may claim: Holm's correction, tie groups, rank stability and the spread over seeds."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import networkx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,11 +22,9 @@ class RankStability:
     """Ranks of K methods over resamples.
 
     Attributes:
-        shares: (K, K), share of resamples in which method i is of rank j, best = 0.
         low, high: (K,) ranks that hold the central 95 % of a method's resamples.
     """
 
-    shares: Array
     low: NDArray[np.int64]
     high: NDArray[np.int64]
 
@@ -74,22 +73,9 @@ def tie_groups(apart: NDArray[np.bool_]) -> list[tuple[int, ...]]:
     """
     if apart.ndim != 2 or apart.shape[0] != apart.shape[1]:
         raise ValueError(f"the table of pairs has shape {apart.shape}, wanted (K, K)")
-    tied = np.triu(~apart, k=1)
-    return sorted(_cliques(tied | tied.T, (), list(range(len(apart))), []))
-
-
-def _cliques(
-    tied: NDArray[np.bool_], clique: tuple[int, ...], candidates: list[int], done: list[int]
-) -> Iterator[tuple[int, ...]]:
-    """Yield every maximal set of rows that are tied with each other (Bron and Kerbosch 1973, without pivots)."""
-    if clique and not candidates and not done:
-        yield tuple(sorted(clique))
-    while candidates:
-        row = candidates.pop(0)
-        yield from _cliques(
-            tied, (*clique, row), [c for c in candidates if tied[row, c]], [d for d in done if tied[row, d]]
-        )
-        done = [*done, row]
+    ties = networkx.Graph(zip(*np.nonzero(np.triu(~apart, k=1)), strict=True))
+    ties.add_nodes_from(range(len(apart)))
+    return sorted(tuple(sorted(int(row) for row in clique)) for clique in networkx.find_cliques(ties))
 
 
 def rank_stability(resampled: Array, direction: Direction) -> RankStability:
@@ -102,9 +88,8 @@ def rank_stability(resampled: Array, direction: Direction) -> RankStability:
         raise ValueError(f"values have shape {resampled.shape} or are not finite, wanted finite (B, K)")
     better_first = {"up": -resampled, "down": resampled, "zero": np.abs(resampled)}[direction]
     ranks = np.argsort(np.argsort(better_first, axis=1, kind="stable"), axis=1)
-    shares = np.stack([np.mean(ranks == rank, axis=0) for rank in range(resampled.shape[1])], axis=1)
     low, high = np.quantile(ranks, [0.025, 0.975], axis=0, method="inverted_cdf").astype(np.int64)
-    return RankStability(shares, low, high)
+    return RankStability(low, high)
 
 
 def resample_values(methods: Sequence[Sequence[Shares]], seed: int, resamples: int = 2000) -> Array:

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
+from ccbench.base.model_errors import first_problem
 from ccbench.errors import UsageError
 from ccbench.metrics import METRICS
 from ccbench.plugins.contract import Module, Settings
@@ -152,10 +153,7 @@ def read_plan(path: Path) -> Ablation:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: not TOML: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        where = f"{path}: {place}" if place else str(path)
-        raise UsageError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
+        raise UsageError(f"{path}: {first_problem(error)}") from error
 
 
 def make_quick(plan: Ablation) -> Ablation:
