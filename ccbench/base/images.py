@@ -240,7 +240,7 @@ def _reading(path: Path) -> Iterator[None]:
         what = "a link to a file that is not there" if path.is_symlink() else "no such file"
         raise DataError(f"{path}: {what}") from error
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({_line(error)}); copy the file again or remove it") from error
+        raise DataError(f"{path}: cannot be read ({one_line(error)}); copy the file again or remove it") from error
 
 
 def decode_image(data: bytes, path: Path) -> ImageFile:
@@ -257,7 +257,7 @@ def decode_image(data: bytes, path: Path) -> ImageFile:
             return bare
         if isinstance(error, PIL.UnidentifiedImageError):
             raise DataError(f"{path}: not an image {_name_content(data)}") from error
-        raise DataError(f"{path}: cannot be decoded ({_line(error)}); copy the file again or remove it") from error
+        raise DataError(f"{path}: cannot be decoded ({one_line(error)}); copy the file again or remove it") from error
 
 
 def count_pixels(data: bytes) -> int:
@@ -411,7 +411,3 @@ def _check_size(path: Path, width: int, height: int) -> None:
         raise DataError(f"{path}: {width} x {height} pixels, at most {MAX_PIXELS:,} are read; scale it down")
     if max(width, height) > MAX_SIDE:
         raise DataError(f"{path}: {width} x {height} pixels, at most {MAX_SIDE:,} a side are read; scale it down")
-
-
-def _line(error: BaseException) -> str:
-    return one_line(error)

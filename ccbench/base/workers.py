@@ -39,7 +39,9 @@ class Room:
     def enter(self, number: int, size: int) -> None:
         """Wait for the turn of `number` and for room of `size`; every number enters once, those without pixels too."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._open or (self._turn == number and self._fits(size)))
+            self._changed.wait_for(
+                lambda: not self._open or (self._turn == number and (not self._held or self._held + size <= self._most))
+            )
             self._held += size
             self._turn = max(self._turn, number + 1)
             self._changed.notify_all()
@@ -55,9 +57,6 @@ class Room:
         with self._changed:
             self._open = False
             self._changed.notify_all()
-
-    def _fits(self, size: int) -> bool:
-        return not self._held or self._held + size <= self._most
 
 
 def pick_devices(device: str, workers: int) -> list[str]:

@@ -238,15 +238,11 @@ class _Steps:
 
 def batch_order(count: int, batch_size: int, seed: int, step: int) -> torch.Tensor:
     """Return the (batch_size,) sample indices of a step: the samples in a new random order in every pass."""
-    first = step * batch_size
     indices = []
-    for position in range(first, first + batch_size):
-        indices.append(_permutation(count, seed, position // count)[position % count])
+    for position in range(step * batch_size, (step + 1) * batch_size):
+        order = np.random.default_rng(derive_seed("order", seed, position // count)).permutation(count)
+        indices.append(order[position % count])
     return torch.tensor(indices)
-
-
-def _permutation(count: int, seed: int, epoch: int) -> Any:
-    return np.random.default_rng(derive_seed("order", seed, epoch)).permutation(count)
 
 
 @torch.no_grad()

@@ -222,7 +222,9 @@ class _Runner(Runner):  # type: ignore[misc]  # mmengine is untyped
 
 
 def _optimizer(segmenter: Segmenter, settings: SegmenterSettings) -> dict[str, Any]:
-    wrapper = {"type": "OptimWrapper"} if settings.precision == "fp32" else _mixed(settings)
+    wrapper = {"type": "OptimWrapper"}
+    if settings.precision != "fp32":
+        wrapper = {"type": "AmpOptimWrapper", "dtype": {"fp16": "float16", "bf16": "bfloat16"}[settings.precision]}
     clip = {"type": "value", "clip_value": settings.clip}
     if settings.optimizer == "config":
         own = read_config(segmenter.name).get("optim_wrapper") or {"optimizer": {"type": "AdamW", "lr": 1e-4}}
@@ -230,10 +232,6 @@ def _optimizer(segmenter: Segmenter, settings: SegmenterSettings) -> dict[str, A
     kind = {"adam": "Adam", "adamw": "AdamW"}[settings.optimizer]
     optimizer = {"type": kind, "lr": settings.learning_rate, "weight_decay": settings.weight_decay}
     return {**wrapper, "optimizer": optimizer, "clip_grad": clip}
-
-
-def _mixed(settings: SegmenterSettings) -> dict[str, Any]:
-    return {"type": "AmpOptimWrapper", "dtype": {"fp16": "float16", "bf16": "bfloat16"}[settings.precision]}
 
 
 def _schedule(settings: SegmenterSettings, steps: int) -> list[dict[str, Any]] | None:
@@ -280,9 +278,10 @@ class _Keeper(Hook):  # type: ignore[misc]
         """
         loss = float(outputs["loss"])
         if not math.isfinite(loss):
+            or_full = " or precision=fp32" if hasattr(runner.optim_wrapper, "loss_scaler") else ""
             raise UsageError(
                 f"{self._title}: the loss is {loss} at step {runner.iter + 1}, in pass {runner.epoch + 1}; the state "
-                f"before this pass is kept; try a lower learning_rate{_or_full(runner)}, and look at the images"
+                f"before this pass is kept; try a lower learning_rate{or_full}, and look at the images"
             )
         self._step.advance(note=f"loss {loss:.2f}")
 
@@ -295,10 +294,6 @@ class _Keeper(Hook):  # type: ignore[misc]
         if runner.rank == 0:
             save_pass(self._folder, runner, self.selection)
         barrier()  # the others read it at the end
-
-
-def _or_full(runner: Runner) -> str:
-    return " or precision=fp32" if hasattr(runner.optim_wrapper, "loss_scaler") else ""
 
 
 def _of_first_process(value: float) -> float:

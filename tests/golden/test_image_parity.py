@@ -23,7 +23,7 @@ from torchmetrics.multimodal import CLIPScore
 from ccbench.features import open_encoder
 from ccbench.features.image_pass import encode_files
 from ccbench.metrics.sets.frechet import frechet_distance
-from ccbench.metrics.sets.kernel import kernel_distance
+from ccbench.metrics.sets.kernel import CUBIC, squared_mmd
 from ccbench.scoring import score_folders
 from ccbench.types import SilentProgress
 from fake_encoders import WORDS, random_images, write_images, write_inception, write_mini_clip
@@ -70,10 +70,10 @@ def test_fid_and_kid_equal_torch_fidelity(folders: tuple[Path, Path], inception_
     )
     made, real = encode("inception", inception_file, folders)
     # Its matrix root of 2048 x 2048 is by eigenvalues, of which all but four are rounding: the largest part of 1e-4.
-    assert frechet_distance(made, real).value == pytest.approx(expected["frechet_inception_distance"], rel=1e-4, abs=0)
+    assert frechet_distance(made, real) == pytest.approx(expected["frechet_inception_distance"], rel=1e-4, abs=0)
     draw = np.random.RandomState(7)
     rows = draw.choice(5, 5, replace=False), draw.choice(7, 5, replace=False)
-    found = kernel_distance(made[rows[0]], real[rows[1]]).value
+    found = squared_mmd(made[rows[0]], real[rows[1]], CUBIC)
     assert found == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-4, abs=0)
 
 
@@ -97,7 +97,7 @@ def test_clean_fid_on_the_same_files(folders: tuple[Path, Path], inception_file:
     expected = cleanfid.compute_fid(str(folders[0]), str(folders[1]), custom_feat_extractor=extract, **plain)
     for features, theirs in zip(found, kept, strict=True):  # one batch a folder
         np.testing.assert_allclose(features, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
-    distance = frechet_distance(*(features[:, columns] for features in found)).value
+    distance = frechet_distance(*(features[:, columns] for features in found))
     assert distance == pytest.approx(expected, rel=1e-4, abs=0)
 
 

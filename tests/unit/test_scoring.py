@@ -105,7 +105,7 @@ def test_folders_with_both_encoders(tmp_path: Path, both: Folders) -> None:
     assert not without & {"fd_lite0", "kid_lite0", "cmmd_mini-clip", "clip_score", "clip_image"}
     assert all(scores[metric].no_interval for metric in without - {"fd_infinity_lite0"})
     made, real = (open_encoder("lite0").encode_images(random_images(8, seed=seed)) for seed in (1, 2))
-    assert scores["fd_lite0"].value == pytest.approx(frechet_distance(made, real).value, rel=1e-4)
+    assert scores["fd_lite0"].value == pytest.approx(frechet_distance(made, real), rel=1e-4)
     assert scores["fd_lite0"].signature.startswith(
         "fd_lite0|enc:lite0|w:57934424|resize:clean-bicubic224|n:8x8|ref:folder@"
     )

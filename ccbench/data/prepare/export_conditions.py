@@ -11,6 +11,7 @@ from ccbench.data.pairs import DataSplit
 from ccbench.data.split import Split, open_split
 from ccbench.errors import DataError
 from ccbench.protocols.protocol import Protocol
+from ccbench.tables.format import escape_markdown, markdown_code
 from ccbench.types import Condition, Progress, SilentProgress
 
 
@@ -73,11 +74,11 @@ def _rules(protocol: Protocol, opened: DataSplit, done: Exported) -> str:
     size = f"{protocol.image_size} x {protocol.image_size}"
     data = " --data-root DIR" if protocol.needs_data_root else ""
     lines = [
-        f"# {protocol.name}: conditions of the {done.split} split",
+        f"# {escape_markdown(protocol.name)}: conditions of the {done.split} split",
         "",
-        f"- protocol: `{protocol.name}` version {protocol.version}, hash `{protocol.hash}`",
+        f"- protocol: {markdown_code(protocol.name)} version {protocol.version}, hash `{protocol.hash}`",
         f"- conditions: {done.n}, manifest `{done.manifest_sha256}`",
-        f"- licence of the data: {opened.licence}",
+        f"- licence of the data: {escape_markdown(opened.licence)}",
         "",
         "One JSON object a line in `conditions.jsonl`:",
         "",

@@ -23,6 +23,7 @@ from ccbench.data.prepare.check import KINDS, CheckReport, check_listing
 from ccbench.data.prepare.examination import map_threads
 from ccbench.data.sets.data_set import DataSet, Listing
 from ccbench.errors import DataError
+from ccbench.tables.format import escape_markdown
 from ccbench.types import Progress, ProgressStep, SilentProgress
 
 LEFT_OUT = "left_out.jsonl"
@@ -168,14 +169,19 @@ def _refuse(report: CheckReport, kept: list[PairFiles], skip_faulty: bool) -> No
 
 def _card(data_set: DataSet, pairs: list[PairFiles]) -> str:
     splits = Counter(pair.split or "no split" for pair in pairs)
+    counts = ", ".join(f"{count} {name}" for name, count in splits.most_common())
     passing_on = "may be passed on with attribution" if data_set.shippable else "must not be passed on"
     rows = {
-        "source": f"{data_set.title} {data_set.url}".strip(),
-        "licence": f"{data_set.licence}; these images {passing_on}",
-        "pairs": f"{len(pairs)} ({', '.join(f'{count} {name}' for name, count in splits.most_common())})",
+        "source": escape_markdown(f"{data_set.title} {data_set.url}"),
+        "licence": escape_markdown(f"{data_set.licence}; these images {passing_on}"),
+        "pairs": escape_markdown(f"{len(pairs)} ({counts})"),
         "captions": f"{METADATA}, column `caption`",
     }
-    lines = [f"# {data_set.title}, prepared by ccbench", "", *(f"- {key}: {text}" for key, text in rows.items())]
+    lines = [
+        f"# {escape_markdown(data_set.title)}, prepared by ccbench",
+        "",
+        *(f"- {key}: {text}" for key, text in rows.items()),
+    ]
     return "\n".join([*lines, "", '`datasets.load_dataset("imagefolder", data_dir=THIS_FOLDER)` loads it.', ""])
 
 

@@ -57,8 +57,8 @@ def recognise(root: Path) -> DataSet:
     if len(told) > 1:
         names = ", ".join(data_set.name for data_set in told)
         raise UsageError(f"{root}: could be {names}; say which with --name")
-    own, *gathered = FOLDER.layouts
-    if told or own.find(root):
+    split, own, *gathered = FOLDER.layouts
+    if told or split.find(root) or own.find(root):
         return told[0] if told else FOLDER
     inside = [folder for folder in list_entries(root) if folder.is_dir()]
     if len(inside) == 1 and not any(layout.find(root) for layout in gathered):

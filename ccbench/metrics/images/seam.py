@@ -59,7 +59,7 @@ def seam(image: Image, mask: Mask) -> SeamScores | None:
         ValueError: image and mask do not fit together.
     """
     _check(image, mask)
-    unit = _unit(mask)
+    unit = float(np.sqrt(mask.size)) / 128
     if not mask.any() or mask.all():
         return None
     inside = np.where(mask, distance_transform_edt(mask) - 0.5, 0.5 - distance_transform_edt(~mask)) / unit
@@ -105,10 +105,6 @@ def _seen(image: Image, unit: float) -> Mask:
     seen = np.zeros(border.shape, dtype=np.bool_)
     seen[rim:-rim, rim:-rim] = True
     return seen & ~border & ~highlight
-
-
-def _unit(mask: Mask) -> float:
-    return float(np.sqrt(mask.size)) / 128
 
 
 def _check(image: Image, mask: Mask) -> None:

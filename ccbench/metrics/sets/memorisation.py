@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ccbench.metrics.statistics.intervals import check_features
+from ccbench.metrics.statistics.intervals import check_features, check_widths
 
 Features = NDArray[np.floating]
 Array = NDArray[np.float64]
@@ -95,8 +95,7 @@ def nearest(images: Features, training: Features, k: int, block: int = 512) -> N
         ValueError: as `memorisation`.
     """
     x, y = _unit(images, "images"), _unit(training, "training set")
-    if x.shape[1] != y.shape[1]:
-        raise ValueError(f"features are {x.shape[1]} and {y.shape[1]} wide; they must come from one encoder")
+    check_widths(x.shape[1], y.shape[1])
     index, distance = [], []
     for start in range(0, len(x), block):
         all_of_block = np.maximum(1 - x[start : start + block] @ y.T, 0)  # (block, M); equal rows give -1e-16

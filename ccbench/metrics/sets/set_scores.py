@@ -99,8 +99,9 @@ class _Sets:
             return float(getattr(self._parts(), family).mean()), None
         if self._few is None:
             return self._distance(family).value, None
-        found = frechet_distance(*self._both) if family == "fd" else squared_mmd(*self._both, KERNELS[family])
-        return found.value, None
+        if family == "fd":
+            return frechet_distance(*self._both), None
+        return squared_mmd(*self._both, KERNELS[family]), None
 
     def interval(self, family: SetFamily) -> Estimate:
         """Return the interval of a value that there is."""

@@ -36,6 +36,33 @@ def check_features(features: NDArray[np.floating], name: str) -> NDArray[np.floa
     return np.asarray(features, dtype=np.float64)
 
 
+def check_both(
+    first: NDArray[np.floating], second: NDArray[np.floating], name_1: str = "first set", name_2: str = "second set"
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return two sets of features (N, D) and (M, D) as float64.
+
+    Raises:
+        ValueError: as `check_features`, or other widths.
+    """
+    x, y = check_features(first, name_1), check_features(second, name_2)
+    check_widths(x.shape[1], y.shape[1])
+    return x, y
+
+
+def check_widths(first: int, second: int) -> None:
+    """Raise `ValueError` unless two sets of features are equally wide."""
+    if first != second:
+        raise ValueError(f"features are {first} and {second} wide; they must come from one encoder")
+
+
+class Jackknife(NamedTuple):
+    """A distance of two sets, and its values without each cluster of the first (C1,) and of the second set (C2,)."""
+
+    value: float
+    without_1: NDArray[np.float64]
+    without_2: NDArray[np.float64]
+
+
 class Estimate(NamedTuple):
     """An interval, or the reason why there is none."""
 
