@@ -14,7 +14,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ccbench.base.images import LOSSY_FORMATS, ImageFile, open_image
+from ccbench.base.image_decoding import ImageFile
+from ccbench.base.images import LOSSY_FORMATS, open_image
 from ccbench.errors import DataError, UsageError
 from ccbench.types import Image, Mask
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ccbench.base.files import lock_folder, make_folder, write_atomic
+from ccbench.base.files import make_folder, write_atomic
+from ccbench.base.folder_files import lock_folder
 from ccbench.boards.board_files import (
     Board,
     BoardResult,
@@ -28,7 +29,8 @@ from ccbench.boards.rendered_boards import render_files
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.plugins.contract import OfMethodConfig
 from ccbench.plugins.registry import find_method
-from ccbench.protocols.config import OutsideConfig, RecordedSettings, RunConfig, flatten, resolve_config
+from ccbench.protocols.config import OutsideConfig, RecordedSettings, RunConfig, resolve_config
+from ccbench.protocols.given_settings import flatten
 from ccbench.protocols.protocol import Protocol, find_protocol
 from ccbench.protocols.row_names import variant, variant_hash
 from ccbench.runs import RunFolder

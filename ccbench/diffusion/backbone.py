@@ -14,8 +14,9 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from numpy.typing import NDArray
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from ccbench.base.assets import backbone_kind, find_backbone, tensors_only
+from ccbench.base.assets import backbone_kind, find_backbone
 from ccbench.base.files import check_plain
+from ccbench.base.tensor_files import tensors_only
 from ccbench.base.text import one_line
 from ccbench.diffusion.sd15 import SD15, Part
 from ccbench.diffusion.single_file import load_part, openai_tokenizer, refuse_misfits

@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from ccbench.base.assets import load_safetensors
 from ccbench.base.files import make_folder, write_atomic
 from ccbench.base.seeding import derive_seed
+from ccbench.base.tensor_files import load_safetensors
 from ccbench.diffusion.backbone import (
     Backbone,
     EncodedPrompts,

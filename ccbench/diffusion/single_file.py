@@ -19,7 +19,7 @@ from diffusers.loaders.single_file_utils import (
 )
 from transformers import CLIPTokenizer
 
-from ccbench.base.assets import is_pickle, key_misfits, load_state
+from ccbench.base.tensor_files import is_pickle, key_misfits, load_state
 from ccbench.diffusion.sd15 import SD15, Architecture, Part
 from ccbench.errors import DataError, UsageError
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ccbench.base.assets import key_misfits, load_checked, load_safetensors, save_checked, save_tensors, under
 from ccbench.base.files import read_json, read_text, remove_file, write_atomic, write_json
 from ccbench.base.images import sha256_file
+from ccbench.base.tensor_files import key_misfits, load_checked, load_safetensors, save_checked, save_tensors, under
 from ccbench.errors import DataError
 
 WEIGHTS, STATE, LOSS, FINISHED = "model.safetensors", "training.safetensors", "loss.csv", "finished.json"

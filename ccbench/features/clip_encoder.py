@@ -15,7 +15,7 @@ from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 
-from ccbench.base.assets import describe_tensors, load_state, weights_hash
+from ccbench.base.tensor_files import describe_tensors, load_state, weights_hash
 from ccbench.base.text import one_line
 from ccbench.errors import DataError
 from ccbench.features.encoder import kept_random_state, run_batches

@@ -10,8 +10,8 @@ import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 
-from ccbench.base.assets import describe_tensors, load_state, weights_hash
 from ccbench.base.images import resize_image
+from ccbench.base.tensor_files import describe_tensors, load_state, weights_hash
 from ccbench.base.text import one_line
 from ccbench.errors import DataError
 from ccbench.features.fast_paths import TowerEncoder

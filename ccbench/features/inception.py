@@ -11,7 +11,7 @@ import torch
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
-from ccbench.base.assets import describe_tensors, load_state, weights_hash
+from ccbench.base.tensor_files import describe_tensors, load_state, weights_hash
 from ccbench.errors import DataError
 from ccbench.features.encoder import kept_random_state
 from ccbench.features.fast_paths import TowerEncoder

@@ -8,8 +8,8 @@ import numpy as np
 import timm
 import torch
 
-from ccbench.base.assets import describe_tensors, load_state, weights_hash
 from ccbench.base.images import resize_image
+from ccbench.base.tensor_files import describe_tensors, load_state, weights_hash
 from ccbench.errors import DataError
 from ccbench.features.encoder import kept_random_state
 from ccbench.features.encoder_weights import find_lite0

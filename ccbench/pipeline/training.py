@@ -10,7 +10,8 @@ from typing import Any
 
 from ccbench.base.assets import BackboneSource, backbone_kind, find_backbone
 from ccbench.base.environment import collect_environment, process_count, source_state
-from ccbench.base.files import make_folder, share_folder
+from ccbench.base.files import make_folder
+from ccbench.base.folder_files import share_folder
 from ccbench.data.split import DataSplit, open_split
 from ccbench.diffusion.launch_environment import ignored_variables, plain_environment
 from ccbench.errors import DataError, UsageError, VerificationError

@@ -9,7 +9,8 @@ from ccbench.base.environment import now, process_rank
 from ccbench.base.files import read_json
 from ccbench.base.model_errors import first_problem
 from ccbench.errors import DataError, UsageError
-from ccbench.protocols.config import RunConfig, flatten
+from ccbench.protocols.config import RunConfig
+from ccbench.protocols.given_settings import flatten
 from ccbench.runs.inside import inside
 from ccbench.runs.record import RunRecord, make_run_id
 

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any
 
 from ccbench.base.environment import now, process_rank
-from ccbench.base.files import copy_folder, is_locked, lock_folder, remove_temporaries, write_json
+from ccbench.base.files import write_json
+from ccbench.base.folder_files import copy_folder, is_locked, lock_folder, remove_temporaries
 from ccbench.base.images import sha256_file
 from ccbench.base.text import one_line
 from ccbench.errors import UsageError, VerificationError

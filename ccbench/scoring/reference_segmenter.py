@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ccbench.base.assets import home
-from ccbench.base.files import remove_folder, temporary_folder
+from ccbench.base.folder_files import remove_folder, temporary_folder
 from ccbench.base.text import one_line
 from ccbench.data.pairs import DataSplit
 from ccbench.data.segmentation_sets import SegmentationSets

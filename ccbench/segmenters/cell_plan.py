@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from ccbench.base.assets import key_misfits, load_safetensors, save_state
 from ccbench.base.environment import collect_environment, now
-from ccbench.base.files import remove_folder
+from ccbench.base.folder_files import remove_folder
 from ccbench.base.images import sha256_file
+from ccbench.base.tensor_files import key_misfits, load_safetensors, save_state
 from ccbench.data.segmentation_sets import SegmentationSets, open_segmentation_sets
 from ccbench.errors import VerificationError
 from ccbench.metrics.images.map_scores import map_columns

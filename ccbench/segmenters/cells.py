@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from ccbench.base.files import lock_folder, make_folder, read_json, write_atomic, write_json
+from ccbench.base.files import make_folder, read_json, write_atomic, write_json
+from ccbench.base.folder_files import lock_folder
 from ccbench.base.images import file_stem, write_grey
 from ccbench.base.model_errors import first_problem
 from ccbench.errors import DataError

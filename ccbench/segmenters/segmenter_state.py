@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ccbench.base.assets import key_misfits, load_checked, save_checked, under
+from ccbench.base.tensor_files import key_misfits, load_checked, save_checked, under
 from ccbench.base.text import one_line
 from ccbench.errors import DataError
 from ccbench.segmenters.mmlab import Runner

@@ -15,7 +15,7 @@ from ccbench.data.captions.stated_attributes import FROM_TEXT, measurable, read_
 from ccbench.data.phantom.render import render_phantom
 from ccbench.metrics.images.clip import clip_score
 from ccbench.metrics.images.mask_overlap import compare_masks
-from ccbench.metrics.images.seam import seam_excess
+from ccbench.metrics.images.seam import seam
 from ccbench.metrics.images.text_fidelity import text_fidelity
 from ccbench.runs.scorecard import Scorecard
 from ccbench.scoring import REAL_SPLIT, SynthesisScorer, fidelity, synthesis_scorer
@@ -89,8 +89,10 @@ def test_masks_seams_and_prompts_are_scored_by_their_functions(score: Score, tes
     assert found["mask_dice"] == pytest.approx(np.mean([one.dice for one in masks]))
     assert found["mask_area_error"] == pytest.approx(np.mean([abs(one.area_error) for one in masks]))
     assert table["polyp_hallucinated"].tolist() == [one.hallucinated for one in masks]
-    seams = [seam_excess(i, p.image, p.condition.mask) for i, p in zip(images, test_pairs, strict=True)]
-    wanted = [np.nan if one is None else one.colour for one in seams]
+    seams = [
+        (seam(i, p.condition.mask), seam(p.image, p.condition.mask)) for i, p in zip(images, test_pairs, strict=True)
+    ]
+    wanted = [np.nan if made is None or real is None else made.colour - real.colour for made, real in seams]
     np.testing.assert_allclose(table["seam_colour"], wanted)
     assert found["seam_colour"] == pytest.approx(np.nanmean(wanted))
     shown = [measure_attributes(i, p.condition.mask).words() for i, p in zip(images, test_pairs, strict=True)]

@@ -15,7 +15,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ccbench.base.assets import load_checked, load_safetensors, load_state, save_checked, tensors_only, weights_hash
+from ccbench.base.tensor_files import (
+    load_checked,
+    load_safetensors,
+    load_state,
+    save_checked,
+    tensors_only,
+    weights_hash,
+)
 from ccbench.diffusion.backbone import load_backbone, open_reconstruction
 from ccbench.errors import CcbenchError, DataError, MissingError, UsageError
 from ccbench.features import open_encoder

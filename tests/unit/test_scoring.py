@@ -358,7 +358,7 @@ def test_synthesis_of_another_size_or_count(
 
 
 def test_memory_is_bounded_by_the_chunk(tiny: TinyEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ccbench.features.image_pass.CHUNK", 3)
+    monkeypatch.setattr("ccbench.features.read_ahead.CHUNK", 3)
     sizes: list[int] = []
     encode = tiny.encode_images
     monkeypatch.setattr(tiny, "encode_images", lambda images: (sizes.append(len(images)), encode(images))[1])

@@ -16,7 +16,8 @@ from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.pipeline.synthesis import add_training_images
 from ccbench.pipeline.training import train
 from ccbench.plugins.registry import find_method
-from ccbench.protocols.config import RunConfig, override_settings, resolve_config
+from ccbench.protocols.config import RunConfig, resolve_config
+from ccbench.protocols.given_settings import override_settings
 from ccbench.protocols.protocol import Protocol
 from ccbench.runs import RunFolder
 from ccbench.segmenters import SEGMENTERS, cells

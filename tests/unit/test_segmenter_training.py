@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from ccbench.base.assets import load_checked, save_checked
+from ccbench.base.tensor_files import load_checked, save_checked
 from ccbench.errors import UsageError
 from ccbench.segmenters import SEGMENTERS, segmenter_training
 from ccbench.segmenters.cells import Select

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ccbench.base.files import check_new_folder, json_lines, make_folder, whole_folder, write_atomic
+from ccbench.base.files import json_lines, make_folder, write_atomic
+from ccbench.base.folder_files import check_new_folder, whole_folder
 from ccbench.base.images import file_stem, write_mask, write_png
 from ccbench.base.seeding import sample_seed
 from ccbench.data.pairs import DataSplit

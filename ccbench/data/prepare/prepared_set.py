@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ccbench.base.files import check_new_folder, json_lines, make_folder, temporary_folder, whole_folder, write_atomic
+from ccbench.base.files import json_lines, make_folder, write_atomic
+from ccbench.base.folder_files import check_new_folder, temporary_folder, whole_folder
 from ccbench.base.images import content_sha256, write_mask, write_png
 from ccbench.base.mask_files import MaskRule
 from ccbench.data.captioners import Captioner
@@ -20,7 +21,8 @@ from ccbench.data.name_matching import PairFiles
 from ccbench.data.pair_files import open_pair
 from ccbench.data.prepare.archives import extract
 from ccbench.data.prepare.examination import map_threads
-from ccbench.data.prepare.fitness import KINDS, CheckReport, check_listing
+from ccbench.data.prepare.findings import KINDS
+from ccbench.data.prepare.fitness import CheckReport, check_listing
 from ccbench.data.sets.data_set import DataSet, Listing
 from ccbench.errors import DataError
 from ccbench.tables.format import escape_markdown

@@ -61,7 +61,9 @@ def frechet_from_statistics(first: FeatureStatistics, second: FeatureStatistics)
 
 
 def _of_factors(shift: Array, x1: Array, x2: Array, n: tuple[int, int]) -> float:
-    singular = np.linalg.svd(x1 @ x2.T, compute_uv=False) if len(x1) and len(x2) else np.empty(0)
+    singular: Array = np.empty(0)
+    if len(x1) and len(x2):
+        singular = np.linalg.svd(x1 @ x2.T, compute_uv=False)
     return _assemble(shift, x1, x2, singular, n)
 
 

@@ -15,7 +15,8 @@ from ccbench.errors import UsageError
 from ccbench.metrics import METRICS
 from ccbench.plugins.contract import Module, Settings
 from ccbench.plugins.registry import find_method
-from ccbench.protocols.config import RunConfig, flatten, resolve_config
+from ccbench.protocols.config import RunConfig, resolve_config
+from ccbench.protocols.given_settings import flatten
 from ccbench.protocols.protocol import find_protocol
 
 FULL = "full"

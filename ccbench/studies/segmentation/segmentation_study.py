@@ -11,7 +11,8 @@ from ccbench.base.workers import pick_devices, work_in_processes
 from ccbench.data.segmentation_sets import SegmentationSets
 from ccbench.errors import DataError, UsageError
 from ccbench.pipeline.synthesis import add_training_images
-from ccbench.protocols.config import OutsideConfig, override_settings
+from ccbench.protocols.config import OutsideConfig
+from ccbench.protocols.given_settings import override_settings
 from ccbench.protocols.protocol import Protocol
 from ccbench.protocols.row_names import row_name, variant_hash
 from ccbench.runs import RunFolder
