@@ -56,7 +56,7 @@ class MaskFault(NamedTuple):
     """Why a mask file cannot be read.
 
     Attributes:
-        kind: of `ccbench.data.prepare.fitness.KINDS`.
+        kind: of `ccbench.data.prepare.findings.KINDS`.
         text: what was found, what to do.
     """
 

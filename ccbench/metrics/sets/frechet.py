@@ -63,7 +63,7 @@ def frechet_from_statistics(first: FeatureStatistics, second: FeatureStatistics)
 def _of_factors(shift: Array, x1: Array, x2: Array, n: tuple[int, int]) -> float:
     singular: Array = np.empty(0)
     if len(x1) and len(x2):
-        singular = np.linalg.svd(x1 @ x2.T, compute_uv=False)
+        singular = np.asarray(np.linalg.svd(x1 @ x2.T, compute_uv=False), dtype=np.float64)
     return _assemble(shift, x1, x2, singular, n)
 
 
