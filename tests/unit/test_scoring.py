@@ -166,9 +166,9 @@ def test_a_default_text_encoder_that_is_missing_is_a_reason_and_an_asked_one_an_
     tmp_path: Path, both: Folders, tiny: TinyEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ccbench.base.assets.WEIGHTS_ROOT", tmp_path / "none")
-    card = score(both)
+    card, table = score_images(both)
     assert "no shipped weights" in str(by_name(card.scores)["clip_image"].reason)
-    assert card.per_sample["clip_image"].isna().all()
+    assert table["clip_image"].isna().all()
     with pytest.raises(MissingError):
         score(both, text_encoder="mini-clip")
     with pytest.raises(MissingError):
