@@ -50,7 +50,8 @@ def _inner(name: str, value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, list):
         return [(name, inner) for inner in value]
     if isinstance(value, int | float) and not abs(value) < _LARGEST:
-        raise ValueError(f"{one_line(name, 80)}: found {one_line(value, 24)}, wanted a finite number below {_LARGEST:g}")
+        found = one_line(value, 24)
+        raise ValueError(f"{one_line(name, 80)}: found {found}, wanted a finite number below {_LARGEST:g}")
     return []
 
 
