@@ -21,6 +21,7 @@ from ccbench.errors import DataError
 from ccbench.types import Image, Mask, check_image, check_mask
 
 MAX_BYTES = 512 * 2**20  # twice what so many pixels take uncompressed
+CONSTANT_RANGE = 2  # grey levels: JPEG of one colour varies by as much
 LOSSY_FORMATS = ("JPEG", "WEBP")  # their decoders may differ in the last bit
 
 
@@ -72,6 +73,11 @@ def crop_polyp(image: Image, mask: Mask, margin: float = 0.25, least: int = 32) 
     starts = [int(first + last + 1 - side) // 2 for first, last in extents]
     top, left = (min(max(start, 0), length - side) for start, length in zip(starts, mask.shape, strict=True))
     return image[top : top + side, left : left + side]
+
+
+def is_constant(image: Image) -> bool:
+    """Return whether no channel varies by more than `CONSTANT_RANGE`: the image shows nothing but one colour."""
+    return bool(np.all(np.ptp(image, axis=(0, 1)) <= CONSTANT_RANGE))
 
 
 def write_png(path: Path, image: Image, compress_level: int = 6) -> str:

@@ -17,6 +17,7 @@ from ccbench.tables.format import format_count, format_seconds
 
 if TYPE_CHECKING:
     from ccbench.runs import RunFolder
+    from ccbench.runs.scorecard import Scorecard
 
 FINISHED_WITH_FAILURES = 1
 
@@ -73,11 +74,11 @@ def run(
                 return  # sampling and scoring are the first process's
             fresh = synthesize_step(folder, data_root, device, source, out)
         card = score_step(folder, data_root, device, source, no_cache, out)
-        card["failures"] = count_failures(folder.record, card["failures"])
+        card = card.model_copy(update={"failures": count_failures(folder.record, card.failures)})
         gallery_step(folder, data_root, fresh, out)
         out.json(_summary(folder, card))
         _show(folder, card, chosen, from_dir, out)
-        if any(card["failures"].values()):
+        if any(card.failures.values()):
             raise typer.Exit(FINISHED_WITH_FAILURES)
 
 
@@ -109,7 +110,7 @@ def _is_control(run: "RunFolder") -> bool:
     return run.record.method is not None and run.record.method.control
 
 
-def _summary(run: "RunFolder", card: dict[str, Any]) -> dict[str, Any]:
+def _summary(run: "RunFolder", card: "Scorecard") -> dict[str, Any]:
     record = run.record
     return {
         "run_id": record.run_id,
@@ -120,13 +121,11 @@ def _summary(run: "RunFolder", card: dict[str, Any]) -> dict[str, Any]:
         "seed": record.seed,
         "not_comparable": list(record.not_comparable),
         "cost": record.cost.model_dump(mode="json"),
-        **card,
+        **card.model_dump(mode="json"),
     }
 
 
-def _show(
-    run: "RunFolder", card: dict[str, Any], chosen: options.RunOptions, from_dir: Path | None, out: Output
-) -> None:
+def _show(run: "RunFolder", card: "Scorecard", chosen: options.RunOptions, from_dir: Path | None, out: Output) -> None:
     record, cost = run.record, run.record.cost
     out.line(f"{run.config.method} on {record.protocol}, seed {record.seed}")
     show_scores(card, out)

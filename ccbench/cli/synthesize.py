@@ -44,6 +44,7 @@ def synthesize(
 ) -> None:
     """Generate one image per test condition with a trained method. The same command resumes."""
     from ccbench.pipeline.synthesis import add_copies
+    from ccbench.runs.record import count_failures
 
     out = Output(as_json, quiet)
     source = BackboneSource(backbone, allow_pickle)
@@ -58,7 +59,7 @@ def synthesize(
             picked, progress = options.pick_device(device), out.progress()
             made = add_copies(run, data_root, copies, device=picked, backbone=source, progress=progress)
             out.note(f"copies: done, {made} new; they are scored by: {command('score', run.path)}")
-        record = run.record
+        record, card = run.record, run.scorecard()
         out.json(
             {
                 "run_id": record.run_id,
@@ -66,7 +67,7 @@ def synthesize(
                 "status": record.status,
                 "images": [str(path) for path in run.image_files()],
                 "copies": [str(run.path / sample.file) for sample in run.copies()],
-                "failures": record.failures,
+                "failures": count_failures(record, card.failures if card else {}),
                 "cost": record.cost.model_dump(mode="json"),
             }
         )

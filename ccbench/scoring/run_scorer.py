@@ -10,7 +10,7 @@ from ccbench.diffusion.backbone import open_reconstruction
 from ccbench.features.feature_cache import FeatureCache
 from ccbench.protocols.config import RunConfig
 from ccbench.runs import RunFolder
-from ccbench.runs.scorecard import Scorecard
+from ccbench.runs.scorecard import Scorecard, ScoredImages
 from ccbench.scoring.encoder_scores import VAE_CEILING
 from ccbench.scoring.fidelity import Segmenter
 from ccbench.scoring.synthesis_scorer import SynthesisScorer
@@ -41,7 +41,7 @@ class RunScorer:
         self.progress, self._note = progress, note
         self._held: tuple[tuple[object, ...], SynthesisScorer] | None = None
 
-    def score(self, run: RunFolder) -> Scorecard:
+    def score(self, run: RunFolder) -> ScoredImages:
         """Return the scores of a complete run's images; nothing in its folder is changed.
 
         The judge of masks is trained now where the cache has none; a run of fewer images has no judge.
@@ -74,16 +74,16 @@ class RunScorer:
         )
 
 
-def keep_scorecard(run: RunFolder, card: Scorecard, data_root: Path | None) -> None:
+def keep_scorecard(run: RunFolder, scored: ScoredImages, data_root: Path | None) -> None:
     """Write a run's scores into its folder, and draw the images that lie nearest to a training image.
 
     Raises:
         DataError: the training images cannot be read.
     """
-    if card.near_pairs:
+    if scored.card.near_pairs:
         train = open_split(run.config.protocol, "train", data_root, run.config.limit)
-        _draw_near_pairs(run, card, train.pairs)
-    run.write_scorecard(card)  # last: where it is, scoring is done
+        _draw_near_pairs(run, scored.card, train.pairs)
+    run.write_scorecard(scored)  # last: where it is, scoring is done
 
 
 def _draw_near_pairs(run: RunFolder, card: Scorecard, train: PairSequence) -> None:

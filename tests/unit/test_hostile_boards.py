@@ -140,11 +140,12 @@ def test_scores_are_those_computed_anew(tmp_path: Path, protocol: str) -> None:
     run = make_run(tmp_path / "run", protocol, make_card(50.04, 25.0))
     checks = [Check(what="fd_lite0", state="within tolerance")]
     file = add_run(
-        run, tmp_path / "boards", lambda: Verification(run_id="x", checks=checks, card=make_card(50.0, 25.0))
+        run, tmp_path / "boards", lambda: Verification(run_id="x", checks=checks, card=make_card(50.0, 25.0).card)
     ).file
     held = json.loads(file.read_text())
     assert held["scorecard"]["scores"][0]["value"] == 50.0
-    assert held["claimed_sha256"] == scorecard_sha256(RunFolder.read(run).scorecard() or {})
+    claimed = RunFolder.read(run).scorecard()
+    assert claimed is not None and held["claimed_sha256"] == scorecard_sha256(claimed)
 
 
 # Records that state something else than was done
