@@ -10,7 +10,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from ccbench.base.signals import Terminated, handled_signals
-from ccbench.errors import CcbenchError
+from ccbench.errors import CcbenchError, UsageError
 from ccbench.types import Progress, ProgressStep, SilentProgress
 
 T = TypeVar("T")
@@ -58,6 +58,24 @@ class Room:
 
     def _fits(self, size: int) -> bool:
         return not self._held or self._held + size <= self._most
+
+
+def pick_device(name: str) -> str:
+    """Return the device to use for `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        UsageError: CUDA on a machine where torch sees none, or not so many.
+    """
+    if name == "cpu":
+        return name
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    found = torch.cuda.device_count()
+    if int(name.partition(":")[2] or 0) >= found:
+        raise UsageError(f"--device: {name} asked for and torch sees {found} CUDA devices; use --device cpu")
+    return name
 
 
 def pick_devices(device: str, workers: int) -> list[str]:

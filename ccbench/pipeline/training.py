@@ -4,54 +4,79 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ccbench.base.assets import BackboneSource, backbone_kind, find_backbone
-from ccbench.base.environment import collect_environment, process_count, source_state
+from ccbench.base.assets import backbone_kind, find_backbone
+from ccbench.base.environment import collect_environment, source_state
 from ccbench.base.files import make_folder, share_folder
-from ccbench.data.split import DataSplit, open_split
+from ccbench.base.process_ranks import process_count
+from ccbench.data.split import DataSplit
 from ccbench.diffusion.launch_environment import ignored_variables, plain_environment
 from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.pipeline.session import Session
 from ccbench.plugins.contract import TrainContext
 from ccbench.plugins.registry import find_entry, find_method
-from ccbench.protocols.config import config_of, require_current
+from ccbench.protocols.config import RunConfig, config_of, require_current
 from ccbench.runs import RunFolder
 from ccbench.runs.record import BackboneRecord, ConditionsRecord, MethodRecord, OriginRecord, TrainingRecord
-from ccbench.types import Progress, SilentProgress
+from ccbench.tables.format import format_seconds
 
 
-def train(
-    run: RunFolder,
-    data_root: Path | None,
-    *,
-    device: str = "cpu",
-    backbone: BackboneSource = BackboneSource(),
-    shared: Path | None = None,
-    progress: Progress = SilentProgress(),
-    note: Callable[[str], None] = lambda text: None,
-) -> None:
-    """Fill the run's checkpoint; nothing is done when the record says that training is finished.
+def train_run(run: RunFolder, session: Session, checkpoint_from: Path | None = None) -> None:
+    """Fill the run's checkpoint unless it is trained, and say what was done.
 
     An interrupted training goes on from the method's own last checkpoint when the call is repeated. The settings decide
-    alone: what the environment asks of accelerate is not followed, and said by `note`.
+    alone: what the environment asks of accelerate is not followed, and said by `session.warn`.
 
     Args:
-        shared: folder in which trainings on the same pairs keep what they have in common, see `TrainContext`.
+        checkpoint_from: a complete run which was trained as this one would be; its checkpoint is copied. That is a run
+            of the same configuration, or, for a control on another method, that method's own.
 
     Raises:
-        UsageError: the method is not installed, or has another revision now, or a loss is not finite.
+        UsageError: the method is not installed, or has another revision now, or a loss is not finite; or the run to
+            copy from is another one.
         MissingError: the backbone is not there.
-        DataError: see `open_split`.
+        DataError: see `open_split`; or the run to copy from was trained on other pairs.
+        VerificationError: the weights of the run to copy from are not those that it recorded.
     """
-    if run.record.training is not None and run.checkpoint.is_dir():
-        return
-    config = run.config
+    lacking = not run.is_trained()
+    if lacking and checkpoint_from is not None:
+        source = RunFolder.read(checkpoint_from)
+        _copy_training(run, source, session)
+        session.note(f"train: copied from {source.record.run_id}")
+    elif find_method(run.config.method).train_ref is None:
+        if lacking:
+            _train(run, session, session.torch_device)
+        session.note("train: skipped, a control with nothing to train")
+    elif lacking:
+        device = session.torch_device
+        session.note(_budget(run.config))
+        _train(run, session, device)
+        session.note(f"train: done in {format_seconds(run.record.cost.train_seconds or 0)}")
+    elif run.record.training is not None:
+        session.note(f"train: skipped, the checkpoint is complete ({run.record.training.steps} steps)")
+
+
+def _budget(config: RunConfig) -> str:
+    """Say before training how long it is: a limit on the images does not shorten it."""
+    training, limit = config.training, config.limit
+    text = f"train: {training.max_steps:,} steps of {training.batch_size} images"
+    if limit is None:
+        return text
+    passes = training.max_steps * training.batch_size / limit
+    return (
+        f"{text}; --limit {limit} does not shorten it, each of {limit} images is seen {passes:,.0f} times. "
+        "Less: --set training.max_steps=N"
+    )
+
+
+def _train(run: RunFolder, session: Session, device: str) -> None:
+    config, backbone = run.config, session.backbone
     require_current(config, run.path)
     method, reference = find_method(config.method), backbone.reference or config.protocol.backbone
     with run.recording_status():
-        split = open_split(config.protocol, "train", data_root, config.limit)
+        split = session.split(config.protocol, "train", config.limit)
         pairs = describe_split(split)  # refuses files that are not the listed ones before any step is made
         make_folder(run.checkpoint)
         run.update(
@@ -70,13 +95,13 @@ def train(
             checkpoint=run.checkpoint,
             seed=config.seed,
             device=device,
-            progress=run.beating(progress),
+            progress=run.beating(session.progress),
             allow_pickle=backbone.allow_pickle,
-            shared=None if shared is None else shared / split.manifest_sha256[:16],
-            note=note,
+            shared=None if session.shared is None else session.shared / split.manifest_sha256[:16],
+            note=session.warn,
         )
         for line in ignored_variables(config.training):
-            note(line)
+            session.warn(line)
         begin = time.perf_counter()
         try:
             with plain_environment():
@@ -113,19 +138,9 @@ def _part_company() -> None:
         torch.distributed.destroy_process_group()
 
 
-def copy_training(run: RunFolder, source: RunFolder, data_root: Path | None, *, device: str = "cpu") -> None:
-    """Fill the run's checkpoint with that of a complete run which was trained as this one would be.
-
-    That is a run of the same configuration, or, for a control on another method, that method's own. Nothing is done
-    when the record says that training is finished. What an interrupted training has left is replaced.
-
-    Raises:
-        UsageError: the source is not complete, or of another method, protocol, seed, budget or settings; or there is
-            nothing to train.
-        DataError: it was trained on other pairs. VerificationError: its weights are not those that it recorded.
-    """
-    if run.record.training is not None and run.checkpoint.is_dir():
-        return
+def _copy_training(run: RunFolder, source: RunFolder, session: Session) -> None:
+    """Replace the run's checkpoint by that of another run, see `train_run`."""
+    device = session.torch_device
     if find_method(run.config.method).train_ref is None:
         raise UsageError(f"--checkpoint-from: {run.config.method} has nothing to train; leave the option out")
     wanted = {config.config_hash: config for config in (run.config, config_of(run.config)) if config is not None}
@@ -135,7 +150,7 @@ def copy_training(run: RunFolder, source: RunFolder, data_root: Path | None, *, 
     if record.config_hash not in wanted:
         differ = source.difference(list(wanted.values())[-1])
         raise UsageError(f"{where}: holds {differ}; leave the option out to train, or name a run of this configuration")
-    pairs = describe_split(open_split(run.config.protocol, "train", data_root, run.config.limit))
+    pairs = describe_split(session.split(run.config.protocol, "train", run.config.limit))
     if record.training.pairs != pairs:
         raise DataError(f"{where}: trained on other pairs than the training split holds now; leave the option out")
     if record.method.weights_sha256 is None or record.method.weights_sha256 != source.checkpoint_sha256():

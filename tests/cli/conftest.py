@@ -4,16 +4,17 @@ from pathlib import Path
 
 import pytest
 
-import ccbench.pipeline.verification.verify_run
-import ccbench.scoring.run_scorer
+import ccbench.diffusion.backbone
+import ccbench.pipeline.run_scorer
+import ccbench.pipeline.verification.run_verification
 from board_runs import make_card
 from calling import Call, Finished
 from ccbench.cli import execute
+from ccbench.pipeline.run_scorer import RunScorer
 from ccbench.pipeline.verification import Check
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
 from ccbench.runs import RunFolder
 from ccbench.runs.scorecard import Scorecard
-from ccbench.scoring.run_scorer import RunScorer
 
 
 @pytest.fixture
@@ -45,8 +46,8 @@ def scored_images(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytes
             calls.append(images)
             return make_card(52.126, 25.0, n=len(images))
 
-    monkeypatch.setattr(ccbench.scoring.run_scorer, "SynthesisScorer", Scorer)
-    monkeypatch.setattr(ccbench.scoring.run_scorer, "open_reconstruction", lambda reference, *rest: reference)
+    monkeypatch.setattr(ccbench.pipeline.run_scorer, "SynthesisScorer", Scorer)
+    monkeypatch.setattr(ccbench.diffusion.backbone, "open_reconstruction", lambda reference, *rest: reference)
     return calls
 
 
@@ -59,7 +60,7 @@ def scored_alike(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(RunScorer, "score", score)
     monkeypatch.setattr(
-        ccbench.pipeline.verification.verify_run,
+        ccbench.pipeline.verification.run_verification,
         "resample",
         lambda *_: [Check(what="images sampled again: c0", state="match")],
     )
