@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from ccbench.base.process_ranks import process_count
-from ccbench.base.process_ranks import process_rank as process_rank
 
 PACKAGES = (
     "accelerate",

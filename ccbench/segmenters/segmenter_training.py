@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from ccbench.base.assets import load_state, tensors_only
-from ccbench.base.environment import process_count
 from ccbench.base.files import make_folder, set_aside
+from ccbench.base.process_ranks import process_count
 from ccbench.base.seeding import derive_seed
 from ccbench.errors import DataError, MissingError, UsageError
 from ccbench.features.encoder import kept_random_state
