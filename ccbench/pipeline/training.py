@@ -15,7 +15,7 @@ from ccbench.data.split import DataSplit
 from ccbench.diffusion.launch_environment import ignored_variables, plain_environment
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.pipeline.session import Session
-from ccbench.plugins.contract import TrainContext
+from ccbench.plugins.contract import TrainContext, TrainReport
 from ccbench.plugins.registry import find_entry, find_method
 from ccbench.protocols.config import RunConfig, config_of, require_current
 from ccbench.runs import RunFolder
@@ -72,9 +72,8 @@ def _budget(config: RunConfig) -> str:
 
 
 def _train(run: RunFolder, session: Session, device: str) -> None:
-    config, backbone = run.config, session.backbone
+    config = run.config
     require_current(config, run.path)
-    method, reference = find_method(config.method), backbone.reference or config.protocol.backbone
     with run.recording_status():
         split = session.split(config.protocol, "train", config.limit)
         pairs = describe_split(split)  # refuses files that are not the listed ones before any step is made
@@ -86,6 +85,7 @@ def _train(run: RunFolder, session: Session, device: str) -> None:
             method=describe_method(config.method),
             env=collect_environment(device),
         )
+        reference = session.backbone.reference or config.protocol.backbone
         context: TrainContext[Any] = TrainContext(
             pairs=split.pairs,
             config=config.settings,
@@ -96,38 +96,47 @@ def _train(run: RunFolder, session: Session, device: str) -> None:
             seed=config.seed,
             device=device,
             progress=run.beating(session.progress),
-            allow_pickle=backbone.allow_pickle,
+            allow_pickle=session.backbone.allow_pickle,
             shared=None if session.shared is None else session.shared / split.manifest_sha256[:16],
             note=session.warn,
         )
         for line in ignored_variables(config.training):
             session.warn(line)
-        begin = time.perf_counter()
-        try:
-            with plain_environment():
-                report = method.train(context)
-        finally:  # an interrupted attempt has its cost too
-            cost = run.record.cost
-            seconds = (cost.train_seconds or 0.0) + time.perf_counter() - begin
-            peak = max(cost.peak_memory_mb or 0.0, peak_memory_mb(device))
-            run.update(cost=cost.model_copy(update={"train_seconds": seconds, "peak_memory_mb": peak}))
-        if run.record.method is None or (method.train_ref is not None and not any(run.checkpoint.iterdir())):
-            raise UsageError(f"method {config.method!r}: training left nothing in {run.checkpoint}; repair the plugin")
-        if bad := [step for step, loss in report.loss if not math.isfinite(loss)]:
-            raise UsageError(
-                f"method {config.method!r}: the loss of step {bad[0]:,} is not finite; lower the learning rate, "
-                f"and remove {run.checkpoint} before the next try"
-            )
-        share_folder(run.checkpoint)
-        run.update(
-            method=run.record.method.model_copy(update={"weights_sha256": run.checkpoint_sha256()}),
-            training=TrainingRecord(steps=report.steps, pairs=pairs, loss=report.loss),
-            cost=run.record.cost.model_copy(update={"parameters_trained": report.parameters_trained}),
-            backbone=report.backbone_sha256
-            and BackboneRecord(kind=backbone_kind(reference), weights_sha256=report.backbone_sha256),
-        )
+        _record_training(run, _train_and_count_cost(run, context), pairs, reference)
     if process_count() > 1:
         _part_company()
+
+
+def _train_and_count_cost(run: RunFolder, context: TrainContext[Any]) -> TrainReport:
+    begin = time.perf_counter()
+    try:
+        with plain_environment():
+            return find_method(run.config.method).train(context)
+    finally:  # an interrupted attempt has its cost too
+        cost = run.record.cost
+        seconds = (cost.train_seconds or 0.0) + time.perf_counter() - begin
+        peak = max(cost.peak_memory_mb or 0.0, peak_memory_mb(context.device))
+        run.update(cost=cost.model_copy(update={"train_seconds": seconds, "peak_memory_mb": peak}))
+
+
+def _record_training(run: RunFolder, report: TrainReport, pairs: ConditionsRecord, backbone: str) -> None:
+    """Check what training has left, and say in the record that it is finished."""
+    name, method = run.config.method, run.record.method
+    if method is None or (find_method(name).train_ref is not None and not any(run.checkpoint.iterdir())):
+        raise UsageError(f"method {name!r}: training left nothing in {run.checkpoint}; repair the plugin")
+    if bad := [step for step, loss in report.loss if not math.isfinite(loss)]:
+        raise UsageError(
+            f"method {name!r}: the loss of step {bad[0]:,} is not finite; lower the learning rate, "
+            f"and remove {run.checkpoint} before the next try"
+        )
+    share_folder(run.checkpoint)
+    run.update(
+        method=method.model_copy(update={"weights_sha256": run.checkpoint_sha256()}),
+        training=TrainingRecord(steps=report.steps, pairs=pairs, loss=report.loss),
+        cost=run.record.cost.model_copy(update={"parameters_trained": report.parameters_trained}),
+        backbone=report.backbone_sha256
+        and BackboneRecord(kind=backbone_kind(backbone), weights_sha256=report.backbone_sha256),
+    )
 
 
 def _part_company() -> None:
