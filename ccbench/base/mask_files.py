@@ -55,7 +55,7 @@ class MaskFault(NamedTuple):
     """Why a mask file cannot be read.
 
     Attributes:
-        kind: of `ccbench.data.prepare.check.KINDS`.
+        kind: of `ccbench.data.prepare.fitness.KINDS`.
         text: what was found, what to do.
     """
 

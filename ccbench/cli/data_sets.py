@@ -11,7 +11,7 @@ from ccbench.cli import options
 from ccbench.cli.output import Output
 
 if TYPE_CHECKING:
-    from ccbench.data.prepare.check import CheckReport, Finding
+    from ccbench.data.prepare.fitness import CheckReport, Finding
     from ccbench.data.sets import DataSet
 
 _EXAMPLES = 3
@@ -60,7 +60,7 @@ def check(
 ) -> None:
     """Look at every file of a data set; end with code 4 if no benchmark may run on what is there."""
     from ccbench.base.mask_files import parse_mask_rule
-    from ccbench.data.prepare.check import check_data_set
+    from ccbench.data.prepare.fitness import check_data_set
     from ccbench.data.sets import find_data_set, recognise
     from ccbench.errors import DataError
 
@@ -96,7 +96,7 @@ def prepare_data_set(
     """Write images/, masks/ and metadata.jsonl: image, mask and caption triplets that Hugging Face datasets load."""
     from ccbench.base.mask_files import parse_mask_rule
     from ccbench.data.captioners import MeasuredCaptioner
-    from ccbench.data.prepare.check import KINDS
+    from ccbench.data.prepare.fitness import KINDS
     from ccbench.data.prepare.prepared_set import prepare
     from ccbench.data.sets import find_data_set
 
@@ -154,7 +154,7 @@ def _notes(report: "CheckReport") -> list[str]:
 
 def _mend(report: "CheckReport") -> str:
     """Say what to do about fatal findings."""
-    from ccbench.data.prepare.check import KINDS
+    from ccbench.data.prepare.fitness import KINDS
 
     todo = "; ".join(dict.fromkeys(KINDS[finding.kind].todo for finding in report.fatal))
     return todo + (

@@ -43,19 +43,21 @@ Share = Annotated[float, Field(ge=0, le=1)]
 
 def _check_plain(tree: dict[str, Any]) -> dict[str, Any]:
     """Refuse what is nested so deeply, or so large a number, that who walks or writes it would stumble."""
-    level: list[Any] = [tree]
+    level: list[tuple[str, Any]] = [("", tree)]
     for _ in range(_DEEPEST):
-        level = [one for value in level for one in _inner(value)]
+        level = [one for name, value in level for one in _inner(name, value)]
     if level:
         raise ValueError(f"nested more than {_DEEPEST} deep")
     return tree
 
 
-def _inner(value: Any) -> list[Any]:
-    if isinstance(value, dict | list):
-        return [*value.values()] if isinstance(value, dict) else value
+def _inner(name: str, value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return [(f"{name}.{key}" if name else str(key), inner) for key, inner in value.items()]
+    if isinstance(value, list):
+        return [(name, inner) for inner in value]
     if isinstance(value, int | float) and not abs(value) < _LARGEST:
-        raise ValueError(f"a number is not below {_LARGEST:g}")
+        raise ValueError(f"{one_line(name, 80)}: found {one_line(value, 24)}, wanted a finite number below {_LARGEST:g}")
     return []
 
 

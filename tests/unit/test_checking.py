@@ -9,8 +9,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from ccbench.data.prepare.check import KINDS, CheckReport, check_data_set
 from ccbench.data.prepare.examination import map_threads
+from ccbench.data.prepare.fitness import KINDS, CheckReport, check_data_set
 from ccbench.data.sets import DATA_SETS
 from ccbench.errors import DataError
 from ccbench.types import SilentProgress

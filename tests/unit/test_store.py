@@ -332,5 +332,8 @@ def test_the_checkpoint_hash_sees_names_and_bytes(run: RunFolder) -> None:
 
 
 def test_a_number_that_no_record_holds_is_a_usage_error(tmp_path: Path, config: RunConfig) -> None:
-    with pytest.raises(UsageError, match=r"configuration: .*not below 1e"):
+    with pytest.raises(UsageError, match=r"configuration: .*seed: found 1000.*, wanted a finite number below 1e\+18"):
         RunFolder.open(tmp_path / "run", config.model_copy(update={"seed": 10**23}))
+    with pytest.raises(UsageError, match=r"training.learning_rate: found 1e\+30, wanted a finite number"):
+        training = config.training.model_copy(update={"learning_rate": 1e30})
+        RunFolder.open(tmp_path / "run", config.model_copy(update={"training": training}))

@@ -19,8 +19,8 @@ from ccbench.data.captions.caption_files import METADATA
 from ccbench.data.name_matching import PairFiles
 from ccbench.data.pair_files import open_pair
 from ccbench.data.prepare.archives import extract
-from ccbench.data.prepare.check import KINDS, CheckReport, check_listing
 from ccbench.data.prepare.examination import map_threads
+from ccbench.data.prepare.fitness import KINDS, CheckReport, check_listing
 from ccbench.data.sets.data_set import DataSet, Listing
 from ccbench.errors import DataError
 from ccbench.types import Progress, ProgressStep, SilentProgress
