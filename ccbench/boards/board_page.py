@@ -77,7 +77,8 @@ def _facts(board: Board) -> str:
     protocol, rules = find_protocol(board.rules.protocol), board.rules
     training = protocol.training
     configs = [filed.result.record.config for filed in board.results]
-    alone = {config["method"]: config["protocol"]["method_settings"].get(config["method"]) for config in configs}
+    frozen = {config["method"]: config["protocol"].get("method_settings", {}) for config in configs}
+    alone = {name: settings.get(name) for name, settings in frozen.items()}
     own = [
         (f"`{name}` alone", escape_markdown(format_settings(settings)))
         for name, settings in sorted(alone.items())
