@@ -143,7 +143,8 @@ def test_a_worker_gets_a_session_in_which_nothing_is_open(config: RunConfig, tmp
     assert (sent.data_root, sent.cache_folder, sent.device) == (tmp_path, tmp_path / "cache", "cpu")
     assert sent.split(config.protocol, "test", 2) is not held
     own = sent.for_worker("cuda:1", warn=said.append)
-    own.note("dropped")
+    for one in (own, session.for_worker()):
+        one.note("dropped")
     own.warn("kept")
     assert (own.device, said) == ("cuda:1", ["kept"])
 
