@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 MAX_PIXELS = 64_000_000  # above any endoscope's frame, below what a decompression bomb needs
 MAX_SIDE = 32_768  # pixels: one row of 64,000,000 is no picture, and resizing it takes minutes
 MAX_BYTES = 512 * 2**20  # twice what so many pixels take uncompressed
+CONSTANT_RANGE = 2  # grey levels: JPEG of one colour varies by as much
 LOSSY_FORMATS = ("JPEG", "WEBP")  # their decoders may differ in the last bit
 _FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "WEBP")  # Pillow opens forty more by content, EPS with another program
 _OTHER_FORMATS = {
@@ -141,6 +142,11 @@ def crop_polyp(image: Image, mask: Mask, margin: float = 0.25, least: int = 32) 
     starts = [int(first + last + 1 - side) // 2 for first, last in extents]
     top, left = (min(max(start, 0), length - side) for start, length in zip(starts, mask.shape, strict=True))
     return image[top : top + side, left : left + side]
+
+
+def is_constant(image: Image) -> bool:
+    """Return whether no channel varies by more than `CONSTANT_RANGE`: the image shows nothing but one colour."""
+    return bool(np.all(np.ptp(image, axis=(0, 1)) <= CONSTANT_RANGE))
 
 
 def write_png(path: Path, image: Image, compress_level: int = 6) -> str:

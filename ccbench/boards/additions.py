@@ -119,7 +119,7 @@ def _find_gallery(folder: RunFolder, board: Board, result: BoardResult) -> Path 
         DataError: it is a link.
     """
     record = result.record
-    if record.seed != board.rules.seeds[0] or result.variant or result.is_control or result.memorised:
+    if record.seed != board.rules.seeds[0] or result.variant or result.is_control or result.scorecard.notes.memorised:
         return None
     hidden = find_protocol(record.protocol).needs_data_root
     return folder.picture(folder.public_gallery if hidden else folder.gallery)
@@ -281,8 +281,8 @@ def _with_verified(result: BoardResult, found: Verification, where: Path) -> Boa
             "row, others are brought with `ccbench run --from-dir`"
         )
     update: dict[str, object] = {"resampled": len(again) if again and not missing else None}
-    if found.card is not None and (scores := found.card.to_json()) != result.scorecard:
-        update |= {"scorecard": scores, "claimed_sha256": scorecard_sha256(result.scorecard)}
+    if found.card is not None and found.card != result.scorecard:
+        update |= {"scorecard": found.card, "claimed_sha256": scorecard_sha256(result.scorecard)}
     return result.model_copy(update=update)
 
 

@@ -77,8 +77,9 @@ def _facts(board: Board) -> str:
     protocol, rules = find_protocol(board.rules.protocol), board.rules
     training = protocol.training
     configs = [filed.result.record.config for filed in board.results]
-    frozen = {config["method"]: config["protocol"].get("method_settings", {}) for config in configs}
-    alone = {name: settings.get(name) for name, settings in frozen.items()}
+    alone = {
+        config["method"]: config["protocol"].get("method_settings", {}).get(config["method"]) for config in configs
+    }
     own = [
         (f"`{name}` alone", escape_markdown(format_settings(settings)))
         for name, settings in sorted(alone.items())
@@ -277,7 +278,7 @@ def _methods(board: Board) -> str:
         if not row.runs or row.control:
             continue
         method = row.runs[0].result.record.method
-        near = sum(filed.result.memorised for filed in row.runs)
+        near = sum(filed.scorecard.notes.memorised for filed in row.runs)
         flag = f"{near} of {len(row.runs)} runs lie near to training images: look" if near else "none found"
         said = (method.title, method.licence) if method else ("-", "-")
         code = markdown_code(f"{method.distribution} {method.version}") if method else "-"
@@ -378,7 +379,7 @@ def _records(board: Board) -> str:
             reasons = [f"{score.metric}: {score.reason}" for score in filed.scorecard.scores if score.reason]
             failures = count_failures(record, filed.scorecard.failures)
             failed = [f"{count} {kind}" for kind, count in failures.items() if count]
-            failed += ["near to training images: look before showing any"] if filed.result.memorised else []
+            failed += ["near to training images: look before showing any"] if filed.scorecard.notes.memorised else []
             rows.append(
                 (
                     escape_markdown(row.name),

@@ -4,11 +4,12 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ValidationError
 
 from ccbench.errors import DataError, VerificationError
+from ccbench.runs.scorecard import Scorecard
 from ccbench.types import Record
 
 
@@ -94,9 +95,9 @@ def comparison_file(board: Path) -> Path:
     return board / "comparison.json"
 
 
-def scorecard_sha256(card: Mapping[str, Any]) -> str:
+def scorecard_sha256(card: Scorecard) -> str:
     """Return the sha256 of a scorecard's JSON form, in hex."""
-    return hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(card.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
 def read_comparison(board: Path, protocol_hash: str) -> BoardComparison | None:

@@ -33,11 +33,7 @@ def store_comparison(comparison: Comparison, entries: Sequence[Entry], boards: P
     stored = BoardComparison(
         protocol=protocol.name,
         protocol_hash=protocol.hash,
-        scorecards={
-            run.folder.record.run_id: scorecard_sha256(run.folder.scorecard() or {})
-            for entry in entries
-            for run in entry.runs
-        },
+        scorecards={run.folder.record.run_id: scorecard_sha256(run.card) for entry in entries for run in entry.runs},
         tests=comparison.tests,
         zero_differences="absolute",
         pairs=[

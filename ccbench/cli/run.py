@@ -13,6 +13,7 @@ from ccbench.tables.format import format_count, format_seconds
 
 if TYPE_CHECKING:
     from ccbench.runs import RunFolder
+    from ccbench.runs.scorecard import Scorecard
 
 FINISHED_WITH_FAILURES = 1
 
@@ -70,15 +71,16 @@ def run(
     made = make_run(wanted, session, folder=output, checkpoint_from=checkpoint_from, outside=outside)
     if made.following:
         return  # sampling and scoring are the first process's
-    card = made.scorecard() or {}
-    card["failures"] = count_failures(made.record, card["failures"])
+    scored = made.scorecard()
+    assert scored is not None, "make_run has written it"
+    card = scored.model_copy(update={"failures": count_failures(made.record, scored.failures)})
     out.json(_summary(made, card))
     _show(made, card, data_root, from_dir, out)
-    if any(card["failures"].values()):
+    if any(card.failures.values()):
         raise typer.Exit(FINISHED_WITH_FAILURES)
 
 
-def _summary(run: "RunFolder", card: dict[str, Any]) -> dict[str, Any]:
+def _summary(run: "RunFolder", card: "Scorecard") -> dict[str, Any]:
     record = run.record
     return {
         "run_id": record.run_id,
@@ -89,11 +91,11 @@ def _summary(run: "RunFolder", card: dict[str, Any]) -> dict[str, Any]:
         "seed": record.seed,
         "not_comparable": list(record.not_comparable),
         "cost": record.cost.model_dump(mode="json"),
-        **card,
+        **card.model_dump(mode="json"),
     }
 
 
-def _show(run: "RunFolder", card: dict[str, Any], data_root: Path | None, from_dir: Path | None, out: Output) -> None:
+def _show(run: "RunFolder", card: "Scorecard", data_root: Path | None, from_dir: Path | None, out: Output) -> None:
     record, cost = run.record, run.record.cost
     out.line(f"{run.config.method} on {record.protocol}, seed {record.seed}")
     show_scores(card, out)

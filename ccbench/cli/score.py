@@ -1,7 +1,8 @@
 """`ccbench score`: score a run, or any two folders of images."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,8 @@ from ccbench.tables.format import format_span, format_value, interval_notes, met
 
 if TYPE_CHECKING:
     from ccbench.pipeline.session import Session
+    from ccbench.runs.scorecard import Scorecard, SourceScores
+    from ccbench.types import Score
 
 _Folder = Annotated[Path | None, typer.Argument(help="Run folder to score, unless --images is given.", metavar="RUN")]
 _Images = Annotated[Path | None, typer.Option("--images", help="Folder of images to score.", metavar="DIR")]
@@ -83,8 +86,8 @@ def score(
         cache=session.cache,
         progress=session.progress,
         note=session.warn,
-    ).to_json()
-    out.json({"images": images.resolve().name, "reference": reference.resolve().name, **card})
+    ).card
+    out.json({"images": images.resolve().name, "reference": reference.resolve().name, **card.model_dump(mode="json")})
     show_scores(card, out)
 
 
@@ -94,56 +97,65 @@ def _score_run(folder: Path, session: "Session", out: Output) -> None:
     from ccbench.runs.record import count_failures
 
     with RunFolder.open(folder) as run:
-        card = score_run(run, session).to_json()
-        card["failures"] = count_failures(run.record, card["failures"])
-        out.json({"run_id": run.record.run_id, "output": str(run.path), **card})
+        card = score_run(run, session)
+        card = card.model_copy(update={"failures": count_failures(run.record, card.failures)})
+        out.json({"run_id": run.record.run_id, "output": str(run.path), **card.model_dump(mode="json")})
         show_scores(card, out)
 
 
-def show_scores(card: dict[str, Any], out: Output) -> None:
+def show_scores(card: "Scorecard", out: Output) -> None:
     """Print the scores, each beside the values that the controls reach; of a mixed split also each data set's alone."""
     _show_table(card, out)
-    for name, part in card.get("by_source", {}).items():
+    for name, part in card.by_source.items():
         out.line(f"{name} alone:")
         _show_table(part, out)
-    for name in card["controls"]:
+    for name in card.controls:
         out.line(f"{name}: {_CONTROLS[name]}")
     out.line("distances compare only at equal n")
-    for item in card["scores"]:
-        if item["reason"]:
-            out.line(f"{item['metric']}: {item['reason']}")
-    if card["notes"].get("memorisation") == "look":
+    for score in card.scores:
+        if score.reason:
+            out.line(f"{score.metric}: {score.reason}")
+    if card.notes.memorised:
         out.line("memorisation: images lie near to training images; look at nearest-training.png before showing any")
-    failed = {kind: count for kind, count in card["failures"].items() if count}
+    failed = {kind: count for kind, count in card.failures.items() if count}
     if failed:
         out.line("failures: " + ", ".join(f"{count} {kind}" for kind, count in failed.items()))
 
 
-def _show_table(part: dict[str, Any], out: Output) -> None:
+def _show_table(part: "Scorecard | SourceScores", out: Output) -> None:
     """Print the scores of one set of images, with the controls' own n where that differs."""
     controls = {
-        name: {item["metric"]: item for item in items if item["value"] is not None}
-        for name, items in part["controls"].items()
+        name: {score.metric: score for score in scores if score.value is not None}
+        for name, scores in part.controls.items()
     }
     rows = []
-    for item in part["scores"]:
-        metric, low_high = item["metric"], item["interval"]
-        span = "" if low_high is None else format_span(metric, low_high["low"], low_high["high"])
-        shown = [_control_cell(item, found.get(metric)) for found in controls.values()]
-        rows.append((metric_heading(metric), format_value(metric, item["value"]), span, *shown, _counts(item)))
-    level = next((f"{item['interval']['level']:.0%} " for item in part["scores"] if item["interval"]), "")
-    header = ("metric", "value", f"{level}interval", *controls, "n x real n")
+    for score in part.scores:
+        metric, shown = score.metric, [_control_cell(score, found.get(score.metric)) for found in controls.values()]
+        rows.append(
+            (metric_heading(metric), format_value(metric, score.value), interval_text(score), *shown, _counts(score))
+        )
+    header = ("metric", "value", f"{interval_level(part.scores)}interval", *controls, "n x real n")
     out.table(header, rows, right=range(1, len(header)))
-    for note in interval_notes([(item["metric"], item.get("no_interval")) for item in part["scores"]]):
+    for note in interval_notes([(score.metric, score.no_interval) for score in part.scores]):
         out.line(note)
 
 
-def _control_cell(item: dict[str, Any], control: dict[str, Any] | None) -> str:
+def interval_text(score: "Score") -> str:
+    """Return a score's interval as tables show it; nothing where there is none."""
+    return "" if score.interval is None else format_span(score.metric, score.interval.low, score.interval.high)
+
+
+def interval_level(scores: "Sequence[Score]") -> str:
+    """Return the level of the intervals for the head of their column, such as `95% `; nothing where there are none."""
+    return next((f"{score.interval.level:.0%} " for score in scores if score.interval), "")
+
+
+def _control_cell(score: "Score", control: "Score | None") -> str:
     if control is None:
         return "-"
-    other = f" (n {_counts(control)})" if _counts(control) != _counts(item) else ""
-    return format_value(item["metric"], control["value"]) + other
+    other = f" (n {_counts(control)})" if _counts(control) != _counts(score) else ""
+    return format_value(score.metric, control.value) + other
 
 
-def _counts(item: dict[str, Any]) -> str:
-    return str(item["n"]) if item["n_real"] is None else f"{item['n']} x {item['n_real']}"
+def _counts(score: "Score") -> str:
+    return str(score.n) if score.n_real is None else f"{score.n} x {score.n_real}"

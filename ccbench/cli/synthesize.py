@@ -39,6 +39,7 @@ def synthesize(
     """Generate one image per test condition with a trained method. The same command resumes."""
     from ccbench.pipeline.make_run import open_run, run_config
     from ccbench.pipeline.synthesis import add_copies, synthesize_run
+    from ccbench.runs.record import count_failures
 
     out = Output(as_json, quiet)
     session = options.open_session(out, data_root, device, backbone, allow_pickle)
@@ -52,7 +53,7 @@ def synthesize(
         if copies > 1:
             made = add_copies(run, session, copies)
             out.note(f"copies: done, {made} new; they are scored by: {command('score', run.path)}")
-        record = run.record
+        record, card = run.record, run.scorecard()
         out.json(
             {
                 "run_id": record.run_id,
@@ -60,7 +61,7 @@ def synthesize(
                 "status": record.status,
                 "images": [str(path) for path in run.image_files()],
                 "copies": [str(run.path / sample.file) for sample in run.copies()],
-                "failures": record.failures,
+                "failures": count_failures(record, card.failures if card else {}),
                 "cost": record.cost.model_dump(mode="json"),
             }
         )

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ccbench.base.images import count_pixels, decode_image, read_bytes
+from ccbench.base.images import count_pixels, decode_image, is_constant, read_bytes
 from ccbench.base.workers import Room
 from ccbench.errors import DataError
 from ccbench.features.encoder import BATCH_SIZE, Encoder, TextImageEncoder
@@ -33,7 +33,6 @@ Visit = Callable[[int, Sequence[Image]], None]
 """Sees the images as they pass, in order: `visit(number of the first, images)`."""
 
 NAMED = 3  # unreadable images that an error names; it counts all
-CONSTANT_RANGE = 2  # grey levels: an image whose channels vary no more than this shows nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +40,10 @@ class EncodedSet:
     """Features of a set of images, in order, and what was seen on the way.
 
     Attributes:
-        features: encoder id -> (N, D). digests: sha256 of each image's size and pixels.
-        sizes: (height, width) of each image. flat: whether each is black or of one colour.
+        features: encoder id -> (N, D).
+        digests: sha256 of each image's size and pixels.
+        sizes: (height, width) of each image.
+        flat: whether each is constant, see `is_constant`.
     """
 
     features: dict[str, NDArray[np.float32]]
@@ -64,7 +65,7 @@ class EncodedSet:
 
     @property
     def constant(self) -> int:
-        """Images that are black or of one colour."""
+        """Images of one colour, black ones among them."""
         return sum(self.flat)
 
     @property
@@ -321,14 +322,10 @@ def _keys(encoders: Sequence[Encoder], known: ImageFacts, number: int, count: in
 
 
 def _facts(image: Image) -> ImageFacts:
-    return ImageFacts(_digest(image), image.shape[0], image.shape[1], _is_constant(image))
+    return ImageFacts(_digest(image), image.shape[0], image.shape[1], is_constant(image))
 
 
 def _digest(image: Image) -> str:
     digest = hashlib.sha256(str(image.shape).encode())
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
-
-
-def _is_constant(image: Image) -> bool:
-    return bool(np.all(np.ptp(image, axis=(0, 1)) <= CONSTANT_RANGE))

@@ -7,7 +7,7 @@ from ccbench.data.split import Split
 from ccbench.errors import UsageError
 from ccbench.protocols.config import RunConfig
 from ccbench.runs import RunFolder
-from ccbench.runs.scorecard import Scorecard
+from ccbench.runs.scorecard import Scorecard, ScoredImages
 from ccbench.scoring.encoder_scores import VAE_CEILING
 from ccbench.scoring.fidelity import Segmenter
 from ccbench.scoring.synthesis_scorer import SynthesisScorer
@@ -32,7 +32,7 @@ class RunScorer:
         self._session = session
         self._held: tuple[tuple[object, ...], SynthesisScorer] | None = None
 
-    def score(self, run: RunFolder) -> Scorecard:
+    def score(self, run: RunFolder) -> ScoredImages:
         """Return the scores of a complete run's images; nothing in its folder is changed.
 
         The judge of masks is trained now where the cache has none; a run of fewer images has no judge.
@@ -83,11 +83,12 @@ def score_run(run: RunFolder, session: "Session") -> Scorecard:
         raise UsageError(f"{run.path}: the run is {run.state}, not complete; finish it with ccbench run")
     if (held := run.scorecard()) is not None:
         session.note("score: skipped, the scorecard of these images is there")
-        return Scorecard.from_json(held, run.per_sample())
-    card = session.scorer().score(run)
+        return held
+    scored = session.scorer().score(run)
+    card = scored.card
     if card.near_pairs:
         _draw_near_pairs(run, card, session.split(run.config.protocol, "train", run.config.limit).pairs)
-    run.write_scorecard(card)  # last: where it is, scoring is done
+    run.write_scorecard(scored)  # last: where it is, scoring is done
     session.note(f"score: done, {len(card.scores)} metrics")
     return card
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ccbench.base.assets import find_backbone
+from ccbench.base.images import is_constant
 from ccbench.base.seeding import sample_seed
 from ccbench.base.signals import keeping
 from ccbench.data.split import DataSplit, Split
@@ -134,10 +135,10 @@ def check_images(images: object, count: int, size: int, method: str) -> list[Ima
 
 
 def find_failure(image: Image) -> Failure | None:
-    """Return what is wrong with a synthetic image: `black`, `constant` (one colour all over), or None."""
+    """Return why a synthetic image is a failure: `black`, else `constant` (see `is_constant`); None for others."""
     if image.max() < BLACK:
         return "black"
-    return "constant" if not np.ptp(image, axis=(0, 1)).any() else None
+    return "constant" if is_constant(image) else None
 
 
 _Key = tuple[int, int]  # number of a condition, and of its copy

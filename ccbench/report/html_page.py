@@ -114,7 +114,7 @@ def _rows(report: Report) -> list[dict[str, Any]]:
     """Return the lines of the score table: the methods, then the controls that were scored along with the first."""
     rows = []
     for number, entry in enumerate(report.entries):
-        cards = [report.cards[run.folder.record.run_id] for run in entry.runs]
+        cards = [run.card for run in entry.runs]
         cells = {}
         for metric in report.metrics():
             scores = [score for card in cards for score in card.scores if score.metric == metric]
@@ -134,7 +134,7 @@ def _rows(report: Report) -> list[dict[str, Any]]:
                 "image_seconds": cost.seconds_per_image or 0,
                 "parameters": format_count(cost.parameters_trained) if cost.parameters_trained else "-",
                 "parameters_count": cost.parameters_trained or 0,
-                "memorised": any(card.notes.memorisation == "look" for card in cards),
+                "memorised": any(card.notes.memorised for card in cards),
             }
         )
     for name, scores in report.controls.items():
@@ -217,7 +217,7 @@ def _cases(cases: Sequence[Case]) -> list[dict[str, Any]]:
 def _failures(report: Report) -> list[dict[str, Any]]:
     rows = []
     for name, run in report.runs():
-        record, card = run.folder.record, report.cards[run.folder.record.run_id]
+        record, card = run.folder.record, run.card
         counts = count_failures(record, card.failures)
         rows.append(
             {

@@ -17,15 +17,12 @@ from pydantic import (
 
 from ccbench.base.assets import BackboneKind
 from ccbench.base.text import one_line
-from ccbench.types import Record
+from ccbench.types import Count, Number, Record, Text
 
 Failure = Literal["black", "constant"]
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
 """A name that may be part of a path: of a run, a method or a protocol."""
-
-Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]*$", max_length=10_000)]
-"""Text for people, without control characters."""
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """A sha256 in hex."""
@@ -33,12 +30,8 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 ShortDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 """The first quarter of one: of a configuration or a protocol."""
 
-Count = Annotated[int, Field(ge=0, lt=10**9)]
-Number = Annotated[float, Field(ge=-1e18, le=1e18, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 """Seconds, or MiB."""
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def _check_plain(tree: dict[str, Any]) -> dict[str, Any]:
@@ -57,7 +50,8 @@ def _inner(name: str, value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, list):
         return [(name, inner) for inner in value]
     if isinstance(value, int | float) and not abs(value) < _LARGEST:
-        raise ValueError(f"{one_line(name, 80)}: found {one_line(value, 24)}, wanted a finite number below {_LARGEST:g}")
+        found = one_line(value, 24)
+        raise ValueError(f"{one_line(name, 80)}: found {found}, wanted a finite number below {_LARGEST:g}")
     return []
 
 
@@ -202,13 +196,13 @@ def make_run_id(method: str, seed: int, config_hash: str) -> str:
 
 
 def count_failures(record: RunRecord, scored: Mapping[str, int]) -> dict[str, int]:
-    """Return kind -> synthetic images that failed, as the run's record and its scorecard counted: the larger of both.
+    """Return kind -> synthetic images that failed: the scorecard's counts, and the record's of kinds it does not count.
 
-    A control may give one image to many conditions: its duplicates are no failures and are not told.
+    A control may give one image to many conditions: its duplicates are no failures and are not shown.
     """
     control = record.method is not None and record.method.control
-    kinds = [kind for kind in dict.fromkeys([*scored, *record.failures]) if not (control and kind == "duplicate")]
-    return {kind: max(scored.get(kind, 0), record.failures.get(kind, 0)) for kind in kinds}
+    counts = {**scored, **{kind: n for kind, n in record.failures.items() if kind not in scored}}
+    return {kind: n for kind, n in counts.items() if not (control and kind == "duplicate")}
 
 
 def first_problem(error: ValueError) -> str:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from ccbench.base.environment import now
 from ccbench.base.files import copy_folder, is_locked, lock_folder, remove_temporaries, write_json
@@ -24,7 +24,7 @@ from ccbench.runs.record import Failure, RunRecord, Sample
 from ccbench.runs.record_file import RECORD, await_record, difference, new_record, read_record
 from ccbench.runs.sample_list import SampleList, digest
 from ccbench.runs.score_files import read_per_sample, read_scorecard, scored_files, write_scorecard
-from ccbench.runs.scorecard import Scorecard
+from ccbench.runs.scorecard import Scorecard, ScoredImages
 from ccbench.types import Image, Progress
 
 if TYPE_CHECKING:
@@ -268,8 +268,8 @@ class RunFolder:
         if self.record.status != "complete" or self.record.failures != counts:
             self.update(status="complete", error=None, failures=counts, finished=now())
 
-    def scorecard(self) -> dict[str, Any] | None:
-        """Return what `Scorecard.to_json` gave; None when there is none, it is of an older version or of other images.
+    def scorecard(self) -> Scorecard | None:
+        """Return the scorecard; None when there is none, it is of an older version or of other images.
 
         Raises:
             DataError: the file cannot be read.
@@ -284,9 +284,9 @@ class RunFolder:
         """
         return read_per_sample(self.path)
 
-    def write_scorecard(self, scorecard: Scorecard) -> None:
+    def write_scorecard(self, scored: ScoredImages) -> None:
         """Write the scorecard and its per-sample table, tied to the images it was computed from."""
-        write_scorecard(self.path, self.record.run_id, self.samples_sha256(), scorecard)
+        write_scorecard(self.path, self.record.run_id, self.samples_sha256(), scored)
 
     def scored_files(self) -> dict[str, tuple[str, str]]:
         """Return the sha256 of the files that the scores stand on: name -> what it is, and what it was when scored.

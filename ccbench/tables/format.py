@@ -77,10 +77,10 @@ def format_p(p: float) -> str:
 
 
 def interval_notes(reasons: Sequence[tuple[str, str | None]]) -> list[str]:
-    """Return one line for each reason why numbers have no interval, from (name, reason) pairs; None has one."""
+    """Return one line for each reason why numbers have no interval, from (name, reason) pairs; one without has one."""
     named: dict[str, list[str]] = {}
     for name, reason in reasons:
-        if reason is not None:
+        if reason:
             named.setdefault(reason, []).append(name)
     return [f"no interval of {', '.join(dict.fromkeys(names))}: {reason}" for reason, names in named.items()]
 

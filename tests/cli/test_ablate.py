@@ -13,7 +13,7 @@ from ccbench.base.images import read_image
 from ccbench.pipeline.run_scorer import RunScorer
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
 from ccbench.runs import RunFolder
-from ccbench.runs.scorecard import Scorecard, per_sample_table
+from ccbench.runs.scorecard import Scorecard, ScoredImages, per_sample_table
 from ccbench.studies.ablation.variant_scores import AblationTable
 from ccbench.types import Score
 from compared import ColourEncoder
@@ -31,13 +31,14 @@ def here(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ccbench.comparison.compared_features, "open_encoder", lambda name, **rest: ColourEncoder())
     scored: list[str] = []
 
-    def score(self: RunScorer, run: RunFolder) -> Scorecard:
+    def score(self: RunScorer, run: RunFolder) -> ScoredImages:
         ids = [sample.condition_id for sample in run.samples()]
         settings: Any = run.config.settings
         values = [40 + i % 7 + EFFECTS[settings.taam.mode] + 0.1 * run.config.seed * (i % 3) for i in range(len(ids))]
         score = Score("text_fidelity", "text_fidelity|v:1", sum(values) / len(ids), len(ids))
         scored.append(run.record.run_id)
-        return Scorecard([score], {}, per_sample_table(ids, {"text_fidelity": values}), {})
+        card = Scorecard(scores=[score], controls={}, failures={})
+        return ScoredImages(card, per_sample_table(ids, {"text_fidelity": values}))
 
     def in_this_process(
         work: Callable[..., None], items: Any, size: Any, devices: Any, title: str, **named: Any

@@ -139,7 +139,7 @@ def test_clip_score_of_short_prompts_equals_torchmetrics(folders: tuple[Path, Pa
     prompts = ["a red polyp", "pale fold on the left", "a polyp", "round red fold", "the right fold"]
     lines = [json.dumps({"id": f"case-{i:03d}", "prompt": text}) for i, text in enumerate(prompts)]
     (folders[0].parent / "prompts.jsonl").write_text("\n".join(lines))
-    card = score_folders(
+    card, table = score_folders(
         *folders,
         prompts=folders[0].parent / "prompts.jsonl",
         set_encoder="mini-clip",
@@ -154,7 +154,7 @@ def test_clip_score_of_short_prompts_equals_torchmetrics(folders: tuple[Path, Pa
             for image, text in zip(MADE, prompts, strict=True)
         ]
         mean = float(metric.compute())
-    assert card.per_sample["clip_score"].tolist() == pytest.approx(one_by_one, rel=1e-4, abs=1e-4)
+    assert table["clip_score"].tolist() == pytest.approx(one_by_one, rel=1e-4, abs=1e-4)
     score = next(item for item in card.scores if item.metric == "clip_score")
     assert any(value > 1 for value in one_by_one) and score.value is not None
     # torchmetrics clips the mean at 0, ccbench each pair: they differ where a pair's cosine is negative.
@@ -166,7 +166,7 @@ def test_clip_image_equals_torchmetrics(folders: tuple[Path, Path]) -> None:
     clip = write_mini_clip(folders[0].parent / "clip")
     for file in sorted(folders[1].iterdir())[len(MADE) :]:
         file.unlink()  # pairs are one to one; the five left are of other sizes than their partners
-    card = score_folders(
+    card, table = score_folders(
         *folders,
         prompts=None,
         set_encoder="mini-clip",
@@ -181,6 +181,6 @@ def test_clip_image_equals_torchmetrics(folders: tuple[Path, Path]) -> None:
     with torch.inference_mode():
         one_by_one = [float(metric.forward(image, partner)) for image, partner in zip(made, real, strict=True)]
         mean = float(metric.compute())
-    assert card.per_sample["clip_image"].tolist() == pytest.approx(one_by_one, rel=1e-4)
+    assert table["clip_image"].tolist() == pytest.approx(one_by_one, rel=1e-4)
     score = next(item for item in card.scores if item.metric == "clip_image")
     assert score.value == pytest.approx(mean, rel=1e-4)

@@ -11,7 +11,7 @@ import pytest
 
 import board_runs
 import fake_methods
-from board_runs import N, add_unverified, make_card, make_run
+from board_runs import N, add_unverified, make_card, make_run, with_scores
 from ccbench.base.images import read_image, write_png
 from ccbench.boards.board_files import read_board
 from ccbench.boards.board_page import render_page
@@ -24,6 +24,7 @@ from ccbench.plugins.registry import find_method
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
 from ccbench.runs import RunFolder
 from ccbench.runs.record import BackboneRecord
+from ccbench.runs.scorecard import ScoredImages
 from ccbench.tables.format import format_seconds, format_value
 from ccbench.types import Score
 
@@ -202,14 +203,26 @@ def test_controls_stand_apart_without_a_best_and_without_missing_seeds(tmp_path:
     assert all(f"| {method.info.name}" in text.partition("## Records")[2] for method in (controls.TRAIN_COPY,))
 
 
+def test_a_record_shows_the_scorecards_failures(tmp_path: Path, protocol: str) -> None:
+    """The run's own record, of sampling, has seen none."""
+    card, table = make_card(50.0, 25.0)
+    failing = card.model_copy(update={"failures": {"unreadable": 0, "constant": 2, "duplicate": 0, "wrong_size": 0}})
+    file = add_unverified(
+        make_run(tmp_path / "run", protocol, ScoredImages(failing, table)), boards := tmp_path / "boards"
+    )
+    assert json.loads(file.read_text())["record"]["failures"]["constant"] == 0
+    render_boards(boards)
+    assert "| 2 constant; clip_image: the encoder is missing |" in page(boards)
+
+
 def test_a_controls_run_takes_the_place_of_the_scorecards_row(tmp_path: Path, protocol: str) -> None:
     boards = tmp_path / "boards"
     add_unverified(make_run(tmp_path / "fake", protocol, make_card(50.0, 25.0)), boards)
-    card = make_card(10.126, 31.5)
+    held = make_card(10.126, 31.5)
     none = Score("clip_image", "clip_image|ref:none", None, N, reason="a real image compared with itself")
     paired = Score("clip_image", "clip_image|ref:partners", 80.0, N)
     for name, method, score in (("other", fake_methods.METHOD, paired), ("real", controls.REAL_SPLIT, none)):
-        scored = dataclasses.replace(card, scores=[*card.scores[:2], score])
+        scored = with_scores(held, [*held.card.scores[:2], score])
         add_unverified(make_run(tmp_path / name, protocol, scored, method=method, seed=int(name == "other")), boards)
     render_boards(boards)  # a metric without a value compares with nothing, whatever its signature
     text = page(boards)
@@ -380,9 +393,9 @@ def test_a_page_says_which_seeds_are_paired_and_why_there_is_no_interval(
     protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = "5 clusters: too few for an interval, 8 are needed"
-    card = make_card(52.0, 25.0)
-    refused = [dataclasses.replace(score, interval=None, no_interval=few) for score in card.scores]
-    run = make_run(tmp_path / "run", protocol, dataclasses.replace(card, scores=refused))
+    scored = make_card(52.0, 25.0)
+    refused = [dataclasses.replace(score, interval=None, no_interval=few) for score in scored.card.scores]
+    run = make_run(tmp_path / "run", protocol, with_scores(scored, refused))
     add_unverified(run, tmp_path / "boards")
     render_boards(tmp_path / "boards")
     board = read_board(tmp_path / "boards" / "small")

@@ -139,11 +139,12 @@ def test_images_stand_in_a_methods_row_only_when_its_weights_give_them(
 def test_scores_are_those_computed_anew(tmp_path: Path, protocol: str) -> None:
     run = make_run(tmp_path / "run", protocol, make_card(50.04, 25.0))
     checks = [Check(what="fd_lite0", state="within tolerance")]
-    found = Verification(run_id="x", checks=checks, card=make_card(50.0, 25.0))
+    found = Verification(run_id="x", checks=checks, card=make_card(50.0, 25.0).card)
     file = add_verified(run, tmp_path / "boards", found)
     held = json.loads(file.read_text())
     assert held["scorecard"]["scores"][0]["value"] == 50.0
-    assert held["claimed_sha256"] == scorecard_sha256(RunFolder.read(run).scorecard() or {})
+    claimed = RunFolder.read(run).scorecard()
+    assert claimed is not None and held["claimed_sha256"] == scorecard_sha256(claimed)
 
 
 # Records that state something else than was done

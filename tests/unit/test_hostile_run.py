@@ -151,11 +151,14 @@ def test_images_under_each_others_conditions_are_drift(run: Path) -> None:
     assert [check.what for check in found.checks if check.state == "drift"] == ["conditions"]
 
 
-def test_failures_are_the_larger_count(run: Path) -> None:
+def test_failures_are_the_scorecards(run: Path) -> None:
+    """Whatever a record states, in either direction; what no scorecard counts is the record's."""
     record = RunFolder.read(run).record
     assert record.failures == {"black": 0, "constant": 0, "duplicate": 0}
     scored = {"unreadable": 0, "constant": 2, "duplicate": 1}
-    assert count_failures(record, scored) == {"unreadable": 0, "constant": 2, "duplicate": 1, "black": 0}
+    for stated in (record, record.model_copy(update={"failures": {"black": 0, "constant": 9, "duplicate": 0}})):
+        assert count_failures(stated, scored) == {"unreadable": 0, "constant": 2, "duplicate": 1, "black": 0}
+    assert count_failures(record, {}) == record.failures  # not scored yet
     method = record.method.model_copy(update={"control": True})  # type: ignore[union-attr]
     control = record.model_copy(update={"method": method, "failures": {"black": 3}})
     assert isinstance(control, RunRecord) and count_failures(control, scored) == {

@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 
 import fake_methods
+from ccbench.base.images import write_png
 from ccbench.base.seeding import sample_seed
 from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.features.image_pass import encode_files
 from ccbench.pipeline.session import Session
 from ccbench.pipeline.synthesis import add_copies, check_images, find_failure, synthesize_run
 from ccbench.pipeline.training import train_run
 from ccbench.protocols.config import resolve_config
 from ccbench.protocols.protocol import Protocol
 from ccbench.runs import RunFolder
-from ccbench.types import Condition, Image
+from ccbench.types import Condition, Image, SilentProgress
 from fake_methods import METHOD, FakeGenerator
 
 COUNT, BATCH = 8, 3  # chunks of 3, 3 and 2: the fake's pixels depend on the parity of its batch
@@ -238,6 +240,15 @@ def test_what_counts_as_a_failure() -> None:
     dark[0, 0] = 8
     assert find_failure(dark) is None
     assert find_failure(np.full((16, 16, 3), (1, 2, 200), np.uint8)) == "constant"
+
+
+@pytest.mark.parametrize("levels", [0, 1, 2, 3])
+def test_sampling_and_scoring_call_the_same_images_constant(levels: int, tmp_path: Path) -> None:
+    image = np.full((16, 16, 3), 100, np.uint8)
+    image[3, 5, 1] += levels
+    write_png(tmp_path / "image.png", image)
+    encoded = encode_files([tmp_path / "image.png"], [], "reading", SilentProgress())
+    assert (encoded.constant == 1) == (find_failure(image) == "constant") == (levels <= 2)
 
 
 def test_copies_are_kept_apart_and_resume(make_run: MakeRun, wanted: dict[str, bytes]) -> None:

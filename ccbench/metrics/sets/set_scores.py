@@ -68,7 +68,7 @@ def set_scores(
         if family in KERNELS:
             p = permutation_test(images, reference, KERNELS[family], derive_seed("permutation", family)).p
         found = sets.interval(family)
-        scores.append(Score(metric, signed, value, n, n_real, found.interval, p=p, no_interval=found.reason))
+        scores.append(Score(metric, signed, value, n, n_real, interval=found.interval, p=p, no_interval=found.reason))
     return scores
 
 
@@ -150,7 +150,7 @@ def mean_entry(
     """Return the entry of the mean of values (n,), one an image, with the interval of `mean_shares`."""
     found = mean_shares(values, clusters).interval()
     n, value = len(values), float(values.mean())
-    return Score(metric, signature, value, n, n_real, found.interval, no_interval=found.reason)
+    return Score(metric, signature, value, n, n_real, interval=found.interval, no_interval=found.reason)
 
 
 def no_pair_scores(metric: str, signature: str, reason: str, n: int) -> PairScores:
