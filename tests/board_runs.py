@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+import ccbench.boards.additions
 import fake_methods
-from ccbench.boards.additions import add_run
 from ccbench.boards.copies import RealThumbnails
+from ccbench.pipeline.session import Session
 from ccbench.pipeline.verification import Verification
 from ccbench.plugins.contract import Method
 from ccbench.protocols.config import resolve_config
@@ -102,4 +104,17 @@ def add_unverified(
     run: Path, boards: Path, real: Callable[[str], RealThumbnails] | None = None, replace: bool = False
 ) -> Path:
     """Put a run on its board without scoring it again: these scores are made up."""
-    return add_run(run, boards, lambda: Verification(run_id=run.name, checks=[]), real, replace).file
+    return add_verified(run, boards, Verification(run_id=run.name, checks=[]), real, replace)
+
+
+def add_verified(
+    run: Path,
+    boards: Path,
+    found: Verification,
+    real: Callable[[str], RealThumbnails] | None = None,
+    replace: bool = False,
+) -> Path:
+    """Put a run on its board, of which verifying has found this."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ccbench.boards.additions, "verify_run", lambda *_: found)
+        return ccbench.boards.additions.add_run(run, boards, Session(), real, replace).file

@@ -10,7 +10,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from ccbench.base.signals import Terminated, handled_signals
-from ccbench.errors import CcbenchError
+from ccbench.errors import CcbenchError, UsageError
 from ccbench.types import Progress, ProgressStep, SilentProgress
 
 T = TypeVar("T")
@@ -57,6 +57,24 @@ class Room:
         with self._changed:
             self._open = False
             self._changed.notify_all()
+
+
+def pick_device(name: str) -> str:
+    """Return the device to use for `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        UsageError: CUDA on a machine where torch sees none, or not so many.
+    """
+    if name == "cpu":
+        return name
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    found = torch.cuda.device_count()
+    if int(name.partition(":")[2] or 0) >= found:
+        raise UsageError(f"--device: {name} asked for and torch sees {found} CUDA devices; use --device cpu")
+    return name
 
 
 def pick_devices(device: str, workers: int) -> list[str]:

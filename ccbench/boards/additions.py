@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from ccbench.base.files import make_folder, write_atomic
 from ccbench.base.folder_files import lock_folder
@@ -27,6 +27,8 @@ from ccbench.boards.comparison_file import scorecard_sha256
 from ccbench.boards.copies import RealThumbnails, check_copies, run_thumbnails
 from ccbench.boards.rendered_boards import render_files
 from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.pipeline.session import Session
+from ccbench.pipeline.verification import Verification, verify_run
 from ccbench.plugins.contract import OfMethodConfig
 from ccbench.plugins.registry import find_method
 from ccbench.protocols.config import OutsideConfig, RecordedSettings, RunConfig, resolve_config
@@ -37,9 +39,6 @@ from ccbench.runs import RunFolder
 from ccbench.runs.record import OUTSIDE
 from ccbench.studies.leak_audit.audit_record import Audit
 from ccbench.tables.pictures import shrink_picture
-
-if TYPE_CHECKING:  # what verifies needs torch, and a run is refused without it
-    from ccbench.pipeline.verification import Verification
 
 RESAMPLED = "images sampled again"
 """What checks of images that were sampled again from the checkpoint begin with."""
@@ -55,7 +54,7 @@ class Added(NamedTuple):
 def add_run(
     run: Path,
     boards: Path,
-    verify: "Callable[[], Verification]",
+    session: Session,
     real: Callable[[str], RealThumbnails] | None = None,
     replace: bool = False,
 ) -> Added:
@@ -69,8 +68,7 @@ def add_run(
     Args:
         run: the run folder.
         boards: the folder of the boards.
-        verify: hashes the run, scores it and samples some of its images again, see `verify_run`; called when nothing
-            else speaks against the run.
+        session: what the run is verified with, see `verify_run`, when nothing else speaks against it.
         real: returns the thumbnails of the real images of a protocol by its name; None = they are not looked at.
         replace: take the place of a run of this configuration and seed. Without it the very run that is there stays.
 
@@ -96,7 +94,7 @@ def add_run(
     check_fits(board, result, run)
     check_copies(board, result, run, None if real is None else real(board.rules.protocol))
     gallery = _find_gallery(folder, board, result)
-    result = _sealed(_with_verified(result, verify(), run))
+    result = _sealed(_with_verified(result, verify_run(run, session), run))
     with lock_folder(boards, wait=True):
         board = _open_board(path, result)  # another command may have added to it meanwhile
         _check_free(board, result, run, replace)
@@ -268,7 +266,7 @@ def _file(result: BoardResult, where: Path) -> FiledResult:
         raise DataError(f"{where}: {error}; no board takes it") from error
 
 
-def _with_verified(result: BoardResult, found: "Verification", where: Path) -> BoardResult:
+def _with_verified(result: BoardResult, found: Verification, where: Path) -> BoardResult:
     """Return the result with the scores that were computed when it was verified.
 
     Raises:

@@ -8,7 +8,6 @@ import typer
 
 from ccbench.cli import leaderboard, options
 from ccbench.cli.output import Output
-from ccbench.errors import DataError
 from ccbench.tables.format import (
     format_difference,
     format_difference_span,
@@ -48,24 +47,14 @@ def compare(
 ) -> None:
     """Compare scored runs in every metric they share: difference, interval, p-value and verdict."""
     from ccbench.boards.kept_comparison import store_comparison
-    from ccbench.comparison import compare_entries, open_scoring_data, read_entries, to_json
-    from ccbench.data.split import open_split
+    from ccbench.comparison import compare_methods, read_entries, to_json
     from ccbench.runs import RunFolder
 
     out = Output(as_json, quiet)
+    session = options.open_session(out, data_root, device, no_cache=no_cache)
     entries = read_entries([RunFolder.read(path) for path in runs])
-    record, config = entries[0].runs[0].folder.record, entries[0].runs[0].folder.config
-    protocol, picked = config.protocol, options.pick_device(device)
-    test = open_split(protocol, "test", data_root, config.limit)
-    wanted = record.conditions.manifest_sha256 if record.conditions else ""
-    if test.manifest_sha256 != wanted:
-        raise DataError(
-            f"test data here have manifest {test.manifest_sha256[:12]}, the runs were scored on {wanted[:12]}; give "
-            "the folder of the same data with --data-root"
-        )
-    cache, progress = options.open_cache(no_cache, out), out.progress()
-    data = open_scoring_data(protocol, data_root, config.limit, device=picked, cache=cache, progress=progress)
-    comparison = compare_entries(entries, data, against, cache, progress)
+    protocol = entries[0].runs[0].folder.config.protocol
+    comparison = compare_methods(entries, session, against)
     kept = store_comparison(comparison, entries, boards) if store else None
     found = [
         {

@@ -122,7 +122,9 @@ def _open_captioner(name: str, model: str | None, revision: str | None, device: 
         raise UsageError(f"--captioner: found {name!r}, wanted measured or agent")
     if model is None:
         raise UsageError("--captioner agent: needs --model, a local folder or a hub id of a Hugging Face model")
-    return AgentCaptioner(open_chat_model(model, revision, options.pick_device(device)))
+    from ccbench.base.workers import pick_device
+
+    return AgentCaptioner(open_chat_model(model, revision, pick_device(device)))
 
 
 def attributes(

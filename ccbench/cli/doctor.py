@@ -9,7 +9,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from ccbench.base.assets import home, hugging_face_home, torch_home
 from ccbench.base.text import one_line
 from ccbench.cli import options
 from ccbench.cli.output import Output
@@ -120,6 +119,8 @@ def _look(name: str, find: Callable[[], str | Path], unlocks: str) -> Finding:
 
 
 def _caches() -> list[Finding]:
+    from ccbench.base.assets import home, hugging_face_home, torch_home
+
     folders = {
         "ccbench (CCBENCH_HOME)": home(),
         "Hugging Face (HF_HOME)": hugging_face_home(),

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ccbench.base.assets import BackboneSource
 from ccbench.cli import options
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
 from ccbench.tables.format import format_span, format_value, interval_notes, metric_heading
 
 if TYPE_CHECKING:
-    from ccbench.runs import RunFolder
+    from ccbench.pipeline.session import Session
     from ccbench.runs.scorecard import Scorecard, SourceScores
     from ccbench.types import Score
 
@@ -61,6 +60,7 @@ def score(
 ) -> None:
     """Score a run folder, or any folder of images against a folder of real ones."""
     out = Output(as_json, quiet)
+    session = options.open_session(out, data_root, device, backbone, allow_pickle, no_cache)
     if folder is not None:
         own = (images, reference, prompts, weights, text_encoder, text_weights)
         if encoder != _DEFAULT_ENCODER or any(value is not None for value in own):
@@ -68,7 +68,7 @@ def score(
                 f"{folder}: a run is scored as its protocol says; give the run folder alone, or --images and "
                 "--reference without it"
             )
-        _score_run(folder, data_root, device, BackboneSource(backbone, allow_pickle), no_cache, out)
+        _score_run(folder, session, out)
         return
     if images is None or reference is None:
         raise UsageError("score: give a run folder, or both --images DIR and --reference DIR")
@@ -82,44 +82,25 @@ def score(
         set_weights=weights,
         text_encoder=text_encoder,
         text_weights=text_weights,
-        device=options.pick_device(device),
-        cache=options.open_cache(no_cache, out),
-        progress=out.progress(),
-        note=out.warn,
+        device=session.torch_device,
+        cache=session.cache,
+        progress=session.progress,
+        note=session.warn,
     ).card
     out.json({"images": images.resolve().name, "reference": reference.resolve().name, **card.model_dump(mode="json")})
     show_scores(card, out)
 
 
-def _score_run(
-    folder: Path, data_root: Path | None, device: str, backbone: BackboneSource, no_cache: bool, out: Output
-) -> None:
+def _score_run(folder: Path, session: "Session", out: Output) -> None:
+    from ccbench.pipeline.run_scorer import score_run
     from ccbench.runs import RunFolder
     from ccbench.runs.record import count_failures
 
     with RunFolder.open(folder) as run:
-        if run.record.status != "complete":
-            raise UsageError(f"{folder}: the run is {run.state}, not complete; finish it with ccbench run")
-        card = score_step(run, data_root, device, backbone, no_cache, out)
+        card = score_run(run, session)
         card = card.model_copy(update={"failures": count_failures(run.record, card.failures)})
         out.json({"run_id": run.record.run_id, "output": str(run.path), **card.model_dump(mode="json")})
         show_scores(card, out)
-
-
-def score_step(
-    run: "RunFolder", data_root: Path | None, device: str, backbone: BackboneSource, no_cache: bool, out: Output
-) -> "Scorecard":
-    """Score the run's images unless they are scored already; return the scorecard."""
-    card = run.scorecard()
-    if card is not None:
-        out.note("score: skipped, the scorecard of these images is there")
-        return card
-    from ccbench.scoring.run_scorer import keep_scorecard
-
-    fresh = options.open_scorer(data_root, device, backbone, no_cache, out).score(run)
-    keep_scorecard(run, fresh, data_root)
-    out.note(f"score: done, {len(fresh.card.scores)} metrics")
-    return fresh.card
 
 
 def show_scores(card: "Scorecard", out: Output) -> None:

@@ -1,10 +1,12 @@
 """Finds the methods that installed packages offer through the entry-point group `ccbench.methods`."""
 
+import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from ccbench.base.text import one_line, suggest
@@ -94,8 +96,12 @@ def find_method(name: str, option: str = "--method") -> Method[Any]:
     return entry.method
 
 
-def find_offers(group: str) -> dict[str, Offer]:
-    """Return what installed packages offer in an entry-point group, by name; one offered twice has an error."""
+@functools.cache
+def find_offers(group: str) -> Mapping[str, Offer]:
+    """Return what installed packages offer in an entry-point group, by name; one offered twice has an error.
+
+    Packages are looked at once a process: `find_offers.cache_clear()` lets those be found that came since.
+    """
     found: dict[str, Offer] = {}
     for offer in _scan(group):
         name = offer.point.name
@@ -112,7 +118,7 @@ def find_offers(group: str) -> dict[str, Offer]:
                 error=f"offered twice by {offer.distribution} {offer.version}: {other.point.value} and "
                 f"{offer.point.value}; give one another name",
             )
-    return found
+    return MappingProxyType(found)
 
 
 def _scan(group: str) -> Iterator[Offer]:

@@ -10,14 +10,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING
 
-from ccbench.base.environment import now, process_rank
+from ccbench.base.environment import now
 from ccbench.base.files import write_json
 from ccbench.base.folder_files import copy_folder, is_locked, lock_folder, remove_temporaries
 from ccbench.base.images import sha256_file
+from ccbench.base.process_ranks import process_rank
 from ccbench.base.text import one_line
 from ccbench.errors import UsageError, VerificationError
 from ccbench.plugins.registry import find_method
-from ccbench.protocols.config import RunConfig, resolve_config, restore_config
+from ccbench.protocols.config import OutsideConfig, RunConfig, resolve_config, restore_config
 from ccbench.runs.heartbeat import BEAT_EVERY, BeatingProgress
 from ccbench.runs.inside import inside, is_there, plain_files
 from ccbench.runs.record import Failure, RunRecord, Sample
@@ -39,7 +40,7 @@ class RunFolder:
 
     Attributes:
         following: whether this is not the first process.
-        path: the folder. checkpoint: what training left. gallery: PNG. log: text.
+        path: the folder. checkpoint: what training left. gallery: PNG.
         public_gallery: PNG without real images, drawn where the user brings the data: a board shows no other.
         nearest_training: PNG of the images nearest to a training image, beside it; written with the scores.
     """
@@ -50,7 +51,6 @@ class RunFolder:
         self.gallery = path / "gallery.png"
         self.public_gallery = path / "gallery-public.png"
         self.nearest_training = path / "nearest-training.png"
-        self.log = path / "log.txt"
         self.following = process_rank() > 0
         self._samples = SampleList(path, "samples.jsonl", "images")
         self._copies = SampleList(path, "copies.jsonl", "copies")
@@ -243,6 +243,10 @@ class RunFolder:
         """
         return path if is_there(self.path, path.name) else None
 
+    def is_trained(self) -> bool:
+        """Return whether training is finished and what it left is there."""
+        return self.record.training is not None and self.checkpoint.is_dir()
+
     def is_sampled(self) -> bool:
         """Return whether every condition has its image; `complete` then checks them."""
         return self.record.conditions is not None and len(self.samples()) == self.record.conditions.n
@@ -330,8 +334,12 @@ class RunFolder:
 
 def default_run_folder(config: RunConfig, root: Path = Path("runs")) -> Path:
     """Return where the run of a configuration lies unless a folder is given; changed settings show as a hash."""
-    plain = resolve_config(find_method(config.method), config.protocol, seed=config.seed)
-    changed = "" if plain.config_hash == config.config_hash else f"-{config.config_hash[:8]}"
+    if isinstance(config.settings, OutsideConfig):
+        plain = config.limit is None
+    else:
+        usual = resolve_config(find_method(config.method), config.protocol, seed=config.seed)
+        plain = usual.config_hash == config.config_hash
+    changed = "" if plain else f"-{config.config_hash[:8]}"
     return root / config.protocol.name / f"{config.method}-seed{config.seed}{changed}"
 
 

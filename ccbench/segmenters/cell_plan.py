@@ -13,11 +13,10 @@ from ccbench.base.environment import collect_environment, now
 from ccbench.base.folder_files import remove_folder
 from ccbench.base.images import sha256_file
 from ccbench.base.tensor_files import key_misfits, load_safetensors, save_state
-from ccbench.data.segmentation_sets import SegmentationSets, open_segmentation_sets
+from ccbench.data.segmentation_sets import SegmentationSets
 from ccbench.errors import VerificationError
 from ccbench.metrics.images.map_scores import map_columns
 from ccbench.metrics.images.maps import score_map
-from ccbench.protocols.protocol import Protocol
 from ccbench.runs import RunFolder
 from ccbench.segmenters import Segmenter, SegmenterSettings
 from ccbench.segmenters.cells import CellFolder, CellPlan, CellRecord, Select, TestRecord
@@ -48,20 +47,6 @@ class Cell:
     def title(self) -> str:
         """Its name in messages."""
         return f"{self.segmenter.title}, {self.row.name}, seed {self.seed}"
-
-
-@dataclass(frozen=True)
-class DataPlace:
-    """Where the real pairs of a table are: what `open_segmentation_sets` is given."""
-
-    protocol: Protocol
-    data_root: Path | None
-    limit: int | None
-    native: bool
-
-    def open_sets(self) -> SegmentationSets:
-        """Open them; see `open_segmentation_sets`."""
-        return open_segmentation_sets(self.protocol, self.data_root, self.limit, self.native)
 
 
 def plan_cell(
@@ -104,14 +89,19 @@ def plan_cell(
 
 
 def finish_share(
-    root: Path, place: DataPlace, cells: Sequence[Cell], device: str, progress: Progress, note: Callable[[str], None]
+    root: Path,
+    open_sets: Callable[[], SegmentationSets],
+    cells: Sequence[Cell],
+    device: str,
+    progress: Progress,
+    note: Callable[[str], None],
 ) -> None:
     """Finish cells one after the other and say each; see `finish_cell`."""
     opened: dict[int, Material] = {}
     for cell in cells:
         size = cell.settings.size
         if size not in opened:
-            opened[size] = Material(place.open_sets(), size)
+            opened[size] = Material(open_sets(), size)
         record = finish_cell(cell, root, opened[size], device, progress, note)
         dice = f", Dice {max(record.dice):.3f} in validation" if record.plan.select == "validation" else ""
         note(f"{cell.title}: done, {record.steps} steps{dice}")

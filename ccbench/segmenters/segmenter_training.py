@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ccbench.base.environment import process_count
 from ccbench.base.files import make_folder, set_aside
+from ccbench.base.process_ranks import process_count
 from ccbench.base.seeding import derive_seed
 from ccbench.base.tensor_files import load_state, tensors_only
 from ccbench.errors import DataError, MissingError, UsageError

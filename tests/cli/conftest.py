@@ -1,21 +1,22 @@
 """What the command line needs to run a whole run in a second: a fake method, a small protocol, and a fake scorer."""
 
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-import ccbench.scoring.run_scorer
+import ccbench.diffusion.backbone
+import ccbench.pipeline.run_scorer
+import ccbench.pipeline.verification.run_verification
 from board_runs import make_card
 from calling import Call, Finished
 from ccbench.base.images import read_image
 from ccbench.cli import execute
+from ccbench.pipeline.run_scorer import RunScorer
 from ccbench.pipeline.verification import Check
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
 from ccbench.runs import RunFolder
 from ccbench.runs.scorecard import ScoredImages
-from ccbench.scoring.run_scorer import RunScorer
 
 
 @pytest.fixture
@@ -51,8 +52,8 @@ def scored_images(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytes
             brightness = float(np.mean([read_image(file) for file in images]))
             return make_card(52.126, brightness, n=len(images))
 
-    monkeypatch.setattr(ccbench.scoring.run_scorer, "SynthesisScorer", Scorer)
-    monkeypatch.setattr(ccbench.scoring.run_scorer, "open_reconstruction", lambda reference, *rest: reference)
+    monkeypatch.setattr(ccbench.pipeline.run_scorer, "SynthesisScorer", Scorer)
+    monkeypatch.setattr(ccbench.diffusion.backbone, "open_reconstruction", lambda reference, *rest: reference)
     return calls
 
 
@@ -67,7 +68,7 @@ def scored_alike(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(RunScorer, "score", score)
     monkeypatch.setattr(
-        import_module("ccbench.pipeline.verification.verify_run"),  # the package has a function of this name
+        ccbench.pipeline.verification.run_verification,
         "resample",
         lambda *_: [Check(what="images sampled again: c0", state="match")],
     )

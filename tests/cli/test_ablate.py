@@ -10,10 +10,10 @@ import ccbench.comparison.compared_features
 import ccbench.studies.ablation.variant_runs
 from calling import Call
 from ccbench.base.images import read_image
+from ccbench.pipeline.run_scorer import RunScorer
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
 from ccbench.runs import RunFolder
 from ccbench.runs.scorecard import Scorecard, ScoredImages, per_sample_table
-from ccbench.scoring.run_scorer import RunScorer
 from ccbench.studies.ablation.variant_scores import AblationTable
 from ccbench.types import Score
 from compared import ColourEncoder
@@ -63,6 +63,7 @@ def test_a_table_of_differences(call: Call, here: list[str]) -> None:
     assert [found[name].outcome for name in table.variants] == [None, "better", "worse", "not told apart"]
     assert found["taam.mode=A"].difference == pytest.approx(5) and found["tint=0.1"].difference == 0
     assert found["full"].by_seed.keys() == {0, 1, 2, 3} and table.tests == 3 and len(table.runs) == len(here) == 16
+    assert len(list(Path("runs").rglob("gallery.png"))) == 16, "a run like any other"
     page = (folder / "README.md").read_text()
     assert "| full | 43.12 ± 0.13 |" in page and "| taam.mode=A | +5.00 ▲ |" in page and "| tint=0.1 | +0.00 |" in page
     assert "4 trainings of each variant" in page and "paired by condition and seed" in page

@@ -13,7 +13,7 @@ import pytest
 
 from calling import Call
 from ccbench.base.image_folders import list_images
-from ccbench.plugins.registry import find_entry
+from ccbench.plugins.registry import find_entry, find_offers
 from ccbench.runs import RunFolder
 
 README = Path(__file__).parents[2] / "methods" / "README.md"
@@ -39,6 +39,7 @@ def install(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with zipfile.ZipFile(Path("wheels", name)) as wheel:
         wheel.extractall("site")
     monkeypatch.syspath_prepend(Path("site").resolve())
+    find_offers.cache_clear()
 
 
 def test_the_readmes_blocks_work_as_they_stand(

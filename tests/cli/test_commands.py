@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ccbench.pipeline.gallery
+import ccbench.pipeline.run_scorer
 import ccbench.plugins.registry
-import ccbench.scoring.run_scorer
-import ccbench.tables.pictures
 import fake_methods
 from calling import Call
 from ccbench.base.image_folders import list_images
 from ccbench.base.images import read_image, write_png
 from ccbench.base.mask_files import read_mask
-from ccbench.cli.options import RunOptions
+from ccbench.pipeline.make_run import run_config
 from ccbench.plugins.contract import TrainContext, TrainReport
 from ccbench.plugins.registry import list_methods
 from ccbench.protocols.protocol import PROTOCOLS
-from ccbench.runs import RunFolder
+from ccbench.runs import RunFolder, default_run_folder
 from ccbench.runs.scorecard import ScoredImages
 from ccbench.scoring import SynthesisScorer
 
@@ -62,8 +62,7 @@ def test_run_json_holds_the_scores_in_their_published_form(call: Call, scored_im
 
 def test_the_default_folder_names_what_differs(scored_images: list[list[Path]]) -> None:
     def folder(seed: int = 0, sets: list[str] | None = None, limit: int | None = None) -> str:
-        options = RunOptions("fake", "small", None, seed, sets, None, None, limit)
-        return options.resolve()[1].as_posix()
+        return default_run_folder(run_config("fake", "small", seed=seed, sets=sets or (), limit=limit)).as_posix()
 
     assert folder() == "runs/small/fake-seed0"
     assert (
@@ -124,7 +123,7 @@ def test_sigterm_ends_any_command_with_143(
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(
-        ccbench.tables.pictures, "draw_gallery", lambda *_, **named: os.kill(os.getpid(), signal.SIGTERM)
+        ccbench.pipeline.gallery, "draw_gallery", lambda *_, **named: os.kill(os.getpid(), signal.SIGTERM)
     )
     ended = call(*RUN, "--output", "out", "--quiet")
     assert ended.code == 143 and ended.err.startswith("error: ended by SIGTERM; what was finished is kept")
@@ -176,7 +175,7 @@ def test_run_score_and_report_show_the_scorecards_failures(
     call: Call, scored_images: list[list[Path]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failures = {"unreadable": 0, "constant": 2, "duplicate": 0, "wrong_size": 0}
-    scorer = ccbench.scoring.run_scorer.SynthesisScorer
+    scorer = ccbench.pipeline.run_scorer.SynthesisScorer
     score = scorer.score
 
     def failing(self: SynthesisScorer, images: list[Path], copies: object) -> ScoredImages:

@@ -13,8 +13,8 @@ from board_runs import N, make_card, make_run
 from calling import Call
 from ccbench.boards.copies import SIDE, RealThumbnails
 from ccbench.boards.rota import run_due
+from ccbench.pipeline.run_scorer import RunScorer
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
-from ccbench.scoring.run_scorer import RunScorer
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pytest
 
 from board_runs import add_unverified, make_card, make_run, with_scores
 from calling import Call
+from ccbench.pipeline.run_scorer import RunScorer
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
 from ccbench.runs import RunFolder
 from ccbench.runs.scorecard import NearPair, Notes, ScoredImages, SourceScores
-from ccbench.scoring.run_scorer import RunScorer
 from ccbench.types import Interval, Score
 
 
@@ -227,7 +227,7 @@ def test_each_note_has_its_rule(
 
 
 def test_the_record_suffices_without_the_method(call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ccbench.plugins.registry._scan", lambda group: iter(()))
+    monkeypatch.setattr("ccbench.plugins.registry.find_offers", lambda group: {})
     done = call("verify", run, "--json")
     assert done.code == 0 and done.json["state"] == "match"
     assert states(done)["configuration"] == "not checked" and states(done)["run.json"] == "match"

@@ -1,13 +1,10 @@
 """Scores the images of a run as its protocol says."""
 
-from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ccbench.base.assets import BackboneSource
 from ccbench.base.images import read_image
-from ccbench.data.split import Split, open_split
-from ccbench.diffusion.backbone import open_reconstruction
-from ccbench.features.feature_cache import FeatureCache
+from ccbench.data.split import Split
+from ccbench.errors import UsageError
 from ccbench.protocols.config import RunConfig
 from ccbench.runs import RunFolder
 from ccbench.runs.scorecard import Scorecard, ScoredImages
@@ -15,8 +12,12 @@ from ccbench.scoring.encoder_scores import VAE_CEILING
 from ccbench.scoring.fidelity import Segmenter
 from ccbench.scoring.synthesis_scorer import SynthesisScorer
 from ccbench.tables.pictures import PairCell, draw_pairs
-from ccbench.types import PairSequence, Progress, SilentProgress
+from ccbench.types import PairSequence
 
+if TYPE_CHECKING:
+    from ccbench.pipeline.session import Session
+
+_SCORED_WITH: tuple[Split, ...] = ("test", "train")
 _JUDGES_DATA: tuple[Split, ...] = ("train", "validation")
 
 
@@ -24,21 +25,11 @@ class RunScorer:
     """Scores runs; what those of one protocol share is read and scored once, see `SynthesisScorer`.
 
     Args:
-        data_root: of protocols whose data users bring. note: is told which judge is used.
+        session: its `note` is told which judge is used.
     """
 
-    def __init__(
-        self,
-        data_root: Path | None,
-        *,
-        device: str = "cpu",
-        backbone: BackboneSource = BackboneSource(),
-        cache: FeatureCache | None = None,
-        progress: Progress = SilentProgress(),
-        note: Callable[[str], None] = lambda text: None,
-    ) -> None:
-        self.data_root, self.device, self.backbone, self._cache = data_root, device, backbone, cache
-        self.progress, self._note = progress, note
+    def __init__(self, session: "Session") -> None:
+        self._session = session
         self._held: tuple[tuple[object, ...], SynthesisScorer] | None = None
 
     def score(self, run: RunFolder) -> ScoredImages:
@@ -47,7 +38,8 @@ class RunScorer:
         The judge of masks is trained now where the cache has none; a run of fewer images has no judge.
 
         Raises:
-            DataError: data or images cannot be read. MissingError: the weights of an encoder are not there.
+            DataError: data or images cannot be read.
+            MissingError: the weights of an encoder are not there.
         """
         config, training = run.config, run.record.training
         trained_on = training.pairs.manifest_sha256 if training else None
@@ -57,33 +49,48 @@ class RunScorer:
         return self._held[1].score(run.image_files(), run.copy_files())
 
     def _open(self, config: RunConfig, trained_on: str | None) -> SynthesisScorer:
-        protocol, source = config.protocol, self.backbone
-        test, train = (open_split(protocol, name, self.data_root, config.limit) for name in ("test", "train"))
-        through = open_reconstruction(source.reference or protocol.backbone, self.device, source.allow_pickle)
+        from ccbench.diffusion.backbone import open_reconstruction  # torch
+
+        session, protocol, source = self._session, config.protocol, self._session.backbone
+        test, train = (session.split(protocol, name, config.limit) for name in _SCORED_WITH)
+        device = session.torch_device
+        through = open_reconstruction(source.reference or protocol.backbone, device, source.allow_pickle)
         return SynthesisScorer(
             test.pairs,
             train.pairs,
             f"{protocol.name}-train@{(trained_on or train.manifest_sha256)[:12]}",
             set_encoder=protocol.set_encoder,
             text_encoder=protocol.text_encoder,
-            judge=find_judge(config, self.data_root, self.device, self.progress, self._note),
+            judge=find_judge(config, session),
             controls={VAE_CEILING: through},
-            device=self.device,
-            cache=self._cache,
-            progress=self.progress,
+            device=device,
+            cache=session.cache,
+            progress=session.progress,
         )
 
 
-def keep_scorecard(run: RunFolder, scored: ScoredImages, data_root: Path | None) -> None:
-    """Write a run's scores into its folder, and draw the images that lie nearest to a training image.
+def score_run(run: RunFolder, session: "Session") -> Scorecard:
+    """Return the scores of a complete run's images, computed and kept in its folder unless they are there.
+
+    The images that lie nearest to a training image are drawn beside them.
 
     Raises:
-        DataError: the training images cannot be read.
+        UsageError: the run is not complete.
+        DataError: data or images cannot be read.
+        MissingError: the weights of an encoder are not there.
     """
-    if scored.card.near_pairs:
-        train = open_split(run.config.protocol, "train", data_root, run.config.limit)
-        _draw_near_pairs(run, scored.card, train.pairs)
+    if run.record.status != "complete":
+        raise UsageError(f"{run.path}: the run is {run.state}, not complete; finish it with ccbench run")
+    if (held := run.scorecard()) is not None:
+        session.note("score: skipped, the scorecard of these images is there")
+        return held
+    scored = session.scorer().score(run)
+    card = scored.card
+    if card.near_pairs:
+        _draw_near_pairs(run, card, session.split(run.config.protocol, "train", run.config.limit).pairs)
     run.write_scorecard(scored)  # last: where it is, scoring is done
+    session.note(f"score: done, {len(card.scores)} metrics")
+    return card
 
 
 def _draw_near_pairs(run: RunFolder, card: Scorecard, train: PairSequence) -> None:
@@ -100,24 +107,27 @@ def _draw_near_pairs(run: RunFolder, card: Scorecard, train: PairSequence) -> No
     draw_pairs(cells, run.nearest_training, title, ("synthetic", "nearest training image"))
 
 
-def find_judge(
-    config: RunConfig,
-    data_root: Path | None,
-    device: str = "cpu",
-    progress: Progress = SilentProgress(),
-    note: Callable[[str], None] = lambda text: None,
-) -> Segmenter | str:
+def find_judge(config: RunConfig, session: "Session") -> Segmenter | str:
     """Return the judge of a run's mask fidelity, trained now where the cache has none, or why there is none.
 
     Raises:
         DataError: data cannot be read.
     """
-    from ccbench.scoring.reference_segmenter import judge_settings, open_judge
+    from ccbench.scoring.reference_segmenter import judge_settings, open_judge  # torch
 
     if config.limit is not None:
         return "a limited run trains no judge of its masks"
-    train, validation = (open_split(config.protocol, name, data_root) for name in _JUDGES_DATA)
-    settings = judge_settings(config.protocol.image_size, len(train.pairs))
-    judge = open_judge(train, validation, config.protocol.name, settings, device=device, note=note, progress=progress)
+    protocol, note = config.protocol, session.note
+    train, validation = (session.split(protocol, name) for name in _JUDGES_DATA)
+    settings = judge_settings(protocol.image_size, len(train.pairs))
+    judge = open_judge(
+        train,
+        validation,
+        protocol.name,
+        settings,
+        device=session.torch_device,
+        note=note,
+        progress=session.progress,
+    )
     note(f"judge of masks: {judge.signature}, Dice {judge.dice:.3f} on {len(validation.pairs)} validation images")
     return judge

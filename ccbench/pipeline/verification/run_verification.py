@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ccbench.base.images import sha256_file
 from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.pipeline.session import Session
 from ccbench.pipeline.verification.checks import Check, Verification, equal, worst
 from ccbench.pipeline.verification.resampled import RESAMPLED, resample
 from ccbench.pipeline.verification.score_drift import check_scores
@@ -14,12 +15,11 @@ from ccbench.protocols.protocol import Protocol
 from ccbench.runs import RunFolder
 from ccbench.runs.record import OUTSIDE, RunRecord, Sample
 from ccbench.runs.scorecard import ScoredImages
-from ccbench.scoring.run_scorer import RunScorer
 
 
 def verify_run(
     path: Path,
-    scorer: RunScorer,
+    session: Session,
     also: Callable[[RunFolder], Iterable[Check]] = lambda run: (),
     resampled: int = RESAMPLED,
 ) -> Verification:
@@ -27,12 +27,13 @@ def verify_run(
 
     Args:
         path: the run folder.
-        scorer: computes the scores again, and samples the images.
+        session: what the scores are computed and the images sampled with.
         also: more that is compared before anything is computed, such as a board's record of the run.
         resampled: how many images are sampled again from the checkpoint; 0 = none.
 
     Raises:
-        UsageError: there is no run, or it is not complete and scored. DataError: the test data is missing or changed.
+        UsageError: there is no run, or it is not complete and scored.
+        DataError: the test data is missing or changed.
     """
     try:
         run = RunFolder.read(path)
@@ -44,8 +45,8 @@ def verify_run(
         return Verification(run_id=path.name, checks=[Check(what="records", state="drift", detail=str(error))])
     if card is None or columns is None:
         raise UsageError(f"{path}: the run has no scores of its present images; run: ccbench score {path}")
-    checks += resample(run, resampled, scorer) if resampled else []
-    fresh = scorer.score(run)
+    checks += resample(run, resampled, session) if resampled else []
+    fresh = session.scorer().score(run)
     checks.append(_check_order(run, fresh))
     checks += check_scores(ScoredImages(card, columns), fresh)
     return Verification(run_id=run.record.run_id, checks=checks, card=fresh.card)
