@@ -121,13 +121,12 @@ class PairedTest(ExtendedRecord):
 
 
 def flatten(test: PairedTest | None) -> dict[str, Any]:
-    """Return a test as a line of a saved table holds it: its numbers, and what they say of the line's row."""
+    """Return what every saved table holds of a test in a line: its numbers, and what they say of the line's row."""
     outcome = test.outcome if test else None
     return {
         **{name: getattr(test, name, None) for name in _NUMBERS},
         "outcome": None if outcome is None else _SAVED[outcome],
         "reason": test.reason if test else None,
-        **({"no_interval": test.no_interval} if test and test.no_interval is not None else {}),
     }
 
 

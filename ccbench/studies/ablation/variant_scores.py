@@ -36,7 +36,8 @@ class VariantScore(Record):
 
     @model_serializer(mode="wrap")
     def _as_line(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {**{name: value for name, value in handler(self).items() if name != "test"}, **flatten(self.test)}
+        line = {**{name: value for name, value in handler(self).items() if name != "test"}, **flatten(self.test)}
+        return {**line, "no_interval": self.test.no_interval} if self.test and self.test.no_interval else line
 
 
 class RunLine(Record):

@@ -58,7 +58,7 @@ def render_latex(table: SegmentationTable) -> str:
     places = [(segmenter, test) for segmenter in segmenters for test in tests]
     groups = []
     for budget in table.budgets:
-        rows = [(f"\\multicolumn{{{1 + len(places)}}}{{l}}{{{_BUDGETS[budget][0]}}}",)]
+        rows: list[tuple[str, ...]] = [(f"\\multicolumn{{{1 + len(places)}}}{{l}}{{{_BUDGETS[budget][0]}}}",)]
         for row in _rows(table, budget):
             cells = []
             for segmenter, test in places:

@@ -36,6 +36,7 @@ STRATA: dict[str, tuple[float, float]] = {"small": (0.0, 0.05), "medium": (0.05,
 """Sizes of polyps: share of the image that the mask covers, from and below. An empty mask is in none."""
 
 _POOLED = "dice_pooled"
+_LATER = {"clusters", "reason", "seeds", "no_interval"}  # fields of a test that the first tables do not have
 _ALL_EMPTY = Estimate(None, "all masks and maps are empty")
 
 
@@ -111,19 +112,25 @@ class RowTest(Record):
         if not isinstance(line, dict) or "paired" in line:
             return line
         rest, test = unflatten(line, line.get("row"), line.get("baseline"))
-        seeds = rest.pop("seeds", ())
+        seeds = rest.pop("seeds", [])
         paired = {**(test or {}), "seeds": [(seed, seed) for seed in seeds] if isinstance(seeds, list) else seeds}
-        return {**{name: rest[name] for name in rest if name not in ("row", "baseline", "metric")}, "paired": paired}
+        return {**{name: rest[name] for name in rest.keys() - {"row", "baseline", "metric"}}, "paired": paired}
 
     @model_serializer
     def _as_line(self) -> dict[str, Any]:
-        places = {"segmenter": self.segmenter, "row": self.row, "baseline": self.baseline, "budget": self.budget}
-        numbers = flatten(self.paired)
-        left_out = {"reason"} if self.paired.clusters is not None else {"reason", "clusters"}
-        seeds = {"seeds": [seed for seed, _ in self.paired.seeds]} if self.paired.seeds else {}
-        no_interval = {"no_interval": numbers.pop("no_interval")} if "no_interval" in numbers else {}
-        kept = {name: value for name, value in numbers.items() if name not in left_out}
-        return {**places, "test": self.test, "metric": self.paired.metric, **kept, **seeds, **no_interval}
+        test = self.paired
+        line = {
+            "segmenter": self.segmenter,
+            "row": test.first,
+            "baseline": test.second,
+            "budget": self.budget,
+            "test": self.test,
+            "metric": test.metric,
+            **flatten(test),
+            "seeds": [seed for seed, _ in test.seeds],
+            "no_interval": test.no_interval,
+        }
+        return {name: value for name, value in line.items() if value or name not in _LATER}
 
 
 class CellLine(Record):
