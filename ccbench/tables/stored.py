@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import zip_longest
-from os.path import commonprefix
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -42,7 +41,8 @@ def put_text(file: Path, text: str, check: bool = False) -> None:
         lines = zip_longest(held.decode(errors="replace").splitlines(), text.splitlines(), fillvalue="nothing")
         differ = ((number, *both) for number, both in enumerate(lines, start=1) if both[0] != both[1])
         line, old, new = next(differ, (1, "other line ends", "line feeds"))
-        begin = max(len(commonprefix((old, new))) - 30, 0)
+        same = next((at for at, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), 0)
+        begin = max(same - 30, 0)
         old, new = old[begin : begin + 60], new[begin : begin + 60]
         raise VerificationError(f"{file}:{line}: found {old!r}, its records give {new!r}; run `{COMMAND}`")
 
