@@ -28,7 +28,7 @@ from ccbench.plugins.contract import LoadContext, TrainContext
 from ccbench.plugins.registry import find_method
 from ccbench.protocols.config import resolve_config
 from ccbench.protocols.protocol import find_protocol
-from ccbench.tables.format import markdown_table
+from ccbench.tables.markdown import markdown_table
 from ccbench.tables.pictures import SheetCell, draw_contact_sheet
 from ccbench.types import ProgressStep, SilentProgress
 from small_segmenter import SmallSegmenter, dice, train_segmenter

@@ -136,6 +136,6 @@ def _show(table: "AblationTable", out: Output) -> None:
     out.table(header, main_rows(table), right=range(1, len(header)))
     if table.claims:
         out.table(CLAIM_HEADER, claim_rows(table), right=range(3, 8), wrap=(1,))
-    out.line(f"▲ ▼: better or worse, Holm-corrected p <= {ALPHA:g}; no mark: not told apart.")
+    out.line(f"▲ ▼: better or worse, Holm-corrected p <= {ALPHA:g}; no mark: not significant.")
     for note in table.notes:
         out.line(note)

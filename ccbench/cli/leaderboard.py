@@ -138,14 +138,14 @@ def show(
     as_json: options.Json = False,
 ) -> None:
     """Print the tables of one board: methods, then controls, group by group."""
-    from ccbench.boards.score_table import board_rows, metrics_of, score_frame, score_lines
+    from ccbench.boards.score_table import board_rows, by_place, metrics_of, score_table
     from ccbench.metrics import metric_info
     from ccbench.tables.format import METRIC_GROUPS, metric_heading
 
     out, found = Output(as_json), _open(boards, board)
-    frame = score_frame(found)
-    lines = score_lines(frame)
-    out.json(frame.astype(object).where(frame.notna(), None).to_dict(orient="records"))
+    table = score_table(found)
+    lines = by_place(table)
+    out.json([line._asdict() for line in table])
     for group, title in METRIC_GROUPS.items():
         metrics = [metric for metric in metrics_of(found) if metric_info(metric).group == group]
         if not metrics:

@@ -195,6 +195,6 @@ def _show(table: "SegmentationTable", out: Output) -> None:
         out.line(main_title(table, budget))
         header = main_header(table)
         out.table(header, main_rows(table, budget), right=range(2, len(header)))
-    out.line(f"▲ ▼: better or worse than real images only, Holm-corrected p <= {ALPHA:g}; no mark: not told apart.")
+    out.line(f"▲ ▼: better or worse than real images only, Holm-corrected p <= {ALPHA:g}; no mark: not significant.")
     for note in table.notes:
         out.line(note)

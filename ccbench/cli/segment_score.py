@@ -10,7 +10,8 @@ import typer
 from ccbench.cli import options
 from ccbench.cli.output import Output
 from ccbench.cli.score import interval_level, interval_text
-from ccbench.tables.format import csv_text, format_value, interval_notes, metric_heading
+from ccbench.tables.csv import csv_table
+from ccbench.tables.format import format_value, interval_notes, metric_heading
 
 if TYPE_CHECKING:
     from ccbench.studies.segmentation.map_folders import MapFolderScores
@@ -61,7 +62,7 @@ def _write_rows(found: "MapFolderScores", output: Path) -> None:
 
     columns = {metric: values.tolist() for metric, values in map_columns(list(found.rows.values())).items()}
     table = per_sample_table(list(found.rows), columns).drop(columns="index").rename(columns={"condition_id": "id"})
-    write_output(output, csv_text(table).encode())
+    write_output(output, csv_table(table).encode())
 
 
 def _show(scores: "Sequence[Score]", out: Output) -> None:

@@ -50,7 +50,7 @@ def test_a_table_and_its_json(call: Call, two_runs: list[Path]) -> None:
     assert "corrected over the 7 tests" in done.out
     found = call("compare", *two_runs, "--json").json
     clip = next(one for one in found["comparisons"] if one["metric"] == "clip_score")
-    assert clip["verdict"] == "fake" and clip["difference"]["value"] == pytest.approx(33.75, rel=1e-12)
+    assert clip["verdict"] == "fake" and clip["difference"] == pytest.approx(33.75, rel=1e-12)
     assert [one["name"] for one in found["methods"]] == ["fake", "fake (tint=0.1)"] and found["tests"] == 7
 
 

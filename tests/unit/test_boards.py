@@ -15,9 +15,10 @@ from board_runs import N, add_unverified, make_card, make_run, with_scores
 from ccbench.base.images import read_image, write_png
 from ccbench.boards.board_files import read_board
 from ccbench.boards.board_page import render_page
-from ccbench.boards.comparison_file import BoardComparison, PairTest
+from ccbench.boards.comparison_file import BoardComparison
 from ccbench.boards.rendered_boards import render_boards
-from ccbench.boards.score_table import score_frame
+from ccbench.boards.score_table import score_table
+from ccbench.comparison import PairedTest
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.plugins import controls
 from ccbench.plugins.registry import find_method
@@ -400,16 +401,16 @@ def test_a_page_says_which_seeds_are_paired_and_why_there_is_no_interval(
     render_boards(tmp_path / "boards")
     board = read_board(tmp_path / "boards" / "small")
     assert f"no interval of fd_lite0 (fake), clip_score (fake), clip_image (fake): {few}" in page(tmp_path / "boards")
-    pair = PairTest(metric="fd_lite0", first="fake", second="other", difference=-2.0, low=None, high=None, p=0.001,
+    pair = PairedTest(metric="fd_lite0", first="fake", second="other", difference=-2.0, low=None, high=None, p=0.001,
                     p_holm=0.002, effect=None, n=9, verdict="fake", seeds=((0, 0), (1, 2)),
                     no_interval=few)  # fmt: skip
     compared = BoardComparison(protocol="small", protocol_hash="0", scorecards={}, tests=1, pairs=[pair], ranks=[],
                                zero_differences="absolute")  # fmt: skip
-    text = render_page(board._replace(comparison=compared), score_frame(board))
+    text = render_page(board._replace(comparison=compared), score_table(board))
     assert "| fd_lite0 ↓ | fake | other | 0, 1 - 2 | -2.00 | - |" in text and "that of the distances from 0" in text
     assert "of the runs of the seeds named" in text and f"no interval of fd_lite0 (fake less other): {few}" in text
     stored = compared.model_dump(exclude={"zero_differences"}) | {"pairs": [pair.model_dump(exclude={"seeds"})]}
     before = BoardComparison.model_validate(stored)  # of a version that recorded neither
     assert before.pairs[0].seeds == () and before.zero_differences == "signed"
-    old = render_page(board._replace(comparison=before), score_frame(board))
+    old = render_page(board._replace(comparison=before), score_table(board))
     assert "| fd_lite0 ↓ | fake | other | -2.00 | - |" in old and "distances from 0" not in old

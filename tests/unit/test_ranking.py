@@ -1,10 +1,10 @@
-"""Holm's correction, tie groups, rank stability and seed spread, each by hand."""
+"""Holm's correction, tie groups and rank stability, each by hand."""
 
 import numpy as np
 import pytest
 
 from ccbench.metrics.statistics.influence import Shares
-from ccbench.metrics.statistics.ranking import holm, rank_stability, resample_values, seed_spread, tie_groups
+from ccbench.metrics.statistics.ranking import holm, rank_stability, resample_values, tie_groups
 
 
 def test_holm_by_hand() -> None:
@@ -71,13 +71,3 @@ def test_rank_stability_by_hand() -> None:
     assert (up.low.tolist(), up.high.tolist()) == ([0, 0, 1], [1, 2, 2])
     with pytest.raises(ValueError, match="finite"):
         rank_stability(np.array([[1.0, np.nan]]), "down")
-
-
-def test_seed_spread_by_hand() -> None:
-    spread = seed_spread([1.0, 2, 3], [3.0, 4, 5])
-    assert (spread.mean, spread.between, spread.seeds) == (2, 1, 3)
-    assert spread.within == pytest.approx(np.sqrt(50 / 3))
-    assert seed_spread([1.0], [0.5]).between is None
-    assert seed_spread([1.0, 2.0], [0.5, None]).within is None
-    with pytest.raises(ValueError, match="one of each"):
-        seed_spread([], [])

@@ -12,7 +12,7 @@ from ccbench.data.pairs import DataSplit
 from ccbench.data.split import Split, open_split
 from ccbench.errors import DataError
 from ccbench.protocols.protocol import Protocol
-from ccbench.tables.format import escape_markdown, markdown_code
+from ccbench.tables.markdown import escape_markdown, markdown_code
 from ccbench.types import Condition, Progress, SilentProgress
 
 

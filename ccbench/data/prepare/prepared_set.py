@@ -25,7 +25,7 @@ from ccbench.data.prepare.findings import KINDS
 from ccbench.data.prepare.fitness import CheckReport, check_listing
 from ccbench.data.sets.data_set import DataSet, Listing
 from ccbench.errors import DataError
-from ccbench.tables.format import escape_markdown
+from ccbench.tables.markdown import escape_markdown
 from ccbench.types import Progress, ProgressStep, SilentProgress
 
 LEFT_OUT = "left_out.jsonl"

@@ -69,7 +69,7 @@ class Difference:
     no_interval: str | None = None
 
     def fields(self) -> dict[str, Any]:
-        """Return what records keep of it: `difference`, the interval's ends or why it has none, `p`, `effect`, `n`."""
+        """Return what records keep of it, under the names that it has there."""
         low, high = (self.interval.low, self.interval.high) if self.interval else (None, None)
         return {
             "difference": self.value,
@@ -79,6 +79,7 @@ class Difference:
             "p": self.p,
             "effect": self.effect,
             "n": self.n,
+            "clusters": self.clusters,
         }
 
 

@@ -1,6 +1,5 @@
-"""What a table of methods may claim: Holm's correction, tie groups, rank stability and the spread over seeds."""
+"""What a table of methods may claim: Holm's correction, tie groups and rank stability."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,7 @@ from ccbench.metrics.statistics.influence import Shares
 Array = NDArray[np.float64]
 
 ALPHA = 0.05
-"""Corrected p-values up to this tell two values apart."""
+"""Corrected p-values up to this are significant."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,21 +26,6 @@ class RankStability:
 
     low: NDArray[np.int64]
     high: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class SeedSpread:
-    """One metric over several seeds of a method.
-
-    Attributes:
-        between: standard deviation of the seeds' values (n - 1); None for one seed.
-        within: root mean square of the seeds' own standard errors; None where one is unknown.
-    """
-
-    mean: float
-    between: float | None
-    within: float | None
-    seeds: int
 
 
 def holm(p: Sequence[float] | Array) -> Array:
@@ -111,17 +95,3 @@ def resample_values(methods: Sequence[Sequence[Shares]], seed: int, resamples: i
         drawn = rng.multinomial(len(trainings), np.full(len(trainings), 1 / len(trainings)), resamples)
         values[:, k] = np.sum(drawn.T * moved, axis=0) / len(trainings)
     return values
-
-
-def seed_spread(values: Sequence[float], errors: Sequence[float | None]) -> SeedSpread:
-    """Return mean and spread of one metric over seeds, from each seed's value and standard error.
-
-    Raises:
-        ValueError: no values, or not one error a value.
-    """
-    if not values or len(values) != len(errors):
-        raise ValueError(f"{len(values)} values and {len(errors)} standard errors; wanted one of each for every seed")
-    between = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    known = [error for error in errors if error is not None]
-    within = math.sqrt(float(np.mean(np.square(known)))) if len(known) == len(values) else None
-    return SeedSpread(float(np.mean(values)), between, within, len(values))
