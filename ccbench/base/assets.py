@@ -124,7 +124,8 @@ def find_backbone(name: str) -> str:
     """Return the folder of a shipped backbone, checked; any other backbone is returned as it is.
 
     Raises:
-        MissingError: see `backbone_kind`. VerificationError: shipped weights differ from their card.
+        MissingError: see `backbone_kind`.
+        VerificationError: shipped weights differ from their card.
     """
     return str(shipped_weights(name)) if backbone_kind(name) == "shipped" else name
 

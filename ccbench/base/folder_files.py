@@ -73,7 +73,8 @@ def copy_folder(source: Path, target: Path) -> None:
     """Put a copy of a folder of plain files in the place of another, whole or not at all.
 
     Raises:
-        DataError: it holds a link or a device. UsageError: it cannot be written.
+        DataError: it holds a link or a device.
+        UsageError: it cannot be written.
     """
     for entry in sorted(source.rglob("*")):
         if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):

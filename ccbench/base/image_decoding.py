@@ -73,7 +73,8 @@ class ImageFile:
         mode: Pillow's name of the stored channels, such as `L`.
         has_exif: the file tells of a device, a date or a place.
         orientation: EXIF's, 1 to 8, which `pixels` follow already; 1 where the file states none.
-        alpha: (H, W) opacity where the file has one; indices: (H, W) of the colours of a palette.
+        alpha: (H, W) opacity where the file has one.
+        indices: (H, W) of the colours of a palette.
     """
 
     pixels: Image

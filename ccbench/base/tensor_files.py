@@ -48,7 +48,8 @@ def load_safetensors(path: Path) -> "dict[str, torch.Tensor]":
     """Return the tensors of a safetensors file, on the CPU and in their stored dtype.
 
     Raises:
-        MissingError: no such file. DataError: it is something else, or cut short.
+        MissingError: no such file.
+        DataError: it is something else, or cut short.
     """
     import safetensors
     from safetensors.torch import load_file
@@ -67,7 +68,8 @@ def weights_hash(path: Path) -> str:
     """Return the first eight hex digits of the sha256 of a weights file.
 
     Raises:
-        MissingError: no such file. DataError: it is no weights file: a folder, a device, a web page, a pointer.
+        MissingError: no such file.
+        DataError: it is no weights file: a folder, a device, a web page, a pointer.
     """
     start = _first_bytes(path)
     if not is_pickle(path) and (kind := _kind(start)) is not None:
@@ -122,7 +124,8 @@ def load_checked(path: Path) -> "tuple[dict[str, torch.Tensor], dict[str, Any]]"
     """Return the tensors and the JSON object of a file of `save_checked`.
 
     Raises:
-        MissingError: no such file. DataError: it is something else, cut short, or differs from its checksum.
+        MissingError: no such file.
+        DataError: it is something else, cut short, or differs from its checksum.
     """
     from safetensors import safe_open
 
@@ -179,7 +182,8 @@ def load_state(path: Path) -> "dict[str, torch.Tensor]":
     `state_dict` is unwrapped.
 
     Raises:
-        MissingError: no such file. DataError: it is neither, cut short, or holds code (a TorchScript archive).
+        MissingError: no such file.
+        DataError: it is neither, cut short, or holds code (a TorchScript archive).
     """
     import pickle
 

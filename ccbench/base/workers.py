@@ -100,8 +100,10 @@ def work_in_processes(
     """Do `work` on all items, in one process of one thread for each of `devices`; on one GPU in this process.
 
     Args:
-        work: is given a share of the items, in their order. size: of an item, in the steps that it reports.
-        title: of what the bar shows. counted: descriptions of the steps that `size` counts; None = all.
+        work: is given a share of the items, in their order.
+        size: of an item, in the steps that it reports.
+        title: of what the bar shows.
+        counted: descriptions of the steps that `size` counts; None = all.
 
     Raises:
         CcbenchError: what the first share that failed raised; the others are stopped.

@@ -74,8 +74,9 @@ def add_run(
 
     Raises:
         UsageError: the run is not complete, not scored, not comparable, of a seed the board does not ask for, of
-            another protocol version, or of a configuration and seed that is there. DataError: conditions, counts or
-            signatures differ from the board's, its images are copies, or the stored audit of the protocol found a leak.
+            another protocol version, or of a configuration and seed that is there.
+        DataError: conditions, counts or signatures differ from the board's, its images are copies, or the stored audit
+            of the protocol found a leak.
         VerificationError: the run is not what its record says.
     """
     folder = RunFolder.read(run)
@@ -144,7 +145,8 @@ def store_audit(audit: Audit, boards: Path) -> Path:
     """Keep the leak audit of a protocol with its board, and return the file; a board without results may come later.
 
     Raises:
-        UsageError: the audit is of folders. VerificationError: it is not of the images that the board scores on.
+        UsageError: the audit is of folders.
+        VerificationError: it is not of the images that the board scores on.
     """
     if audit.protocol is None:
         raise UsageError("--store: only the audit of a protocol belongs to a board; give --protocol, without --images")
@@ -161,8 +163,9 @@ def _make_result(folder: RunFolder) -> BoardResult:
     """Return the result of a run as its folder states it; what follows from the configuration is derived anew.
 
     Raises:
-        UsageError: the run is not complete, not scored, or not comparable. VerificationError: it states something else
-            than its configuration gives. DataError: it holds what cannot be, or a path of this machine.
+        UsageError: the run is not complete, not scored, or not comparable.
+        VerificationError: it states something else than its configuration gives.
+        DataError: it holds what cannot be, or a path of this machine.
     """
     record, where = folder.record, folder.path
     if record.status != "complete":
@@ -194,8 +197,8 @@ def _derive_config(folder: RunFolder) -> RunConfig:
     """Return a run's configuration under the protocol of this version, which has to give the hashes that are recorded.
 
     Raises:
-        UsageError: made under another version of the protocol. VerificationError: recorded under hashes that its
-            configuration does not give.
+        UsageError: made under another version of the protocol.
+        VerificationError: recorded under hashes that its configuration does not give.
     """
     record, where = folder.record, folder.path
     config, recorded = folder.config, Protocol.model_validate(record.config["protocol"])

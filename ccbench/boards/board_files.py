@@ -41,7 +41,8 @@ class BoardRules(Settings):
     """`board.toml`: what a run must match to be on the board.
 
     Attributes:
-        seeds: run seeds that a complete row needs. conditions: the test conditions that every run was scored on.
+        seeds: run seeds that a complete row needs.
+        conditions: the test conditions that every run was scored on.
     """
 
     protocol: str
@@ -143,7 +144,8 @@ def read_board(path: Path) -> Board:
     """Read a board and check that its results fit its rules and each other.
 
     Raises:
-        DataError: a file cannot be read. VerificationError: the results do not belong on one board.
+        DataError: a file cannot be read.
+        VerificationError: the results do not belong on one board.
     """
     rules = read_rules(path)
     current = PROTOCOLS.get(rules.protocol)
@@ -194,7 +196,8 @@ def read_audit(board: Path, rules: BoardRules) -> Audit | None:
     """Return the stored leak audit of a board's protocol; None when there is none.
 
     Raises:
-        DataError: it cannot be read. VerificationError: it is not of the images that the board scores on.
+        DataError: it cannot be read.
+        VerificationError: it is not of the images that the board scores on.
     """
     file = audit_file(board)
     if not file.is_file():

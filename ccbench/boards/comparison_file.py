@@ -74,7 +74,8 @@ def read_comparison(board: Path, protocol_hash: str) -> BoardComparison | None:
     """Return a board's stored comparison; None when there is none.
 
     Raises:
-        DataError: it cannot be read. VerificationError: it was made under another protocol.
+        DataError: it cannot be read.
+        VerificationError: it was made under another protocol.
     """
     file = comparison_file(board)
     if not file.is_file():

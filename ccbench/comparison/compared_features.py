@@ -31,8 +31,8 @@ class ScoringData:
     """What the runs were scored against: ids and clusters of the conditions, features and clusters of the reference.
 
     Attributes:
-        reference: features by encoder. reference_clusters: one label an image; None, as a whole or for one, stands
-            alone.
+        reference: features by encoder.
+        reference_clusters: one label an image; None, as a whole or for one, stands alone.
     """
 
     ids: list[str]

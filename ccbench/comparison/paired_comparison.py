@@ -67,7 +67,8 @@ def compare_entries(
     """Compare every two methods, or every other one with `against`, in every metric that both have.
 
     Raises:
-        UsageError: no method is called `against`. VerificationError: images do not give the scores on record.
+        UsageError: no method is called `against`.
+        VerificationError: images do not give the scores on record.
     """
     names = [entry.name for entry in entries]
     if against is not None and against not in names:

@@ -38,7 +38,8 @@ class SegmentationSets:
 
     Attributes:
         tests: name -> pairs; a protocol's own test images by data set, and further sets that lie under the data root.
-        own: names of the first. size: side in pixels to which pairs are squashed; None = as they lie on disk.
+        own: names of the first.
+        size: side in pixels to which pairs are squashed; None = as they lie on disk.
     """
 
     train: DataSplit
@@ -54,7 +55,8 @@ def open_segmentation_sets(
     """Open what segmenters need of a protocol's data.
 
     Args:
-        limit: the first `limit` pairs of each set. native: images in their own size, where the protocol reads files.
+        limit: the first `limit` pairs of each set.
+        native: images in their own size, where the protocol reads files.
 
     Raises:
         DataError: see `open_split`; or a further test set is damaged.

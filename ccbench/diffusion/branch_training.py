@@ -77,8 +77,10 @@ class NoisyBatch:
     """This process's share of a step's batch; B images.
 
     Attributes:
-        picked: (B,) indices into the training set. noisy: (B, 4, h, w) latents at the (B,) `timesteps`.
-        prompts: some replaced by the empty one. uniform: (B,) in [0, 1), to drop conditions by.
+        picked: (B,) indices into the training set.
+        noisy: (B, 4, h, w) latents at the (B,) `timesteps`.
+        prompts: some replaced by the empty one.
+        uniform: (B,) in [0, 1), to drop conditions by.
     """
 
     picked: torch.Tensor

@@ -40,7 +40,9 @@ def read_checkpoint(path: Path, allow_pickle: bool) -> Tensors:
     """Return the tensors of a checkpoint file, mapped from disk until they are used.
 
     Raises:
-        MissingError: no such file. UsageError: a pickle that was not asked for. DataError: see `load_state`.
+        MissingError: no such file.
+        UsageError: a pickle that was not asked for.
+        DataError: see `load_state`.
     """
     if not allow_pickle and is_pickle(path):
         raise UsageError(

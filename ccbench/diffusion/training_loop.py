@@ -94,9 +94,12 @@ def run_steps(
     SIGTERM is answered at the end of the step, with the state of that step on disk.
 
     Args:
-        context: the budget, and where to resume from. objective: already on the accelerator's device.
-        accelerator: of `prepare_process`. folder: of these weights, the context's checkpoint folder unless given.
-        learning_rate: instead of the protocol's. average: save the moving average of the weights instead of them.
+        context: the budget, and where to resume from.
+        objective: already on the accelerator's device.
+        accelerator: of `prepare_process`.
+        folder: of these weights, the context's checkpoint folder unless given.
+        learning_rate: instead of the protocol's.
+        average: save the moving average of the weights instead of them.
         title: names the step in progress displays.
 
     Raises:

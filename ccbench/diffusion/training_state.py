@@ -29,8 +29,10 @@ class Training:
     """A network under way.
 
     Attributes:
-        averaged: the moving average of its weights, where one is kept. step: how many were made.
-        loss: the curve so far. running: losses of the steps since its last point.
+        averaged: the moving average of its weights, where one is kept.
+        step: how many were made.
+        loss: the curve so far.
+        running: losses of the steps since its last point.
     """
 
     network: nn.Module
@@ -127,7 +129,8 @@ def load_weights(network: nn.Module, path: Path) -> None:
     """Load a safetensors file into a network of the same shape.
 
     Raises:
-        MissingError: no such file. DataError: a key is missing, unknown or of another shape.
+        MissingError: no such file.
+        DataError: a key is missing, unknown or of another shape.
     """
     state = load_safetensors(path)
     _check_fit(path, state, network)

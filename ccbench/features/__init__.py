@@ -37,10 +37,14 @@ class EncoderSpec:
     """The card of an encoder.
 
     Attributes:
-        texts: whether it is a `TextImageEncoder`. dim: width of its features, None where its weights decide.
-        weights: what file or folder it reads. source: where that comes from. unlocks: what needs this encoder.
+        texts: whether it is a `TextImageEncoder`.
+        dim: width of its features, None where its weights decide.
+        weights: what file or folder it reads.
+        source: where that comes from.
+        unlocks: what needs this encoder.
         find: `find(offline) -> Path` of the weights; `MissingError` says what to put where. Imports no torch offline.
-        module: its file. opener: name of the function in it that returns the encoder of `(weights, device)`.
+        module: its file.
+        opener: name of the function in it that returns the encoder of `(weights, device)`.
     """
 
     name: str
@@ -189,8 +193,10 @@ def open_encoder(name: str, *, weights: Path | None = None, device: str = "cpu",
         offline: never fetch anything.
 
     Raises:
-        UsageError: unknown name. MissingError: weights not there; says what to put where.
-        DataError: a weights file that is corrupt or another network's. VerificationError: not the pinned weights.
+        UsageError: unknown name.
+        MissingError: weights not there; says what to put where.
+        DataError: a weights file that is corrupt or another network's.
+        VerificationError: not the pinned weights.
     """
     spec = find_spec(name)
     if weights is not None and not weights.exists():

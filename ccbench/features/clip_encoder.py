@@ -60,7 +60,8 @@ class ClipEncoder(TowerEncoder):
     """Projected features (N, D), not normalised, of an open_clip network's two towers.
 
     Args:
-        model_cfg: as `build_network` takes it. tokenize: gives the token ids of a text without the special ones.
+        model_cfg: as `build_network` takes it.
+        tokenize: gives the token ids of a text without the special ones.
     """
 
     def __init__(

@@ -25,7 +25,8 @@ class Encoder(Protocol):
     """A frozen network that turns images into features.
 
     Attributes:
-        id: name in `ENCODERS`. dim: width of the features.
+        id: name in `ENCODERS`.
+        dim: width of the features.
         signature: encoder, first 8 hex digits of its weights' sha256, and its own resize.
         path: how it is computed here, such as `eager cpu`; it may change the last digits, so cached features name it.
         path_error: largest difference to the plain float32 network on made images, over the root mean square of its

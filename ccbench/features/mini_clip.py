@@ -34,7 +34,8 @@ def open(weights: Path, device: str) -> ClipEncoder:
     """Return the encoder of a folder that holds `open_clip_config.json`, `model.safetensors` and `tokenizer.json`.
 
     Raises:
-        MissingError: one of them is not there. DataError: one of them is not what its name says, or they do not fit.
+        MissingError: one of them is not there.
+        DataError: one of them is not what its name says, or they do not fit.
     """
     for name in (CONFIG, WEIGHTS, TOKENIZER):
         if not (weights / name).is_file():

@@ -17,9 +17,11 @@ class MetricInfo:
     """The card of a metric.
 
     Attributes:
-        version: raised by every change that moves its numbers. direction: where better lies; zero = nearest to 0.
+        version: raised by every change that moves its numbers.
+        direction: where better lies; zero = nearest to 0.
         scope: "image" = one value an image and their mean; "set" = of whole sets only.
-        needs: what it is computed from. paper: where it is defined.
+        needs: what it is computed from.
+        paper: where it is defined.
         group: the table of a board that it stands in; "segmentation" is of segmenters, and on no board.
         ranked: False = a value past a mark is no better than the mark.
         counts: what it counts, so that its value moves in steps of one of them; None = it moves smoothly.
@@ -240,7 +242,8 @@ def sign(metric: str, encoder_signature: str, n: str, **references: str) -> str:
 
     Args:
         encoder_signature: such as `enc:lite0|w:57934424|resize:clean-bicubic128`.
-        n: sample sizes, such as `200x800`. references: what was compared with, such as `ref="train@0123456789ab"`.
+        n: sample sizes, such as `200x800`.
+        references: what was compared with, such as `ref="train@0123456789ab"`.
     """
     parts = [metric, encoder_signature, f"n:{n}", *(f"{key}:{value}" for key, value in references.items())]
     return "|".join([*parts, f"v:{metric_info(metric).version}"])

@@ -16,7 +16,8 @@ def allowed(metric: str, value: float, error: float, n: int, n_real: int | None 
         metric: its name.
         value: on record; of a difference the larger of both.
         error: standard error of the value or difference, 0 where there is none.
-        n: synthetic images. n_real: real images.
+        n: synthetic images.
+        n_real: real images.
     """
     return OF_VALUE * abs(value) + OF_ERROR * error + one_image(metric, n, n_real)
 

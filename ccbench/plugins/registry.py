@@ -27,7 +27,8 @@ class MethodEntry:
     """One installed method; exactly one of `method` and `error` is given.
 
     Attributes:
-        error: one line on why the plugin could not be loaded. distribution, version: the package that offers it.
+        error: one line on why the plugin could not be loaded.
+        distribution, version: the package that offers it.
     """
 
     name: str

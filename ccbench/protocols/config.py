@@ -45,7 +45,8 @@ class RunConfig(Settings):
     """All that decides the images of a run.
 
     Attributes:
-        method: name of the method. revision: its card's; 1 where a record does not say.
+        method: name of the method.
+        revision: its card's; 1 where a record does not say.
         settings: its own settings, resolved; `OutsideConfig` where it is none of ours.
         limit: only the first `limit` pairs of each split are used; None = all.
         overrides: what the user changed, dotted key -> value, for the reader of a record.
@@ -205,7 +206,8 @@ def restore_config(dump: Mapping[str, Any]) -> RunConfig:
     a method that is not installed, or is broken, are `RecordedSettings`.
 
     Raises:
-        UsageError: the record's protocol is none of this version. DataError: it does not fit the installed method.
+        UsageError: the record's protocol is none of this version.
+        DataError: it does not fit the installed method.
     """
     name, held = str(dump.get("method")), dump.get("settings")
     outside = isinstance(held, Mapping) and held.get("outside") is True and "images_sha256" in held

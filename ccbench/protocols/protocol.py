@@ -17,7 +17,8 @@ class Protocol(Settings):
     """One frozen protocol.
 
     Attributes:
-        data: name of the data source (`ccbench.data.split`). needs_data_root: whether the user must hand its files.
+        data: name of the data source (`ccbench.data.split`).
+        needs_data_root: whether the user must hand its files.
         image_size: side in pixels at which images are trained, sampled and scored (squash).
         backbone: name of a shipped backbone, a folder in diffusers format, or a hub id.
         sampling: overrides of the fields of every `MethodConfig` that has them.
@@ -25,7 +26,8 @@ class Protocol(Settings):
         method_settings: method -> further overrides, for a method that cannot run at the others' settings: those of its
             card, see `with_method`. They are frozen too, and not in `hash`: they change that method's row alone, whose
             configuration holds them.
-        set_encoder: encoder of the Frechet and kernel distances. text_encoder: of CLIP-score and CLIP-image.
+        set_encoder: encoder of the Frechet and kernel distances.
+        text_encoder: of CLIP-score and CLIP-image.
         seeds: run seeds that a complete board row needs.
     """
 

@@ -88,8 +88,8 @@ def collect_report(folders: Sequence[RunFolder], data_root: Path | None, public:
             their disk.
 
     Raises:
-        UsageError: a run is not complete or not scored, or is given twice. DataError: the runs are of two protocols,
-            or the test data here are not theirs.
+        UsageError: a run is not complete or not scored, or is given twice.
+        DataError: the runs are of two protocols, or the test data here are not theirs.
     """
     alone = len(folders) == 1
     entries = [make_entry(row_name(folders[0].config), folders)] if alone else read_entries(folders)

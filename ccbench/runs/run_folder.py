@@ -40,7 +40,9 @@ class RunFolder:
 
     Attributes:
         following: whether this is not the first process.
-        path: the folder. checkpoint: what training left. gallery: PNG.
+        path: the folder.
+        checkpoint: what training left.
+        gallery: PNG.
         public_gallery: PNG without real images, drawn where the user brings the data: a board shows no other.
         nearest_training: PNG of the images nearest to a training image, beside it; written with the scores.
     """
@@ -106,7 +108,8 @@ class RunFolder:
         """Look at an existing run without locking it.
 
         Raises:
-            UsageError: there is no run. DataError: its record cannot be read.
+            UsageError: there is no run.
+            DataError: its record cannot be read.
         """
         if not cls.is_there(path):
             raise UsageError(f"{path}: found no run there (no run.json); give the folder of a run")
@@ -315,7 +318,8 @@ class RunFolder:
         """Replace the checkpoint by a copy of another run's; a reader never sees half of it.
 
         Raises:
-            DataError: it holds a link or a device. UsageError: it cannot be written.
+            DataError: it holds a link or a device.
+            UsageError: it cannot be written.
         """
         copy_folder(inside(source.path, source.checkpoint.name), self.checkpoint)
 

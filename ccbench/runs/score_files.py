@@ -42,7 +42,8 @@ def read_per_sample(run: Path) -> "pd.DataFrame":
     """Return the scorecard's table of one row an image, as it was when the scores were written.
 
     Raises:
-        DataError: it is missing, or no table of scores. VerificationError: it is another one.
+        DataError: it is missing, or no table of scores.
+        VerificationError: it is another one.
     """
     import pandas as pd
     import pyarrow.parquet

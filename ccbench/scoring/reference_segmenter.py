@@ -56,7 +56,8 @@ class Judge:
     Attributes:
         signature: how and on which images it was trained. Machines that train it anew get weights that differ by float
             rounding, and scores that differ little (docs/metrics.md), so the weights are not in it.
-        weights: first 8 hex digits of their sha256. dice: mean Dice on the real validation images.
+        weights: first 8 hex digits of their sha256.
+        dice: mean Dice on the real validation images.
     """
 
     def __init__(self, network: Any, record: CellRecord, size: int, device: str) -> None:

@@ -50,14 +50,15 @@ class SynthesisScorer:
 
         Args:
             reference: the real images that the set distances are taken to, of which a generator may know.
-                reference_id: their name in the signatures, such as `phantom-128-train@0123456789ab`.
+            reference_id: their name in the signatures, such as `phantom-128-train@0123456789ab`.
             judge: the segmenter that mask fidelity is told by, or why there is none.
             controls: name -> what is done to each real test image before it is scored as if it were synthetic, such as
                 "vae-ceiling": the way through the backbone's VAE and back.
             cache: where features are looked up and kept; None = all are computed. It changes no score.
 
         Raises:
-            DataError: images cannot be decoded. MissingError: an encoder's weights are not there.
+            DataError: images cannot be decoded.
+            MissingError: an encoder's weights are not there.
         """
         network = open_encoder(set_encoder, device=device)
         clip = open_text_encoder(text_encoder, device=device)

@@ -122,7 +122,8 @@ def finish_cell(
         wait: for another command that works on it, whose result is taken then.
 
     Raises:
-        UsageError: another command works on it. VerificationError: its weights are not those it recorded.
+        UsageError: another command works on it.
+        VerificationError: its weights are not those it recorded.
     """
     folder = CellFolder(root, cell.plan)
     with folder.lock(wait):

@@ -33,10 +33,12 @@ class CellPlan(Record):
     """All that a training depends on; equal plans are one cell.
 
     Attributes:
-        model: configuration for mmsegmentation. passes: over the images of the row.
-        select: the images on which passes are compared. selecting: their manifests.
-        train: manifest of the real training pairs, whose masks every row has. synthetic: sha256 over the images of
-            the run, and its id; empty where the row has none.
+        model: configuration for mmsegmentation.
+        passes: over the images of the row.
+        select: the images on which passes are compared.
+        selecting: their manifests.
+        train: manifest of the real training pairs, whose masks every row has.
+        synthetic: sha256 over the images of the run, and its id; empty where the row has none.
     """
 
     version: int = CELL_VERSION
@@ -78,9 +80,12 @@ class CellRecord(Record):
     """What a cell holds as JSON.
 
     Attributes:
-        images: trained on. steps: of the optimiser. dice: mean on the selecting images after each pass; empty where
-            none were looked at. taken: the pass whose weights were kept, from 1.
-        seconds: of training, interrupted attempts left out. parameters: of the network.
+        images: trained on.
+        steps: of the optimiser.
+        dice: mean on the selecting images after each pass; empty where none were looked at.
+        taken: the pass whose weights were kept, from 1.
+        seconds: of training, interrupted attempts left out.
+        parameters: of the network.
         tests: name -> set, those that the cell was tried on so far.
     """
 
@@ -105,7 +110,8 @@ class CellFolder:
     """One cell on disk.
 
     Attributes:
-        path: the folder. training: what a training needs to be resumed, removed when it is done.
+        path: the folder.
+        training: what a training needs to be resumed, removed when it is done.
     """
 
     def __init__(self, root: Path, plan: CellPlan) -> None:

@@ -24,7 +24,8 @@ class Selection:
     """Which pass is taken so far.
 
     Attributes:
-        dice: after each pass; zeros where none is measured. taken: the pass, from 1; 0 = none yet.
+        dice: after each pass; zeros where none is measured.
+        taken: the pass, from 1; 0 = none yet.
         weights: of that pass, on the CPU.
     """
 

@@ -90,7 +90,8 @@ def build_network(segmenter: Segmenter, settings: SegmenterSettings, seed: int) 
     """Return the segmenter's network with its backbone's weights; what is drawn follows `seed`.
 
     Raises:
-        MissingError: weights that are not on this machine. DataError: they are of another network.
+        MissingError: weights that are not on this machine.
+        DataError: they are of another network.
     """
     config = segmenter.model_config(settings)
     if segmenter.name.startswith(MMSEG) and Path(settings.weights).is_file():
@@ -126,7 +127,7 @@ def train_segmenter(
 
     Raises:
         UsageError: a batch that the processes cannot share, mixed precision on a CPU, or a loss that is not finite.
-            MissingError, DataError: as `build_network`.
+        MissingError, DataError: as `build_network`.
     """
     _check_place(exercise.settings, device)
     make_folder(folder)

@@ -91,7 +91,8 @@ class TableKind(Generic[T]):
         """Compare the files of a table with what its record gives.
 
         Raises:
-            VerificationError: one differs or is missing. DataError: as `read`.
+            VerificationError: one differs or is missing.
+            DataError: as `read`.
         """
         for name, text in self.files(self.read(folder)).items():
             put_text(folder / name, text, check=True)
@@ -100,7 +101,8 @@ class TableKind(Generic[T]):
         """Write the files of every board's tables from their records, or compare them; return the pages.
 
         Raises:
-            VerificationError: with `check`, a file differs. DataError: as `read`.
+            VerificationError: with `check`, a file differs.
+            DataError: as `read`.
         """
         folders = sorted(file.parent for file in boards.glob(f"*/{self.places}/{RECORD}"))
         for folder in folders:

@@ -84,7 +84,8 @@ class StatedAccuracy:
     """How one attribute agrees with labels, by stated value.
 
     Attributes:
-        labelled: frames with a label. stated, right: of these, by the value that was stated.
+        labelled: frames with a label.
+        stated, right: of these, by the value that was stated.
     """
 
     name: str

@@ -72,7 +72,8 @@ class AgentCaptioner:
         """Caption one image; an answer that cannot be used is sent back with the reason.
 
         Args:
-            image: (H, W, 3) uint8 RGB of any size. mask: (H, W) bool, True = polyp; may be empty.
+            image: (H, W, 3) uint8 RGB of any size.
+            mask: (H, W) bool, True = polyp; may be empty.
             id: of the image; chooses the aspects that are asked for.
 
         Raises:

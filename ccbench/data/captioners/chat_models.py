@@ -74,7 +74,8 @@ def open_chat_model(model: str, revision: str | None = None, device: str = "cpu"
         revision: branch, tag or commit of a hub id.
 
     Raises:
-        MissingError: the model is not there. DataError: its folder holds a device, or files that are no JSON.
+        MissingError: the model is not there.
+        DataError: its folder holds a device, or files that are no JSON.
         UsageError: it is of another kind, brings Python of its own, or a revision of a local folder.
     """
     import transformers

@@ -53,8 +53,10 @@ class MaskFacts(FileFacts):
     """What one mask file holds.
 
     Attributes:
-        levels: (256,) pixels of each value, maximum over the channels. region_sha256: of the boolean mask.
-        empty: no pixel is polyp. coloured, grey: as `ccbench.base.mask_files.MaskFile`.
+        levels: (256,) pixels of each value, maximum over the channels.
+        region_sha256: of the boolean mask.
+        empty: no pixel is polyp.
+        coloured, grey: as `ccbench.base.mask_files.MaskFile`.
     """
 
     levels: NDArray[np.int64]

@@ -36,7 +36,8 @@ def export(
     they are, and no program needs those of the test split.
 
     Raises:
-        UsageError: `output` is not empty, or cannot be written. DataError: see `open_split`.
+        UsageError: `output` is not empty, or cannot be written.
+        DataError: see `open_split`.
     """
     check_new_folder(output)
     opened = open_split(protocol, split, data_root)

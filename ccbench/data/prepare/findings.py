@@ -11,7 +11,8 @@ class Kind(NamedTuple):
 
     Attributes:
         fatal: on such data a benchmark would count what is not there, or count it twice.
-        text: what was found, in words that fit any number. todo: what to do about it.
+        text: what was found, in words that fit any number.
+        todo: what to do about it.
     """
 
     fatal: bool

@@ -49,7 +49,8 @@ def recognise(root: Path) -> DataSet:
     and where they do not, it is a plain folder.
 
     Raises:
-        DataError: no layout is there. UsageError: more than one data set could be meant.
+        DataError: no layout is there.
+        UsageError: more than one data set could be meant.
     """
     if not root.is_dir():
         raise DataError(f"{root}: not a folder; give the folder of a data set")

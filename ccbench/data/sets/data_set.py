@@ -53,7 +53,8 @@ class Layout:
     Attributes:
         title: the folders, as a person writes them.
         parts: a tuple, or what finds them in a folder.
-        telling: the layout alone says which data set it is. named: the names of its images say so.
+        telling: the layout alone says which data set it is.
+        named: the names of its images say so.
         least: parts that must be there.
     """
 
@@ -94,7 +95,8 @@ class DataSet:
     """A public data set.
 
     Attributes:
-        prefix: starts every id. aliases: folder names under which it is also found.
+        prefix: starts every id.
+        aliases: folder names under which it is also found.
         shippable: whether its licence lets images, or weights trained on them, be passed on.
         release_pairs: number of pairs of the whole release; None where there is no release.
         has_negatives: images without a polyp belong to it; otherwise an empty mask is a lost one.

@@ -30,8 +30,10 @@ class MapScores(NamedTuple):
     """One map against one mask; every figure is finite, also where map or mask is empty.
 
     Attributes:
-        dice_256, iou_256: as `threshold_scores`. dice, iou, hd95: of the map at 0.5, as `compare_masks`.
-        shared: pixels of the mask that are marked at 0.5. areas: marked pixels and the mask's, added.
+        dice_256, iou_256: as `threshold_scores`.
+        dice, iou, hd95: of the map at 0.5, as `compare_masks`.
+        shared: pixels of the mask that are marked at 0.5.
+        areas: marked pixels and the mask's, added.
         structure: None where PySODMetrics is not installed.
     """
 

@@ -50,7 +50,8 @@ def seam(image: Image, mask: Mask) -> SeamScores | None:
     Left out are the frame's black border, highlights, and what lies at the image's own edge.
 
     Args:
-        image: (H, W, 3) uint8 RGB. mask: (H, W) bool.
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) bool.
 
     Returns:
         None where too little of the edge can be seen, as of an empty mask.

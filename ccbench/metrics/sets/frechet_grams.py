@@ -19,7 +19,8 @@ class FrechetGrams:
     """Inner products of images, and of images with a reference, all less the reference's mean.
 
     Attributes:
-        within: (N, N). across: (N, M).
+        within: (N, N).
+        across: (N, M).
     """
 
     within: Array

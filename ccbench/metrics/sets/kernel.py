@@ -17,8 +17,10 @@ class Kernel(NamedTuple):
     """A kernel function and how its features are prepared.
 
     Attributes:
-        prepare: features (N, D) -> rows (N, D). across: rows (N, D), (M, D) -> k of all pairs (N, M).
-        itself: rows (N, D) -> k(x_i, x_i), (N,). scale: factor of the squared distance as it is printed.
+        prepare: features (N, D) -> rows (N, D).
+        across: rows (N, D), (M, D) -> k of all pairs (N, M).
+        itself: rows (N, D) -> k(x_i, x_i), (N,).
+        scale: factor of the squared distance as it is printed.
     """
 
     prepare: Callable[[Array], Array]

@@ -23,7 +23,8 @@ class ManifoldScores(NamedTuple):
     """The parts of four scores, whose means are the scores.
 
     Attributes:
-        precision: (N,) 1 = the synthetic image lies in a real image's ball. density: (N,) such balls, divided by k.
+        precision: (N,) 1 = the synthetic image lies in a real image's ball.
+        density: (N,) such balls, divided by k.
         recall: (M,) 1 = the real image lies in a synthetic image's ball.
         coverage: (M,) 1 = the real image's own ball holds a synthetic image.
     """

@@ -48,7 +48,8 @@ def set_scores(
     Kernel distances have a permutation p-value: 1,000 seeded relabellings, 0.2 s at 200 x 800 images of 1280 features.
 
     Args:
-        encoder, signature: of the network that made the features. ref: what the reference is, for the signature.
+        encoder, signature: of the network that made the features.
+        ref: what the reference is, for the signature.
         clusters, reference_clusters: labels of the images, such as videos, for the intervals; None stands alone.
     """
     n, n_real = len(images), len(reference)
@@ -133,7 +134,8 @@ def pair_scores(
     """Return `clip_score` or `clip_image` of features (N, D) and their partners' (N, D), texts or real images.
 
     Args:
-        ref: what the partners are, for the signature. clusters: labels of the images, such as videos, for the interval.
+        ref: what the partners are, for the signature.
+        clusters: labels of the images, such as videos, for the interval.
     """
     n = len(images)
     n_real = n if metric == "clip_image" else None

@@ -49,12 +49,14 @@ class Difference:
     """The difference of two methods, first less second, on the same conditions.
 
     Attributes:
-        value: in the metric's unit. error: its standard error.
+        value: in the metric's unit.
+        error: its standard error.
         interval: of `value`, level 0.95; None where `no_interval` says why.
         p: two-sided, of a random exchange of the two methods' images, (1 + count) / (1 + permutations).
-        effect: `value` over the standard deviation of one condition's share in it; for a mean that is Cohen's d_z.
-            None without spread.
-        n: conditions. clusters: independent groups of them.
+        effect: `value` over the standard deviation of one condition's share in it; for a mean that is Cohen's d_z. None
+            without spread.
+        n: conditions.
+        clusters: independent groups of them.
         degrees: degrees of freedom of `error`; None = one less than `clusters`.
     """
 

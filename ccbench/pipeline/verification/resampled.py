@@ -33,7 +33,8 @@ def resample(run: RunFolder, k: int, session: Session) -> list[Check]:
     the order of the conditions; a single one that says why, where nothing can be sampled.
 
     Raises:
-        DataError: the test data are missing or changed. MissingError: the backbone is not there.
+        DataError: the test data are missing or changed.
+        MissingError: the backbone is not there.
         VerificationError: the checkpoint is not the recorded one.
     """
     samples = run.samples()

@@ -39,7 +39,8 @@ class Ablation(Settings):
     """The plan of one ablation.
 
     Attributes:
-        title: of its page. settings: of every variant, dotted key -> value.
+        title: of its page.
+        settings: of every variant, dotted key -> value.
         variants: name -> the settings in which it differs, in the order of the table; the first is the base that every
             other one is compared with.
     """

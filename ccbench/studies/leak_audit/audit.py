@@ -110,7 +110,8 @@ def audit_sets(
         protocol: name of the protocol whose splits the sets are.
 
     Raises:
-        UsageError: two sets of one name. DataError: images that cannot be read.
+        UsageError: two sets of one name.
+        DataError: images that cannot be read.
     """
     names = [part.name for part in sets]
     if twice := [name for name in names if names.count(name) > 1]:

@@ -57,7 +57,9 @@ class Pair(Record):
     """Two images that are too close.
 
     Attributes:
-        hamming: bits that differ. cosine: distance of the features. distance, overlap: see `Thresholds`.
+        hamming: bits that differ.
+        cosine: distance of the features.
+        distance, overlap: see `Thresholds`.
         cluster: the video sequence or patient that both are known to be of.
     """
 
@@ -95,7 +97,8 @@ class Counts(Record):
     """Pairs of each kind between two sets, or within one.
 
     Attributes:
-        pairs: kind -> pairs. images: kind -> images of `second` that are in such a pair.
+        pairs: kind -> pairs.
+        images: kind -> images of `second` that are in such a pair.
         in_sequence: pairs within one set whose frames are known to be of one video sequence or patient, and are alike
             as such frames are; they are not in `pairs`.
     """
@@ -116,7 +119,8 @@ class Audit(Record):
     """The result of a leak audit.
 
     Attributes:
-        protocol: None when folders were audited. pairs: the worst `LISTED`, those across sets first.
+        protocol: None when folders were audited.
+        pairs: the worst `LISTED`, those across sets first.
     """
 
     schema_version: Literal[1] = 1

@@ -154,8 +154,10 @@ class SegmentationTable(Record):
     """All numbers of one table, unrounded.
 
     Attributes:
-        tests: test set -> images; the protocol's own first. own: how many of them are its own.
-        budgets: those whose rows it holds. rows: name of each row -> the budgets it belongs to, in order.
+        tests: test set -> images; the protocol's own first.
+        own: how many of them are its own.
+        budgets: those whose rows it holds.
+        rows: name of each row -> the budgets it belongs to, in order.
     """
 
     schema_version: Literal[1] = 1
