@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(CURDIR)/$(VENV)/bin
 METHOD ?= ccis-diff
-PYTEST ?= -n auto
+PYTEST ?=
 
 # An activated environment must not leak in: everything below runs from .venv by its full path.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
@@ -18,8 +18,9 @@ demo: $(VENV)/.installed ## Train, synthesise and score one method on the embedd
 	@$(BIN)/ccbench run --method $(METHOD)
 
 # A process a core, each of one thread: the networks of the tests are tiny, and threads would wait for each other.
-test: $(VENV)/.installed-test ## Run the whole test suite
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest $(PYTEST)
+# A file is one process's, so that what its tests share is made once. `.ci/run` adds those of -m slow.
+test: $(VENV)/.installed-test ## Run the test suite
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -n auto --dist loadfile $(PYTEST)
 
 lint: $(VENV)/.installed-dev ## Check style, types and import contracts
 	@$(BIN)/ruff check .

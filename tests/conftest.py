@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import ccbench.data.phantom.phantom_source
 import ccbench.data.sets.splits
 import fake_methods
 from ccbench.plugins.contract import TrainingSettings
@@ -67,7 +68,9 @@ def fake_plugin(install_plugin: Install) -> str:
 
 @pytest.fixture
 def small_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Protocol:
-    """A protocol of this version on 16 px phantoms, with an empty folder as its backbone."""
+    """A protocol of this version on a few 16 px phantoms, with an empty folder as its backbone."""
+    counts = {"train": 24, "validation": 8, "test": 24}
+    monkeypatch.setattr(ccbench.data.phantom.phantom_source, "COUNTS", counts)
     backbone = tmp_path / "backbone"
     backbone.mkdir()
     protocol = Protocol(

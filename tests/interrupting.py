@@ -1,10 +1,11 @@
 """Interrupts a ccbench command, lets it go on, and compares what it has left with one that was not interrupted.
 
-A process of its own: `python interrupting.py kill FOLDER ROUNDS COMMAND...` kills (SIGKILL) at random moments until the
-command ends; `full` runs it on a disk of too few bytes, then on one of enough, and must be started where it may mount
-one (`unshare -rm`). COMMAND is for the protocol `tiny`. Every attempt is a fork of this process, which has imported
-everything, so that an interruption falls into the work and not into imports. Prints JSON: how often it was interrupted,
-the files that differ but for times, and the last line of each attempt that a full disk ended.
+A process of its own: `python interrupting.py kill FOLDER TIMES COMMAND...` kills (SIGKILL) at random moments, TIMES at
+most, until the command ends; `full` runs it on a disk of too few bytes, then on one of enough, TIMES in all, and must
+be started where it may mount one (`unshare -rm`). COMMAND is for the protocol `tiny`. Every attempt is a fork of this
+process, which has imported everything, so that an interruption falls into the work and not into imports. Prints JSON:
+how often it was interrupted, the files that differ but for times, and the last line of each attempt that a full disk
+ended.
 """
 
 import hashlib
@@ -32,7 +33,6 @@ TIMES = {
     ),
     *("images_sampled", "cost"),  # images of an attempt that was cut off were made twice
 }
-MOST = 60  # kills; then the command may end
 
 
 def prepare(folder: Path) -> None:
@@ -131,12 +131,12 @@ def hashes(folder: Path) -> dict[str, str]:
     return found
 
 
-def kill(command: list[str], rng: random.Random, lasted: float) -> int:
+def kill(command: list[str], rng: random.Random, lasted: float, most: int) -> int:
     """Kill the command until it ends, and return how often: the first times early, for trainings are short."""
     kills = 0
     while True:
         longest = (0.1 if kills < 4 else 0.5) * lasted
-        code = attempt(command, rng.uniform(0, longest) if kills < MOST else None)
+        code = attempt(command, rng.uniform(0, longest) if kills < most else None)
         if code is not None:
             check(code == 0, f"exit code {code}: {last_line()}")
             return kills
@@ -169,7 +169,7 @@ def check(fine: bool, message: str) -> None:
 
 def main() -> None:
     """See the module."""
-    how, folder, rounds, command = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
+    how, folder, times, command = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
     os.environ["CCBENCH_HOME"] = str(folder / "home")
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
@@ -179,13 +179,13 @@ def main() -> None:
     lasted, expected = time.monotonic() - begin, hashes(Path("runs"))
     size = sum(file.stat().st_size for file in Path("runs").rglob("*") if file.is_file())
     rng, interrupted, said, differ = random.Random(0), 0, list[str](), set[str]()
-    for number in range(rounds):
+    for number in range(times if how == "full" else 1):
         shutil.rmtree("runs")
         shutil.rmtree("home", ignore_errors=True)
         if how == "kill":
-            interrupted += kill(command, rng, lasted)
+            interrupted += kill(command, rng, lasted, times)
         else:
-            interrupted += fill(command, int(size * (number + 0.5) / rounds), said)
+            interrupted += fill(command, int(size * (number + 0.5) / times), said)
         found = hashes(Path("runs"))
         differ |= {name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)}
         if how == "full":

@@ -125,9 +125,11 @@ def find_offers(group: str) -> Mapping[str, Offer]:
 def _scan(group: str) -> Iterator[Offer]:
     # Not importlib.metadata.entry_points(): of two distributions with one name it silently drops the second.
     for distribution in distributions():
-        for point in distribution.entry_points.select(group=group):
-            name = re.sub(r"[-_.]+", "-", distribution.name).lower()
-            yield Offer(point, name, distribution.version, str(Path(str(distribution.locate_file(""))).resolve()))
+        if points := distribution.entry_points.select(group=group):
+            about = distribution.metadata  # parsed at each access
+            name = re.sub(r"[-_.]+", "-", about["Name"]).lower()
+            place = str(Path(str(distribution.locate_file(""))).resolve())
+            yield from (Offer(point, name, about["Version"], place) for point in points)
 
 
 def load_offer(offer: Offer, kind: type[T]) -> tuple[T | None, str | None]:

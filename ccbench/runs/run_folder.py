@@ -85,13 +85,13 @@ class RunFolder:
             _check_free(path)
         lock = lock_folder(path)
         try:
+            remove_temporaries(path)
             if config is None or cls.is_there(path):
                 run = cls(path, read_record(path), lock)
                 if config is not None and run.record.config_hash != config.config_hash:
                     raise UsageError(f"--output {path}: holds {difference(run.record, config)}; choose another folder")
                 if run.record.status == "running":  # its process was killed: the lock was free
                     run.update(status="interrupted")
-                remove_temporaries(path)
                 for one in (run._samples, run._copies, run._training):
                     one.drop_torn_line()
             else:

@@ -67,8 +67,5 @@ def scored_alike(monkeypatch: pytest.MonkeyPatch) -> None:
         return ScoredImages(card, run.per_sample())
 
     monkeypatch.setattr(RunScorer, "score", score)
-    monkeypatch.setattr(
-        ccbench.pipeline.verification.run_verification,
-        "resample",
-        lambda *_: [Check(what="images sampled again: c0", state="match")],
-    )
+    match = [Check(what="images sampled again: c0", state="match")]
+    monkeypatch.setattr(ccbench.pipeline.verification.run_verification, "resample", lambda *_: match)

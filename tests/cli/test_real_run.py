@@ -34,7 +34,7 @@ def check_run(output: Path, result: dict[str, object]) -> None:
     assert (output / "nearest-training.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("method", ["ccis-diff", "controlnet"])
+@pytest.mark.parametrize("method", ["ccis-diff", pytest.param("controlnet", marks=pytest.mark.slow)])
 def test_phantom_run_twice_is_equal_to_the_last_digit(call: Call, method: str, tmp_path: Path) -> None:
     first, again = (
         call("run", "--method", method, *SMALL, "--output", tmp_path / name).json for name in ("first", "again")

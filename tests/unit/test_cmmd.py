@@ -62,10 +62,10 @@ def test_every_relabelling_by_hand(kernel: Kernel) -> None:
 
 @pytest.mark.parametrize("kernel", [CUBIC, GAUSSIAN])
 def test_null_p_values_are_uniform(kernel: Kernel) -> None:
-    # Simulation: 600 pairs of unequal sets of one distribution; Kolmogorov-Smirnov at the 1 % level, seed 0.
+    # Simulation: 200 pairs of unequal sets of one distribution; Kolmogorov-Smirnov at the 1 % level, seed 0.
     rng = np.random.default_rng(0)
-    draws = ((rng.normal(size=(9, 6)) + 1, rng.normal(size=(14, 6)) + 1, seed) for seed in range(600))
+    draws = ((rng.normal(size=(9, 6)) + 1, rng.normal(size=(14, 6)) + 1, seed) for seed in range(200))
     p = np.array([permutation_test(x, y, kernel, seed, permutations=99).p for x, y, seed in draws])
     assert p.min() >= 1 / 100
     assert stats.kstest(p, "uniform").pvalue > 0.01
-    assert 0.03 < np.mean(p <= 0.05) < 0.07
+    assert 0.01 < np.mean(p <= 0.05) < 0.10

@@ -97,9 +97,9 @@ def test_devices_pipes_and_dangling_links_are_refused_at_once(tmp_path: Path) ->
     code = """
 import sys
 from pathlib import Path
-from ccbench.assets import is_pickle, load_safetensors, load_state, weights_hash
+from ccbench.base.tensor_files import is_pickle, load_safetensors, load_state, weights_hash
 from ccbench.errors import CcbenchError
-from ccbench.images import open_image, sha256_file
+from ccbench.base.images import open_image, sha256_file
 for name in sys.argv[1:]:
     for read in (weights_hash, load_state, load_safetensors, is_pickle, sha256_file, open_image):
         try:

@@ -1,4 +1,7 @@
-"""Commands that are killed at random moments, or meet a full disk, end as one that was not, but for times."""
+"""Real processes that are killed at random moments, or meet a real full disk, end as one that was not, but for times.
+
+test_write_points.py goes through every write of every command in one process; these show that processes do the same.
+"""
 
 import json
 import subprocess
@@ -16,8 +19,8 @@ COMMANDS = {
 }
 
 
-def interrupt(how: str, rounds: int, name: str, folder: Path, before: tuple[str, ...] = ()) -> dict[str, Any]:
-    words = [how, str(folder), str(rounds), *COMMANDS[name], "--protocol", "tiny", "--device", "cpu"]
+def interrupt(how: str, times: int, name: str, folder: Path, before: tuple[str, ...] = ()) -> dict[str, Any]:
+    words = [how, str(folder), str(times), *COMMANDS[name], "--protocol", "tiny", "--device", "cpu"]
     done = subprocess.run([*before, sys.executable, str(SCRIPT), *words], capture_output=True, text=True, timeout=400)
     assert done.stdout, done.stderr[-2000:]
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -26,11 +29,17 @@ def interrupt(how: str, rounds: int, name: str, folder: Path, before: tuple[str,
     return found
 
 
+def test_a_run_that_was_killed_twice_ends_the_same(tmp_path: Path) -> None:
+    assert interrupt("kill", 2, "train, synthesize and score", tmp_path)["interrupted"] >= 1
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(COMMANDS))
 def test_killed_again_and_again_it_ends_the_same(name: str, tmp_path: Path) -> None:
-    assert interrupt("kill", 1, name, tmp_path)["interrupted"] >= 4
+    assert interrupt("kill", 60, name, tmp_path)["interrupted"] >= 4
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_nothing_that_was_complete(tmp_path: Path) -> None:
     """On disks of an eighth to seven eighths of what the run needs: it ends at a checkpoint, an image or a score."""
     found = interrupt("full", 4, "train, synthesize and score", tmp_path, ("unshare", "-rm"))

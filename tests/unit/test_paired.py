@@ -182,18 +182,19 @@ def test_refusals() -> None:
 
 @pytest.mark.parametrize("clustered", [False, True])
 def test_calibration_of_means(clustered: bool) -> None:
-    # 500 simulations of 60 clusters; frames of one video share a part. Kolmogorov-Smirnov at the 1 % level, seed 5.
+    # 100 simulations of 60 clusters; frames of one video share a part. Kolmogorov-Smirnov at the 1 % level, seed 5; a
+    # true 95 % covers less than 0.90 once in 40. benchmarks/calibration.py has the many.
     rng = np.random.default_rng(5)
     clusters = np.repeat(range(60), 3).tolist() if clustered else None
     p, covered = [], []
-    for seed in range(500):
+    for seed in range(100):
         noise = rng.normal(size=60).repeat(3) + rng.normal(size=180) if clustered else rng.normal(size=60)
         result = compare_means(noise, np.zeros(len(noise)), seed, clusters, permutations=299)
         assert result.interval is not None
         p.append(result.p)
         covered.append(result.interval.low <= 0 <= result.interval.high)
     assert stats.kstest(p, "uniform").pvalue > 0.01
-    assert 0.93 <= np.mean(covered) <= 0.97
+    assert 0.90 <= np.mean(covered) <= 0.992
 
 
 def covers(results: list[Difference], truth: float) -> float:
@@ -223,14 +224,14 @@ def test_calibration_of_frechet_between_unequal_methods() -> None:
 
 @pytest.mark.parametrize("kernel", [CUBIC, GAUSSIAN])
 def test_calibration_of_kernel_distances(kernel: Kernel) -> None:
-    # 300 simulations of equal methods, which the reference differs from; their true difference is 0.
+    # 100 simulations of equal methods, which the reference differs from; their true difference is 0.
     rng = np.random.default_rng(7)
     results = [
         compare_kernel(*methods(rng, 25, 1, 1), draw(rng, 40, 1.4) + 0.3, kernel, seed, None, 199)
-        for seed in range(300)
+        for seed in range(100)
     ]
     assert stats.kstest([result.p for result in results], "uniform").pvalue > 0.01
-    assert 0.93 <= covers(results, 0.0) <= 0.97
+    assert 0.90 <= covers(results, 0.0) <= 0.992
 
 
 @pytest.mark.parametrize(("between", "least", "most"), [(0.1, 0.97, 0.999), (1.0, 0.93, 0.97)])

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TRAIN = """
 import hashlib, json, os, sys
 from pathlib import Path
@@ -24,6 +26,7 @@ found = [*trained.dice, trained.steps, trained.taken, hashlib.sha256(state).hexd
 """
 
 
+@pytest.mark.slow
 def test_two_processes_share_each_batch_and_end_equal(tmp_path: Path) -> None:
     """As many steps as one process takes, and the first one's Dice decides: batch norm sees each its own half."""
     script = tmp_path / "train.py"

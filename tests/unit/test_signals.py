@@ -83,7 +83,7 @@ def test_what_is_kept_is_noted_where_a_signal_passes() -> None:
 
 TWICE = """
 import os, signal
-from ccbench.signals import handled_signals
+from ccbench.base.signals import handled_signals
 with handled_signals() as signals, signals.held():
     os.kill(os.getpid(), signal.{})
     print("held", flush=True)

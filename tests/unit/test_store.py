@@ -81,8 +81,8 @@ def test_another_configuration_is_refused(run: RunFolder, small_protocol: Protoc
 
 def test_a_speed_setting_does_not_make_another_run(run: RunFolder, small_protocol: Protocol) -> None:
     run.close()
-    with RunFolder.open(run.path, resolve_config(METHOD, small_protocol, sets=["tile=64"])):
-        pass
+    with RunFolder.open(run.path, resolve_config(METHOD, small_protocol, sets=["tile=64"])) as again:
+        assert again.record.run_id == run.record.run_id
 
 
 def test_a_folder_of_other_files_is_refused_and_left_alone(tmp_path: Path, config: RunConfig) -> None:

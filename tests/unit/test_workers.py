@@ -91,7 +91,7 @@ def test_a_process_that_says_no_more_is_not_waited_for(codes: list[int | None]) 
 
 SLEEPERS = """
 import os, sys, time
-from ccbench.workers import work_in_processes
+from ccbench.base.workers import work_in_processes
 
 def sleep(items, device, progress, note):
     open(os.path.join(sys.argv[1], items[0]), "w").write(str(os.getpid()))
@@ -118,8 +118,8 @@ def test_workers_end_when_their_command_is_killed(tmp_path: Path) -> None:
 
 KEEPERS = """
 import os, sys, time
-from ccbench.signals import handled_signals
-from ccbench.workers import work_in_processes
+from ccbench.base.signals import handled_signals
+from ccbench.base.workers import work_in_processes
 
 def keep(items, device, progress, note):
     file = os.path.join(sys.argv[1], items[0])
@@ -135,6 +135,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_workers_keep_what_they_have_when_their_command_is_ended(tmp_path: Path) -> None:
     script, folder = tmp_path / "keepers.py", tmp_path / "files"
     script.write_text(KEEPERS)
