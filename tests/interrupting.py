@@ -75,7 +75,7 @@ def prepare(folder: Path) -> None:
 
     ccbench.data.phantom.phantom_source.COUNTS.update(train=24, validation=8, test=12)
     for module in (ccbench.pipeline.run_scorer, ccbench.studies.ablation.variant_runs):
-        module.find_judge = lambda *_: "none in a test"
+        module.find_reference_segmenter = lambda *_: "none in a test"
 
     def in_this_process(work: Any, items: Any, size: Any, devices: Any, title: str, **named: Any) -> None:
         work(items, devices[0], named["progress"], named["note"])

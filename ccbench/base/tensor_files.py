@@ -176,7 +176,7 @@ def tensors_only() -> Iterator[None]:
 
 
 def load_state(path: Path) -> "dict[str, torch.Tensor]":
-    """Return the tensors of a safetensors file or of a PyTorch checkpoint, told apart by content.
+    """Return the tensors of a safetensors file or of a PyTorch checkpoint, recognised by its content.
 
     Checkpoints are read with `weights_only=True`: nothing in them is executed. One that wraps its tensors in
     `state_dict` is unwrapped.

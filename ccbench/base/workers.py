@@ -152,7 +152,7 @@ def _watch(started: Sequence[BaseProcess], messages: Any, step: ProgressStep, no
             codes = [process.exitcode for process in started]
             if any(code not in (None, 0) for code in codes) or None not in codes:
                 raise CcbenchError(
-                    "a worker process was killed, perhaps for want of memory; the same command goes on, "
+                    "a worker process was killed, perhaps because memory ran out; the same command goes on, "
                     "--jobs 1 needs the least"
                 ) from None
             continue

@@ -173,12 +173,17 @@ _ALL = (
         ("images", "real partners"),
         "CCIS-DIFF, Table 1",
     ),
-    _mask("mask_dice", "Dice between the mask and where a judge sees the polyp", "up", group="main"),
+    _mask("mask_dice", "Dice between the mask and where a reference segmenter sees the polyp", "up", group="main"),
     _mask("mask_iou", "Intersection over union of the same two masks", "up"),
     _mask("mask_hd95", "95th percentile of the distance between their outlines", unit="pixels"),
     _mask("mask_area_error", "Difference of their areas over the sum"),
-    _mask("polyp_missing", "Share of an image's polyps that the judge does not see", counts="images"),
-    _mask("polyp_hallucinated", "Polyps an image that the judge sees outside the mask", unit="polyps", counts="images"),
+    _mask("polyp_missing", "Share of an image's polyps that the reference segmenter does not see", counts="images"),
+    _mask(
+        "polyp_hallucinated",
+        "Polyps an image that the reference segmenter sees outside the mask",
+        unit="polyps",
+        counts="images",
+    ),
     _copies("memorised_near", "Share of images nearer to a training image than 95 % of the real test images are"),
     _copies(
         "memorised_alone", "Share of images with one training image nearer than all others, as few real images have"

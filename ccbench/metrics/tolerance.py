@@ -3,7 +3,7 @@
 from ccbench.metrics.cards import metric_info
 
 OF_VALUE, OF_ERROR = 1e-3, 0.05
-"""Of a value, and of its standard error: what features of two machines, or judges trained on two, may differ by."""
+"""Of a value, and of its standard error: allowed between features, or reference segmenters, of two machines."""
 
 OF_P = 0.01
 """Of a permutation p-value, which moves in steps when features do."""

@@ -35,7 +35,7 @@ class RunScorer:
     def score(self, run: RunFolder) -> ScoredImages:
         """Return the scores of a complete run's images; nothing in its folder is changed.
 
-        The judge of masks is trained now where the cache has none; a run of fewer images has no judge.
+        The reference segmenter is trained now where the cache has none; a run with a limit has none.
 
         Raises:
             DataError: data or images cannot be read.
@@ -61,7 +61,7 @@ class RunScorer:
             f"{protocol.name}-train@{(trained_on or train.manifest_sha256)[:12]}",
             set_encoder=protocol.set_encoder,
             text_encoder=protocol.text_encoder,
-            judge=find_judge(config, session),
+            judge=find_reference_segmenter(config, session),
             controls={VAE_CEILING: through},
             device=device,
             cache=session.cache,
@@ -107,20 +107,20 @@ def _draw_near_pairs(run: RunFolder, card: Scorecard, train: PairSequence) -> No
     draw_pairs(cells, run.nearest_training, title, ("synthetic", "nearest training image"))
 
 
-def find_judge(config: RunConfig, session: "Session") -> Segmenter | str:
-    """Return the judge of a run's mask fidelity, trained now where the cache has none, or why there is none.
+def find_reference_segmenter(config: RunConfig, session: "Session") -> Segmenter | str:
+    """Return the reference segmenter of a run, trained now where the cache has none, or why there is none.
 
     Raises:
         DataError: data cannot be read.
     """
-    from ccbench.scoring.reference_segmenter import judge_settings, open_judge  # torch
+    from ccbench.scoring.reference_segmenter import open_reference_segmenter, reference_settings  # torch
 
     if config.limit is not None:
         return "a limited run trains no judge of its masks"
     protocol, note = config.protocol, session.note
     train, validation = (session.split(protocol, name) for name in _JUDGES_DATA)
-    settings = judge_settings(protocol.image_size, len(train.pairs))
-    judge = open_judge(
+    settings = reference_settings(protocol.image_size, len(train.pairs))
+    judge = open_reference_segmenter(
         train,
         validation,
         protocol.name,
@@ -129,5 +129,5 @@ def find_judge(config: RunConfig, session: "Session") -> Segmenter | str:
         note=note,
         progress=session.progress,
     )
-    note(f"judge of masks: {judge.signature}, Dice {judge.dice:.3f} on {len(validation.pairs)} validation images")
+    note(f"reference segmenter: {judge.signature}, Dice {judge.dice:.3f} on {len(validation.pairs)} validation images")
     return judge

@@ -65,8 +65,9 @@ class Notes(Record):
         prompts_truncated_share: of the prompts that the text encoder cuts, 0..1; None without prompts.
         memorisation: "publish", "look", or why it is not told; None where it was not measured.
         paths: encoder -> how it was computed here, such as `fused cpu, feature error 2e-05`; it changes no score.
-        judge_weights: first 8 hex digits of the judge's sha256, None without a judge; each machine trains its own.
-        judge_dice_validation: the judge's mean Dice on real validation images, 0..1.
+        judge_weights: first 8 hex digits of the reference segmenter's sha256, None without one; each machine trains its
+            own.
+        judge_dice_validation: the reference segmenter's mean Dice on real validation images, 0..1.
     """
 
     prompts_truncated_share: Share | None = None

@@ -50,7 +50,7 @@ _ITSELF = "a real image compared with itself: 0 by definition"
 
 
 class Segmenter(Protocol):
-    """The judge of mask fidelity.
+    """The reference segmenter of mask fidelity.
 
     Attributes:
         signature: says which.
@@ -71,7 +71,7 @@ class Seen(NamedTuple):
     """What one image shows; None where it cannot be measured, as of an image of the wrong size.
 
     Attributes:
-        mask: the judge's mask beside the wanted one, None without a judge.
+        mask: the reference segmenter's mask beside the wanted one, None without a reference segmenter.
         words: measured attributes by name.
         crop: (D,) features of the square around the polyps.
     """

@@ -46,7 +46,9 @@ def here(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyP
         assert named["counted"] == ("training", "sampling") and set(map(size, items)) <= {27, 25}
         work(items, devices[0], named["progress"], named["note"])
 
-    monkeypatch.setattr(ccbench.studies.ablation.variant_runs, "find_judge", lambda *rest: "none in a test")
+    monkeypatch.setattr(
+        ccbench.studies.ablation.variant_runs, "find_reference_segmenter", lambda *rest: "none in a test"
+    )
     monkeypatch.setattr(RunScorer, "score", score)
     monkeypatch.setattr(ccbench.studies.ablation.variant_runs, "work_in_processes", in_this_process)
     return scored
@@ -89,7 +91,9 @@ def test_the_judge_is_trained_before_the_runs_and_only_for_them(
     call: Call, here: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else every process but one waits for it."""
-    monkeypatch.setattr(ccbench.studies.ablation.variant_runs, "find_judge", lambda *rest: here.append("judge"))
+    monkeypatch.setattr(
+        ccbench.studies.ablation.variant_runs, "find_reference_segmenter", lambda *rest: here.append("judge")
+    )
     for _ in range(2):
         assert call(*ABLATE, "--vary", "tint=0.1", "--seeds", "0").code == 0
         assert len(here) == 3 and here[0] == "judge" and here.count("judge") == 1

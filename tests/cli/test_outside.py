@@ -230,7 +230,7 @@ def test_boards_take_the_seeds_as_one_marked_row(
     monkeypatch.setattr("ccbench.pipeline.run_scorer.SynthesisScorer.__init__", lambda *_, **__: None)
     monkeypatch.setattr("ccbench.pipeline.run_scorer.SynthesisScorer.score", lambda *_: card)
     judge = SimpleNamespace(signature="judge:none", dice=0.5)  # the real one trains for minutes
-    monkeypatch.setattr("ccbench.scoring.reference_segmenter.open_judge", lambda *_, **__: judge)
+    monkeypatch.setattr("ccbench.scoring.reference_segmenter.open_reference_segmenter", lambda *_, **__: judge)
     for seed in range(3):
         write_images(made, 6, seed)
         done = call("run", *RUN[1:5], *RUN[7:], *SAID, "--seed", seed, "--output", f"out{seed}")

@@ -52,7 +52,7 @@ def test_the_checkpoints_own_images_are_found(make: MakeRun) -> None:
     assert states(run, 100) == ["match"] * COUNT and states(run, 0) == []
     # In an odd batch the fake method gives one grey level more, as float rounding may.
     assert states(run, 3) == ["within tolerance"] * 3
-    assert resample(run, 3, Session())[0].detail == "differs by 1 grey levels in the mean (tolerance 1)"
+    assert resample(run, 3, Session())[0].detail == "differs by 1 grey levels on average (tolerance 1)"
 
 
 def replace_images(run: RunFolder, images: list[Path]) -> RunFolder:

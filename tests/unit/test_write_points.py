@@ -147,7 +147,9 @@ def _small(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(RunScorer, "score", score)
     for study in (ccbench.studies.ablation.variant_runs, ccbench.studies.segmentation.segmentation_study):
         monkeypatch.setattr(study, "work_in_processes", in_this_process)
-    monkeypatch.setattr(ccbench.studies.ablation.variant_runs, "find_judge", lambda *rest: "none in a test")
+    monkeypatch.setattr(
+        ccbench.studies.ablation.variant_runs, "find_reference_segmenter", lambda *rest: "none in a test"
+    )
 
 
 @pytest.fixture

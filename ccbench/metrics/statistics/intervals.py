@@ -90,7 +90,7 @@ def influence_interval(
 
     The degrees of freedom are Satterthwaite's, estimated from the influences u as 3 (sum u^2)^2 / sum u^4 - 2, at most
     one less than the clusters of each sample: where a few large videos make most of the variance, all clusters are
-    worth no more than those few. Equal clusters have C - 1 in the mean. The centre is moved by the skewness of the
+    worth no more than those few. Equal clusters have C - 1 on average. The centre is moved by the skewness of the
     value, sum u^3 / (sum u^2)^(3/2), in standard errors: two thirds of the second-order term of Hall 1992 (for 95 %),
     whose estimate from 20 clusters scatters too much to be taken whole. Rare events, such as a missed polyp in one of
     ten frames, need it.

@@ -44,7 +44,7 @@ def holm(p: Sequence[float] | Array) -> Array:
 
 
 def tie_groups(apart: NDArray[np.bool_]) -> list[tuple[int, ...]]:
-    """Return the groups of methods that cannot be told apart: two share a group exactly when they are not `apart`.
+    """Return the groups of methods without a significant difference: two share one exactly when they are not `apart`.
 
     `apart` (K, K) says which pairs a corrected p-value separates; its upper triangle is read. A method may be in
     several groups: if A ties with B and B with C, but A differs from C, the groups are (A, B) and (B, C).

@@ -61,7 +61,7 @@ def compare_images(what: str, held: Image, again: Image) -> Check:
     return Check(
         what=what,
         state="within tolerance" if moved <= GREY_LEVELS else "drift",
-        detail=f"differs by {moved:.3g} grey levels in the mean (tolerance {GREY_LEVELS:g})",
+        detail=f"differs by {moved:.3g} grey levels on average (tolerance {GREY_LEVELS:g})",
     )
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 JUDGE_DICE = 0.01
-"""Between two trainings of the judge on one set of images: of its Dice on the validation images."""
+"""Between two trainings of the reference segmenter on one set of images: of its Dice on the validation images."""
 
 _MEMORISED = ("memorised_near", "memorised_alone")
 
@@ -147,5 +147,5 @@ def _check_column(name: str, held: "pd.DataFrame", fresh: "pd.DataFrame") -> Che
     return Check(
         what=what,
         state="within tolerance" if close else "drift",
-        detail=f"{int((moved > 0).sum())} of {len(old)} images differ, by {moved.mean():.3g} in the mean",
+        detail=f"{int((moved > 0).sum())} of {len(old)} images differ, by {moved.mean():.3g} on average",
     )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ccbench.base.workers import pick_devices, work_in_processes
 from ccbench.pipeline.gallery import is_pictured
 from ccbench.pipeline.make_run import make_run
-from ccbench.pipeline.run_scorer import find_judge
+from ccbench.pipeline.run_scorer import find_reference_segmenter
 from ccbench.pipeline.session import Session
 from ccbench.protocols.config import RunConfig
 from ccbench.runs import RunFolder, default_run_folder
@@ -58,8 +58,10 @@ def finish_runs(runs: Sequence[AblationRun], session: Session, workers: int = 1)
     """
     missing = sorted((run for run in runs if not is_finished(run)), key=lambda run: run.config.seed)
     session.note(f"runs: {len(runs) - len(missing)} of {len(runs)} are there")
-    if missing:  # the judge first, with all threads: else the others wait until one process has trained it
-        find_judge(missing[0].config, session)
+    if (
+        missing
+    ):  # the reference segmenter first, with all threads: else the others wait until one process has trained it
+        find_reference_segmenter(missing[0].config, session)
         work_in_processes(
             partial(_finish_share, session.for_worker()),
             missing,

@@ -26,7 +26,7 @@ class Thresholds(Record):
 
     Attributes:
         near: distance at or below which a pair is a near-duplicate.
-        candidate: distance at or below which two images are laid on each other.
+        candidate: distance at or below which two images are registered.
         overlap: at or above it a candidate is one frame stored anew, or two frames of one moment.
     """
 
@@ -135,7 +135,7 @@ class Audit(Record):
 
     @property
     def leaks(self) -> list[str]:
-        """What a benchmark must not swallow, one line for each two sets; empty when they may stand side by side.
+        """The leaks, one line for each two sets; empty when they may stand side by side.
 
         One image on both sides of a split, re-encoded or not, and a video sequence or patient on both sides. Not
         near-duplicates: whether two frames are too much alike is for people to judge, from the pictures.

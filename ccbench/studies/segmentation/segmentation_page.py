@@ -32,7 +32,7 @@ _BUDGETS: dict[BudgetName, tuple[str, str]] = {  # name -> how it is called, and
     "steps": ("equal steps", "Each row takes as many optimiser steps as real + synthetic."),
 }
 _REPORTED = (PRIMARY, "mIoU_256")
-_NOT_TO_BE_HAD = "CCIS-DIFF, Table 3; its numbers were not to be had"
+_NOT_AVAILABLE = "CCIS-DIFF, Table 3; its numbers were not to be had"
 _SELECT = {
     "validation": "the pass of the highest mean Dice on validation images, never on test images",
     "last": "the last pass",
@@ -234,7 +234,7 @@ def _reported(table: SegmentationTable) -> str:
         pairs = (card.reported.get(name) for name in sets)
         cells = ("-" if pair is None else " / ".join(map(format_value, _REPORTED, pair)) for pair in pairs)
         rows.append((card.title, "real", *cells, card.paper))
-        rows.append((card.title, "real + synthetic", *["-"] * len(sets), _NOT_TO_BE_HAD))
+        rows.append((card.title, "real + synthetic", *["-"] * len(sets), _NOT_AVAILABLE))
     header = ("segmenter", "trained on", *sets, "where")
     return (
         "## Reported in print\n\nmDice / mIoU, not ours and not comparable: 1,450 training images in 352 px, and a "
