@@ -59,7 +59,7 @@ def ccbench_panel(inputs: Inputs) -> tuple[Callable[[], Row], Row]:
     from ccbench.features.image_pass import encode_files, encode_texts
     from ccbench.metrics.images.clip import clip_image, clip_score
     from ccbench.metrics.sets.frechet import frechet_distance
-    from ccbench.metrics.sets.kernel import kernel_distance
+    from ccbench.metrics.sets.kernel import CUBIC, squared_mmd
     from ccbench.types import SilentProgress
 
     said: Row = {}
@@ -75,8 +75,8 @@ def ccbench_panel(inputs: Inputs) -> tuple[Callable[[], Row], Row]:
         )
         texts = encode_texts(clip, inputs.prompts, cache=cache)
         return {
-            "FID": frechet_distance(made[inception.id], real[inception.id]).value,
-            "KID": kernel_distance(made[inception.id], real[inception.id]).value,
+            "FID": frechet_distance(made[inception.id], real[inception.id]),
+            "KID": squared_mmd(made[inception.id], real[inception.id], CUBIC),
             "CLIP-score": float(clip_score(made[clip.id], texts).mean()),
             "CLIP-image": float(clip_image(made[clip.id], real[clip.id]).mean()),
         }
@@ -192,7 +192,7 @@ def frechet(counts: list[int]) -> list[Row]:
     from cleanfid import fid as cleanfid
     from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
 
-    from ccbench.metrics.sets.frechet import frechet_distance, frechet_value
+    from ccbench.metrics.sets.frechet import frechet_distance, frechet_jackknife
 
     def sqrtm(x: np.ndarray, y: np.ndarray) -> float:
         s1, s2 = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
@@ -204,8 +204,10 @@ def frechet(counts: list[int]) -> list[Row]:
         return float(fid_statistics_to_metric(*statistics, verbose=False)["frechet_inception_distance"])
 
     sides: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-        "ccbench, value": frechet_value,
-        "ccbench, value and jackknife": lambda x, y: frechet_distance(x, y).value,
+        "ccbench, value": frechet_distance,
+        "ccbench, value and jackknife": lambda x, y: (
+            frechet_jackknife(x, y, np.arange(len(x)), np.arange(len(y))).value
+        ),
         "torch-fidelity": fidelity,
         "clean-fid": lambda x, y: float(cleanfid.fid_from_feats(x, y)),
         "scipy sqrtm": sqrtm,

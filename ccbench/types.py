@@ -1,12 +1,19 @@
 """The nouns of the system, on NumPy only: images, masks, conditions, pairs and scores; and the base of its records."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+)
 
 from ccbench.errors import DataError
 
@@ -15,6 +22,16 @@ Image = NDArray[np.uint8]
 
 Mask = NDArray[np.bool_]
 """(H, W), True = polyp."""
+
+Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]*$", max_length=10_000)]
+"""Text for people, without control characters."""
+
+Count = Annotated[int, Field(ge=0, lt=10**9)]
+Number = Annotated[float, Field(ge=-1e18, le=1e18, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+_FORBID_EXTRA = ConfigDict(extra="forbid")
 
 
 def check_image(image: Image, where: str) -> Image:
@@ -80,34 +97,42 @@ class RealPair:
 class Interval:
     """A confidence interval of a score, in the score's own unit, and how it was made."""
 
-    low: float
-    high: float
-    level: float
-    kind: str
+    __pydantic_config__ = _FORBID_EXTRA
+
+    low: Number
+    high: Number
+    level: Share
+    kind: Text
 
 
 @dataclass(frozen=True)
 class Score:
-    """One number with what is needed to trust it.
+    """One number with what is needed to trust it; where it is read from JSON its fields are checked.
 
     Attributes:
         metric: public name, such as `fd_lite0`.
         signature: everything that must be equal before two values may be compared.
         value: None when it could not be computed; `reason` then says why.
-        n: synthetic images scored. n_real: real images they were compared with.
+        interval: of `value`, None where there is none.
         p: permutation p-value of both sets having one distribution; None where it was not tested.
-        no_interval: why a value has no interval, where one could be expected.
+        n: synthetic images scored.
+        n_real: real images they were compared with.
+        reason: why there is no value.
+        no_interval: why a value has no interval, where one could be expected; empty in records that do not have the
+            field.
     """
 
-    metric: str
-    signature: str
-    value: float | None
-    n: int
-    n_real: int | None = None
-    interval: Interval | None = None
-    reason: str | None = None
-    p: float | None = None
-    no_interval: str | None = None
+    __pydantic_config__ = _FORBID_EXTRA
+
+    metric: Text
+    signature: Text
+    value: Number | None
+    interval: Interval | None = field(default=None, kw_only=True)
+    p: Share | None = field(default=None, kw_only=True)
+    n: Count
+    n_real: Count | None = None
+    reason: Text | None = field(default=None, kw_only=True)
+    no_interval: Text | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         if (self.value is None) == (self.reason is None):

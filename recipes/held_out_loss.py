@@ -26,7 +26,7 @@ from ccbench.plugins.contract import TrainContext
 from ccbench.protocols.config import require_current
 from ccbench.protocols.row_names import row_name
 from ccbench.runs import RunFolder
-from ccbench.tables.format import markdown_table
+from ccbench.tables.markdown import markdown_table
 
 BATCH = 20
 

@@ -21,7 +21,7 @@ from ccbench.data.attributes.sure_attributes import measure_sure_words
 from ccbench.data.captioners.measured import measure_words
 from ccbench.data.phantom.render import render_phantom
 from ccbench.data.sets.polypgen import POLYPGEN
-from ccbench.tables.format import markdown_table
+from ccbench.tables.markdown import markdown_table
 
 LABELS = Path(__file__).with_name("polypgen_labels.csv")
 CAPTIONERS = {"measured-1": measure_words, "measured-2": measure_sure_words}

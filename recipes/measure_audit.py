@@ -26,7 +26,7 @@ from ccbench.metrics.images.registration import overlap, spectra, spectrum
 from ccbench.metrics.sets.close_pairs import find_close_pairs
 from ccbench.studies.leak_audit.audit import open_audit_encoder
 from ccbench.studies.leak_audit.audit_record import Thresholds
-from ccbench.tables.format import markdown_table
+from ccbench.tables.markdown import markdown_table
 from ccbench.types import Image
 
 LIMITS = Thresholds()

@@ -90,7 +90,7 @@ def measure_vae(
         for draw in range(DRAWS):
             order = np.random.default_rng([1, draw]).permutation(2 * N_KVASIR)
             left, right = order[:N_KVASIR], order[N_KVASIR:]
-            found.append([frechet_distance(kind[left], real[right]).value for kind in (real, made, blur)])
+            found.append([frechet_distance(kind[left], real[right]) for kind in (real, made, blur)])
         names = (f"fd_{encoder}_kvasir_{name}" for name in ("floor", "reconstructed", "blurred"))
         figures |= dict(zip(names, np.mean(found, axis=0).tolist(), strict=True))
     return figures
@@ -129,13 +129,13 @@ def measure_unet(folder: Path, polypgen: Path, pools: Path, encoders: dict[str, 
         draw_grid([made[:8], made[8:16], made_frames[:8], made_frames[8:16]], folder.parent / f"grid-{guidance:g}.png")
         for name, encode in encoders.items():
             real = encode(phantoms.images)
-            floor = frechet_distance(real[:N_SAMPLES], real[N_SAMPLES:]).value
+            floor = frechet_distance(real[:N_SAMPLES], real[N_SAMPLES:])
             figures[f"fd_{name}_phantom_floor"] = floor
-            figures[f"fd_{name}_phantom_reconstructed"] = frechet_distance(encode(back), real[N_SAMPLES:]).value
-            figures[f"fd_{name}_phantom_guidance_{guidance:g}"] = frechet_distance(encode(made), real[N_SAMPLES:]).value
+            figures[f"fd_{name}_phantom_reconstructed"] = frechet_distance(encode(back), real[N_SAMPLES:])
+            figures[f"fd_{name}_phantom_guidance_{guidance:g}"] = frechet_distance(encode(made), real[N_SAMPLES:])
             target = encode(known)
-            figures[f"fd_{name}_polypgen_floor"] = frechet_distance(encode(frames.images[:n]), target).value
-            figures[f"fd_{name}_polypgen_guidance_{guidance:g}"] = frechet_distance(encode(made_frames), target).value
+            figures[f"fd_{name}_polypgen_floor"] = frechet_distance(encode(frames.images[:n]), target)
+            figures[f"fd_{name}_polypgen_guidance_{guidance:g}"] = frechet_distance(encode(made_frames), target)
     return figures
 
 

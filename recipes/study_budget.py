@@ -28,7 +28,7 @@ from ccbench.plugins.contract import LoadContext, TrainContext
 from ccbench.plugins.registry import find_method
 from ccbench.protocols.config import resolve_config
 from ccbench.protocols.protocol import find_protocol
-from ccbench.tables.format import markdown_table
+from ccbench.tables.markdown import markdown_table
 from ccbench.tables.pictures import SheetCell, draw_contact_sheet
 from ccbench.types import ProgressStep, SilentProgress
 from small_segmenter import SmallSegmenter, dice, train_segmenter
@@ -93,7 +93,7 @@ class Study:
     def judge(self, images: list[Any]) -> tuple[str, str, str]:
         """Return fd, mean Dice and the share of missing polyps, as text."""
         found = dice(self.segmenter.segment(images), [pair.condition.mask for pair in self.pairs])
-        fd = frechet_distance(self.encoder.encode_images(images), self.reference).value
+        fd = frechet_distance(self.encoder.encode_images(images), self.reference)
         return f"{fd:.1f}", f"{found.mean():.3f}", f"{np.mean(found < MISSED_BELOW):.2f}"
 
     def sample(self, checkpoint: Path, **sampling: float) -> list[Any]:

@@ -5,17 +5,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+import ccbench.boards.additions
 import fake_methods
-from ccbench.boards.additions import add_run
 from ccbench.boards.copies import RealThumbnails
+from ccbench.pipeline.session import Session
 from ccbench.pipeline.verification import Verification
 from ccbench.plugins.contract import Method
 from ccbench.protocols.config import resolve_config
 from ccbench.protocols.protocol import PROTOCOLS
 from ccbench.runs import RunFolder
 from ccbench.runs.record import ConditionsRecord, CostRecord, MethodRecord, TrainingRecord
-from ccbench.runs.scorecard import Notes, Scorecard, per_sample_table
+from ccbench.runs.scorecard import Notes, Scorecard, ScoredImages, per_sample_table
 from ccbench.types import Interval, Score
 
 N = 3
@@ -23,11 +25,11 @@ CONDITIONS = ConditionsRecord(split="test", n=N, manifest_sha256="c" * 64)
 TRAINED_ON = ConditionsRecord(split="train", n=5, manifest_sha256="d" * 64)
 
 
-def make_card(fd: float, clip: float, n: int = N, signature: str = "fd_lite0|enc:lite0") -> Scorecard:
+def make_card(fd: float, clip: float, n: int = N, signature: str = "fd_lite0|enc:lite0") -> ScoredImages:
     """A scorecard of two metrics, one with better down and one with better up, and the control of both."""
-    return Scorecard(
+    card = Scorecard(
         scores=[
-            Score("fd_lite0", signature, fd, n, 5, Interval(fd - 1, fd + 1, 0.95, "jackknife")),
+            Score("fd_lite0", signature, fd, n, 5, interval=Interval(fd - 1, fd + 1, 0.95, "jackknife")),
             Score("clip_score", "clip_score|enc:mini-clip", clip, n),
             Score("clip_image", "clip_image|enc:none", None, n, reason="the encoder is missing"),
         ],
@@ -37,16 +39,21 @@ def make_card(fd: float, clip: float, n: int = N, signature: str = "fd_lite0|enc
                 Score("clip_score", "clip_score|enc:mini-clip", 31.5, n),
             ]
         },
-        per_sample=per_sample_table([f"c{i}" for i in range(n)], {"clip_score": [clip] * n}),
         failures={"decode": 0},
         notes=Notes(prompts_truncated_share=0.0),
     )
+    return ScoredImages(card, per_sample_table([f"c{i}" for i in range(n)], {"clip_score": [clip] * n}))
+
+
+def with_scores(scored: ScoredImages, scores: list[Score]) -> ScoredImages:
+    """The same images with other scores."""
+    return scored._replace(card=scored.card.model_copy(update={"scores": scores}))
 
 
 def make_run(
     path: Path,
     protocol: str,
-    card: Scorecard,
+    scored: ScoredImages,
     *,
     seed: int = 0,
     sets: tuple[str, ...] = (),
@@ -89,7 +96,7 @@ def make_run(
             image = np.kron(coarse, np.ones((4, 4, 1), dtype=np.uint8))
             run.add_sample(index, f"c{index}", seed, image)
         run.complete()
-        run.write_scorecard(card)
+        run.write_scorecard(scored)
     return path
 
 
@@ -97,4 +104,17 @@ def add_unverified(
     run: Path, boards: Path, real: Callable[[str], RealThumbnails] | None = None, replace: bool = False
 ) -> Path:
     """Put a run on its board without scoring it again: these scores are made up."""
-    return add_run(run, boards, lambda: Verification(run_id=run.name, checks=[]), real, replace).file
+    return add_verified(run, boards, Verification(run_id=run.name, checks=[]), real, replace)
+
+
+def add_verified(
+    run: Path,
+    boards: Path,
+    found: Verification,
+    real: Callable[[str], RealThumbnails] | None = None,
+    replace: bool = False,
+) -> Path:
+    """Put a run on its board, of which verifying has found this."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ccbench.boards.additions, "verify_run", lambda *_: found)
+        return ccbench.boards.additions.add_run(run, boards, Session(), real, replace).file

@@ -11,7 +11,7 @@ from ccbench.protocols.config import resolve_config
 from ccbench.protocols.protocol import PROTOCOLS
 from ccbench.runs import RunFolder
 from ccbench.runs.record import ConditionsRecord, MethodRecord
-from ccbench.runs.scorecard import Scorecard, per_sample_table
+from ccbench.runs.scorecard import Scorecard, ScoredImages, per_sample_table
 from ccbench.scoring.encoder_scores import NETWORK_FAMILIES
 from ccbench.types import Condition, Image, RealPair, Score
 
@@ -75,11 +75,11 @@ def write_run(
         zero = np.asarray(seam, dtype=np.float64)
         columns["seam_colour"] = zero[list(order)].tolist()
         scores.append(mean_entry("seam_colour", f"seam_colour|seam:lab|n:{N}|v:1", zero, None, None))
-    card = Scorecard([*scores, mean, near], {}, per_sample_table(ids, columns), {})
+    card = Scorecard(scores=[*scores, mean, near], controls={}, failures={})
     with RunFolder.open(path, resolve_config(fake_methods.METHOD, protocol, sets=sets, seed=seed)) as run:
         run.update(conditions=conditions, method=METHOD)
         for index, image in enumerate(images):
             run.add_sample(index, f"c{index}", seed, image)
         run.complete()
-        run.write_scorecard(card)
+        run.write_scorecard(ScoredImages(card, per_sample_table(ids, columns)))
     return RunFolder.read(path)

@@ -10,6 +10,7 @@ import ccbench.data.phantom.phantom_source
 import ccbench.data.sets.splits
 import fake_methods
 from ccbench.plugins.contract import TrainingSettings
+from ccbench.plugins.registry import find_offers
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
 from fake_polyps import write_polyps
 
@@ -23,6 +24,14 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("CCBENCH_HOME", str(tmp_path_factory.mktemp("home")))
         patch.delenv("CCBENCH_ENCODER_PATH", raising=False)
         yield
+
+
+@pytest.fixture(autouse=True)
+def packages_are_looked_at_anew() -> Iterator[None]:
+    """What is installed is kept for a process; a test may install more."""
+    find_offers.cache_clear()
+    yield
+    find_offers.cache_clear()
 
 
 @pytest.fixture
@@ -44,6 +53,7 @@ def install_plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
         (info / "entry_points.txt").write_text("\n".join([f"[{group}]", *lines, ""]))
         monkeypatch.syspath_prepend(site)
         importlib.invalidate_caches()
+        find_offers.cache_clear()
         return site
 
     return install

@@ -40,14 +40,15 @@ def prepare(folder: Path) -> None:
     import torch
 
     torch.set_num_threads(1)
+
     import ccbench.cli.ablate
     import ccbench.cli.run
     import ccbench.comparison
     import ccbench.data.phantom.phantom_source
     import ccbench.diffusion.branch_training
     import ccbench.features
+    import ccbench.pipeline.run_scorer
     import ccbench.pipeline.verification
-    import ccbench.scoring.run_scorer
     import ccbench.segmenters.segmenter_training
     import ccbench.studies.ablation.variant_runs
     import ccbench.studies.segmentation.segmentation_study
@@ -73,8 +74,8 @@ def prepare(folder: Path) -> None:
     )
 
     ccbench.data.phantom.phantom_source.COUNTS.update(train=24, validation=8, test=12)
-    for module in (ccbench.scoring.run_scorer, ccbench.studies.ablation.variant_runs):
-        module.find_judge = lambda *_: "none in a test"
+    for module in (ccbench.pipeline.run_scorer, ccbench.studies.ablation.variant_runs):
+        module.find_reference_segmenter = lambda *_: "none in a test"
 
     def in_this_process(work: Any, items: Any, size: Any, devices: Any, title: str, **named: Any) -> None:
         work(items, devices[0], named["progress"], named["note"])
@@ -117,7 +118,7 @@ def hashes(folder: Path) -> dict[str, str]:
     found = {}
     for file in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = file.relative_to(folder).as_posix()
-        if name.endswith((".lock", "README.md", "log.txt")) or "/shared/" in name:
+        if name.endswith((".lock", "README.md")) or "/shared/" in name:
             continue
         data = file.read_bytes()
         if name.endswith("scorecard.json"):

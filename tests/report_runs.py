@@ -12,7 +12,7 @@ from ccbench.protocols.config import resolve_config
 from ccbench.protocols.protocol import Protocol
 from ccbench.runs import RunFolder
 from ccbench.runs.record import BackboneRecord, MethodRecord, TrainingRecord
-from ccbench.runs.scorecard import NearPair, Notes, Scorecard, per_sample_table
+from ccbench.runs.scorecard import NearPair, Notes, Scorecard, ScoredImages, per_sample_table
 from ccbench.types import Interval, Score
 
 N = 24
@@ -51,18 +51,24 @@ def write_scored_run(path: Path, protocol: Protocol, *, seed: int = 0, tint: flo
         run.complete()
         dice = np.linspace(0.2 + shift, 0.8 + shift, n)
         fd = 50 - 40 * shift + seed
+        near = NearPair(
+            index=3,
+            condition_id=ids[3],
+            training_index=5,
+            training_id=train.pairs[5].condition.id,
+            distance=0.125,
+        )
         card = Scorecard(
             scores=[
-                Score("fd_lite0", "fd_lite0|v:1", fd, n, 800, Interval(fd - 4, fd + 4, 0.95, "jackknife")),
+                Score("fd_lite0", "fd_lite0|v:1", fd, n, 800, interval=Interval(fd - 4, fd + 4, 0.95, "jackknife")),
                 Score("mask_dice", "mask_dice|v:2", float(dice.mean()), n),
                 Score("seam_colour", "seam_colour|v:1", -0.3 + shift, n),
                 Score("text_fidelity", "text_fidelity|v:1", None, n, reason="no attributes"),
             ],
             controls={"real-split": [Score("fd_lite0", "fd_lite0|v:1", 30.0, n, 800)]},
-            per_sample=per_sample_table(ids, {"mask_dice": dice.tolist()}),
             failures={"nan": 2},
             notes=Notes(memorisation="look" if shift else "none"),
-            near_pairs=[NearPair(3, ids[3], 5, train.pairs[5].condition.id, 0.125)],
+            near_pairs=[near],
         )
-        run.write_scorecard(card)
+        run.write_scorecard(ScoredImages(card, per_sample_table(ids, {"mask_dice": dice.tolist()})))
     return path

@@ -16,6 +16,10 @@ from typing import Any, Literal
 import pytest
 
 import ccbench.base.files
+import ccbench.base.folder_files
+
+WRITERS = {ccbench.base.files.__file__, ccbench.base.folder_files.__file__}
+"""The modules of the package that write."""
 
 How = Literal["count", "full", "kill"]
 
@@ -35,7 +39,7 @@ class Writes:
     `kill`: from there on nothing works, so that no clean-up runs, as after a SIGKILL.
 
     Attributes:
-        functions: of `ccbench.base.files` that have written.
+        functions: of the modules that write, those that have.
         failed: whether the write with number `at` was reached.
     """
 
@@ -132,7 +136,7 @@ def watched(writes: Writes) -> Iterator[None]:
 def _functions_on_stack() -> set[str]:
     found, frame = set(), sys._getframe()
     while frame is not None:
-        if frame.f_code.co_filename == ccbench.base.files.__file__:
+        if frame.f_code.co_filename in WRITERS:
             found.add(frame.f_code.co_name)
         frame = frame.f_back  # type: ignore[assignment]
     return found

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ccbench.base.process_ranks import process_count
+
 PACKAGES = (
     "accelerate",
     "diffusers",
@@ -33,16 +35,6 @@ PACKAGES = (
 def now() -> str:
     """Return the time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def process_count() -> int:
-    """Return how many processes `accelerate launch` or torchrun started for this command; 1 without them."""
-    return int(os.environ.get("WORLD_SIZE") or 1)
-
-
-def process_rank() -> int:
-    """Return this process's number among them; process 0 alone writes and prints."""
-    return int(os.environ.get("RANK") or 0) if process_count() > 1 else 0
 
 
 def package_version(name: str) -> str | None:

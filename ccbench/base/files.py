@@ -1,15 +1,13 @@
 """Reading and writing files on a user's disk: whole or not at all, through no link that somebody planted.
 
-The only module under `ccbench/` that makes, writes or removes a file or folder at a path from outside.
+With `folder_files` the only module under `ccbench/` that makes, writes or removes anything at a path from outside.
 """
 
 import errno
-import fcntl
 import json
 import os
 import re
 import secrets
-import shutil
 import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +21,7 @@ from ccbench.errors import DataError, UsageError
 MOST_TEXT = 256 * 2**20
 """Bytes of the largest text or JSON file that is read."""
 
-_TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp")
+TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp")
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -39,7 +37,7 @@ def make_folder(path: Path) -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        _refuse(path, "cannot be written", error)
+        refuse(path, "cannot be written", error)
     return path
 
 
@@ -77,7 +75,7 @@ def write_output(path: Path, data: bytes) -> None:
         else:
             write_atomic(target, data)
     except OSError as error:
-        _refuse(path, "cannot be written", error)
+        refuse(path, "cannot be written", error)
 
 
 @contextmanager
@@ -89,79 +87,23 @@ def whole_file(path: Path) -> Iterator[Path]:
     Raises:
         UsageError: it cannot be written.
     """
-    temporary = path.parent / _temporary_name()
+    temporary = path.parent / temporary_name()
     try:
         handle = os.open(temporary, _NEW, 0o666)
         mode = stat.S_IMODE(os.fstat(handle).st_mode)
         os.close(handle)
     except OSError as error:
-        _refuse(path, "cannot be written", error)
+        refuse(path, "cannot be written", error)
     try:
         yield temporary
         temporary.chmod(mode)
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        _refuse(path, "cannot be written", error)
+        refuse(path, "cannot be written", error)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-
-
-def check_new_folder(output: Path) -> None:
-    """Raise `UsageError` unless nothing, or an empty folder, is there."""
-    try:
-        taken = os.path.lexists(output) and (not output.is_dir() or any(output.iterdir()))
-    except OSError as error:
-        _refuse(output, "cannot be used as a folder", error)
-    if taken:
-        raise UsageError(f"{output}: exists and is not empty; choose a new folder")
-
-
-@contextmanager
-def whole_folder(output: Path) -> Iterator[Path]:
-    """Give a new folder whose content stands at `output` when all went well, and is removed otherwise.
-
-    A folder that is there is kept and filled at the end: it may be the current one, a link, or a mounted disk.
-
-    Raises:
-        UsageError: `output` is not new or empty, or cannot be written.
-    """
-    check_new_folder(output)
-    there = output.is_dir()
-    temporary = (output if there else make_folder(output.resolve().parent)) / _temporary_name()
-    try:
-        temporary.mkdir()
-    except OSError as error:
-        _refuse(output, "cannot be written", error)
-    try:
-        yield temporary
-        if there:
-            for entry in sorted(temporary.iterdir()):
-                entry.rename(output / entry.name)
-            temporary.rmdir()
-        else:
-            temporary.rename(output)
-    except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        _refuse(output, "cannot be written", error)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-
-
-@contextmanager
-def temporary_folder(beside: Path) -> Iterator[Path]:
-    """Give a new folder on the disk of `beside`, which is removed at the end.
-
-    Raises:
-        UsageError: it cannot be made.
-    """
-    folder = make_folder(beside.resolve().parent) / _temporary_name()
-    try:
-        yield make_folder(folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -175,26 +117,7 @@ def new_file(path: Path) -> Iterator[IO[bytes]]:
         with os.fdopen(os.open(path, _NEW, 0o666), "wb") as stream:
             yield stream
     except OSError as error:
-        _refuse(path, "cannot be written", error)
-
-
-def copy_folder(source: Path, target: Path) -> None:
-    """Put a copy of a folder of plain files in the place of another, whole or not at all.
-
-    Raises:
-        DataError: it holds a link or a device. UsageError: it cannot be written.
-    """
-    for entry in sorted(source.rglob("*")):
-        if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
-            raise DataError(f"{entry}: is a link or a device; wanted plain files only")
-    temporary = target.parent / _temporary_name()
-    try:
-        shutil.copytree(source, temporary, symlinks=True)
-        remove_folder(target)
-        temporary.rename(target)
-    except OSError as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        _refuse(target, "cannot be written", error)
+        refuse(path, "cannot be written", error)
 
 
 def append_line(path: Path, line: str) -> None:
@@ -208,7 +131,7 @@ def append_line(path: Path, line: str) -> None:
         with os.fdopen(os.open(path, flags, 0o666), "wb", buffering=0) as stream:
             _write_all(stream, f"{line}\n".encode())
     except OSError as error:
-        _refuse(path, "cannot be written", error)
+        refuse(path, "cannot be written", error)
 
 
 def remove_file(path: Path) -> None:
@@ -220,7 +143,7 @@ def remove_file(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        _refuse(path, "cannot be removed", error)
+        refuse(path, "cannot be removed", error)
 
 
 def set_aside(path: Path) -> Path:
@@ -232,75 +155,7 @@ def set_aside(path: Path) -> Path:
     try:
         return path.replace(path.with_name(f"{path.name}.damaged"))
     except OSError as error:
-        _refuse(path, "cannot be renamed", error)
-
-
-def remove_folder(path: Path) -> None:
-    """Remove a folder of ours with all that is in it, if it is there; a link is removed, not what it leads to."""
-    if path.is_symlink():
-        remove_file(path)
-    else:
-        shutil.rmtree(path, ignore_errors=True)
-
-
-def remove_temporaries(folder: Path) -> None:
-    """Remove what writers that were killed have left under a folder of ours that nobody else writes in now."""
-    for parent, folders, files in os.walk(folder):
-        for name in filter(_TEMPORARY.fullmatch, (*folders, *files)):
-            path = Path(parent, name)
-            if path.is_dir():
-                remove_folder(path)
-            else:
-                remove_file(path)
-        folders[:] = [name for name in folders if not _TEMPORARY.fullmatch(name)]
-
-
-def share_folder(folder: Path) -> None:
-    """Give plain files under a folder of ours its permissions: some libraries write for one user only."""
-    mode = stat.S_IMODE(folder.stat().st_mode) & 0o666
-    for path in folder.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            path.chmod(mode)
-
-
-def lock_folder(path: Path, wait: bool = False) -> IO[bytes]:
-    """Make a folder and hold it until the returned file is closed; the system lets go of a process that was killed.
-
-    Args:
-        path: the folder.
-        wait: until another command lets go of it.
-
-    Raises:
-        UsageError: it cannot be written, or another command holds it.
-    """
-    make_folder(path)
-    try:
-        handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
-    except OSError as error:
-        _refuse(path / ".lock", "cannot be opened", error)
-    lock = os.fdopen(handle, "r+b")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError as error:
-        lock.close()
-        raise UsageError(
-            f"--output {path}: another command is working in this folder; wait for it or choose another folder"
-        ) from error
-    return lock
-
-
-def is_locked(path: Path) -> bool:
-    """Return whether a command holds a folder now; where the lock cannot be looked at, none does."""
-    try:
-        handle = os.open(path / ".lock", os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return False
-    with os.fdopen(handle, "rb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError as error:
-            return isinstance(error, BlockingIOError)
-    return False
+        refuse(path, "cannot be renamed", error)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -425,7 +280,7 @@ def _parse(text: str) -> Any:
         raise ValueError("nested too deeply") from error
 
 
-def _temporary_name() -> str:
+def temporary_name() -> str:
     """Return a short name that nobody can foresee, hidden from listings; it fits wherever the final name fits."""
     return f".{secrets.token_hex(6)}.tmp"
 
@@ -437,7 +292,8 @@ def _write_all(stream: IO[bytes], data: bytes) -> None:
         left = left[stream.write(left) or 0 :]
 
 
-def _refuse(path: Path, what: str, error: OSError) -> NoReturn:
+def refuse(path: Path, what: str, error: OSError) -> NoReturn:
+    """Raise the `UsageError` of a path that cannot be used, with what to do."""
     reason = error.strerror or one_line(error)
     advice = "free the disk, and the same command goes on" if error.errno == errno.ENOSPC else "choose another folder"
     raise UsageError(f"{path}: {what} ({reason}); {advice}") from error

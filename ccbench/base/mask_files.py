@@ -14,7 +14,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ccbench.base.images import LOSSY_FORMATS, ImageFile, open_image
+from ccbench.base.image_decoding import ImageFile
+from ccbench.base.images import LOSSY_FORMATS, open_image
 from ccbench.errors import DataError, UsageError
 from ccbench.types import Image, Mask
 
@@ -55,7 +56,7 @@ class MaskFault(NamedTuple):
     """Why a mask file cannot be read.
 
     Attributes:
-        kind: of `ccbench.data.prepare.fitness.KINDS`.
+        kind: of `ccbench.data.prepare.findings.KINDS`.
         text: what was found, what to do.
     """
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from ccbench.base.environment import process_count
+from ccbench.base.process_ranks import process_count
 
 _HANDLED = (signal.SIGINT, signal.SIGTERM)
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM

@@ -10,7 +10,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from ccbench.base.signals import Terminated, handled_signals
-from ccbench.errors import CcbenchError
+from ccbench.errors import CcbenchError, UsageError
 from ccbench.types import Progress, ProgressStep, SilentProgress
 
 T = TypeVar("T")
@@ -39,7 +39,9 @@ class Room:
     def enter(self, number: int, size: int) -> None:
         """Wait for the turn of `number` and for room of `size`; every number enters once, those without pixels too."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._open or (self._turn == number and self._fits(size)))
+            self._changed.wait_for(
+                lambda: not self._open or (self._turn == number and (not self._held or self._held + size <= self._most))
+            )
             self._held += size
             self._turn = max(self._turn, number + 1)
             self._changed.notify_all()
@@ -56,8 +58,23 @@ class Room:
             self._open = False
             self._changed.notify_all()
 
-    def _fits(self, size: int) -> bool:
-        return not self._held or self._held + size <= self._most
+
+def pick_device(name: str) -> str:
+    """Return the device to use for `auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        UsageError: CUDA on a machine where torch sees none, or not so many.
+    """
+    if name == "cpu":
+        return name
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    found = torch.cuda.device_count()
+    if int(name.partition(":")[2] or 0) >= found:
+        raise UsageError(f"--device: {name} asked for and torch sees {found} CUDA devices; use --device cpu")
+    return name
 
 
 def pick_devices(device: str, workers: int) -> list[str]:
@@ -83,8 +100,10 @@ def work_in_processes(
     """Do `work` on all items, in one process of one thread for each of `devices`; on one GPU in this process.
 
     Args:
-        work: is given a share of the items, in their order. size: of an item, in the steps that it reports.
-        title: of what the bar shows. counted: descriptions of the steps that `size` counts; None = all.
+        work: is given a share of the items, in their order.
+        size: of an item, in the steps that it reports.
+        title: of what the bar shows.
+        counted: descriptions of the steps that `size` counts; None = all.
 
     Raises:
         CcbenchError: what the first share that failed raised; the others are stopped.
@@ -133,7 +152,7 @@ def _watch(started: Sequence[BaseProcess], messages: Any, step: ProgressStep, no
             codes = [process.exitcode for process in started]
             if any(code not in (None, 0) for code in codes) or None not in codes:
                 raise CcbenchError(
-                    "a worker process was killed, perhaps for want of memory; the same command goes on, "
+                    "a worker process was killed, perhaps because memory ran out; the same command goes on, "
                     "--jobs 1 needs the least"
                 ) from None
             continue

@@ -4,9 +4,10 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from ccbench.base.files import lock_folder, make_folder, write_atomic
+from ccbench.base.files import make_folder, write_atomic
+from ccbench.base.folder_files import lock_folder
 from ccbench.boards.board_files import (
     Board,
     BoardResult,
@@ -26,18 +27,18 @@ from ccbench.boards.comparison_file import scorecard_sha256
 from ccbench.boards.copies import RealThumbnails, check_copies, run_thumbnails
 from ccbench.boards.rendered_boards import render_files
 from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.pipeline.session import Session
+from ccbench.pipeline.verification import Verification, verify_run
 from ccbench.plugins.contract import OfMethodConfig
 from ccbench.plugins.registry import find_method
-from ccbench.protocols.config import OutsideConfig, RecordedSettings, RunConfig, flatten, resolve_config
+from ccbench.protocols.config import OutsideConfig, RecordedSettings, RunConfig, resolve_config
+from ccbench.protocols.given_settings import flatten
 from ccbench.protocols.protocol import Protocol, find_protocol
 from ccbench.protocols.row_names import variant, variant_hash
 from ccbench.runs import RunFolder
 from ccbench.runs.record import OUTSIDE
 from ccbench.studies.leak_audit.audit_record import Audit
 from ccbench.tables.pictures import shrink_picture
-
-if TYPE_CHECKING:  # what verifies needs torch, and a run is refused without it
-    from ccbench.pipeline.verification import Verification
 
 RESAMPLED = "images sampled again"
 """What checks of images that were sampled again from the checkpoint begin with."""
@@ -53,7 +54,7 @@ class Added(NamedTuple):
 def add_run(
     run: Path,
     boards: Path,
-    verify: "Callable[[], Verification]",
+    session: Session,
     real: Callable[[str], RealThumbnails] | None = None,
     replace: bool = False,
 ) -> Added:
@@ -67,15 +68,15 @@ def add_run(
     Args:
         run: the run folder.
         boards: the folder of the boards.
-        verify: hashes the run, scores it and samples some of its images again, see `verify_run`; called when nothing
-            else speaks against the run.
+        session: what the run is verified with, see `verify_run`, when nothing else speaks against it.
         real: returns the thumbnails of the real images of a protocol by its name; None = they are not looked at.
         replace: take the place of a run of this configuration and seed. Without it the very run that is there stays.
 
     Raises:
         UsageError: the run is not complete, not scored, not comparable, of a seed the board does not ask for, of
-            another protocol version, or of a configuration and seed that is there. DataError: conditions, counts or
-            signatures differ from the board's, its images are copies, or the stored audit of the protocol found a leak.
+            another protocol version, or of a configuration and seed that is there.
+        DataError: conditions, counts or signatures differ from the board's, its images are copies, or the stored audit
+            of the protocol found a leak.
         VerificationError: the run is not what its record says.
     """
     folder = RunFolder.read(run)
@@ -94,7 +95,7 @@ def add_run(
     check_fits(board, result, run)
     check_copies(board, result, run, None if real is None else real(board.rules.protocol))
     gallery = _find_gallery(folder, board, result)
-    result = _sealed(_with_verified(result, verify(), run))
+    result = _sealed(_with_verified(result, verify_run(run, session), run))
     with lock_folder(boards, wait=True):
         board = _open_board(path, result)  # another command may have added to it meanwhile
         _check_free(board, result, run, replace)
@@ -121,7 +122,7 @@ def _find_gallery(folder: RunFolder, board: Board, result: BoardResult) -> Path 
         DataError: it is a link.
     """
     record = result.record
-    if record.seed != board.rules.seeds[0] or result.variant or result.is_control or result.memorised:
+    if record.seed != board.rules.seeds[0] or result.variant or result.is_control or result.scorecard.notes.memorised:
         return None
     hidden = find_protocol(record.protocol).needs_data_root
     return folder.picture(folder.public_gallery if hidden else folder.gallery)
@@ -144,7 +145,8 @@ def store_audit(audit: Audit, boards: Path) -> Path:
     """Keep the leak audit of a protocol with its board, and return the file; a board without results may come later.
 
     Raises:
-        UsageError: the audit is of folders. VerificationError: it is not of the images that the board scores on.
+        UsageError: the audit is of folders.
+        VerificationError: it is not of the images that the board scores on.
     """
     if audit.protocol is None:
         raise UsageError("--store: only the audit of a protocol belongs to a board; give --protocol, without --images")
@@ -161,8 +163,9 @@ def _make_result(folder: RunFolder) -> BoardResult:
     """Return the result of a run as its folder states it; what follows from the configuration is derived anew.
 
     Raises:
-        UsageError: the run is not complete, not scored, or not comparable. VerificationError: it states something else
-            than its configuration gives. DataError: it holds what cannot be, or a path of this machine.
+        UsageError: the run is not complete, not scored, or not comparable.
+        VerificationError: it states something else than its configuration gives.
+        DataError: it holds what cannot be, or a path of this machine.
     """
     record, where = folder.record, folder.path
     if record.status != "complete":
@@ -194,8 +197,8 @@ def _derive_config(folder: RunFolder) -> RunConfig:
     """Return a run's configuration under the protocol of this version, which has to give the hashes that are recorded.
 
     Raises:
-        UsageError: made under another version of the protocol. VerificationError: recorded under hashes that its
-            configuration does not give.
+        UsageError: made under another version of the protocol.
+        VerificationError: recorded under hashes that its configuration does not give.
     """
     record, where = folder.record, folder.path
     config, recorded = folder.config, Protocol.model_validate(record.config["protocol"])
@@ -266,7 +269,7 @@ def _file(result: BoardResult, where: Path) -> FiledResult:
         raise DataError(f"{where}: {error}; no board takes it") from error
 
 
-def _with_verified(result: BoardResult, found: "Verification", where: Path) -> BoardResult:
+def _with_verified(result: BoardResult, found: Verification, where: Path) -> BoardResult:
     """Return the result with the scores that were computed when it was verified.
 
     Raises:
@@ -283,8 +286,8 @@ def _with_verified(result: BoardResult, found: "Verification", where: Path) -> B
             "row, others are brought with `ccbench run --from-dir`"
         )
     update: dict[str, object] = {"resampled": len(again) if again and not missing else None}
-    if found.card is not None and (scores := found.card.to_json()) != result.scorecard:
-        update |= {"scorecard": scores, "claimed_sha256": scorecard_sha256(result.scorecard)}
+    if found.card is not None and found.card != result.scorecard:
+        update |= {"scorecard": found.card, "claimed_sha256": scorecard_sha256(result.scorecard)}
     return result.model_copy(update=update)
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, NamedTuple
 
@@ -21,14 +21,10 @@ from ccbench.protocols.config import revisions_of
 from ccbench.protocols.protocol import PROTOCOLS
 from ccbench.protocols.row_names import OUTSIDE_MARK
 from ccbench.runs.record import OUTSIDE, ConditionsRecord, RunRecord
-from ccbench.runs.scorecard import Scorecard, SourceScores
+from ccbench.runs.scorecard import Scorecard
 from ccbench.studies.leak_audit.audit_record import Audit, Thresholds
-from ccbench.types import Score
 
 SCHEMA_VERSION: Literal[1] = 1
-
-MEMORISED = "look"
-
 
 _METRIC = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -45,7 +41,8 @@ class BoardRules(Settings):
     """`board.toml`: what a run must match to be on the board.
 
     Attributes:
-        seeds: run seeds that a complete row needs. conditions: the test conditions that every run was scored on.
+        seeds: run seeds that a complete row needs.
+        conditions: the test conditions that every run was scored on.
     """
 
     protocol: str
@@ -73,7 +70,7 @@ class BoardResult(Settings):
     variant: str = ""
     variant_hash: str
     record: RunRecord
-    scorecard: dict[str, Any] = Field(description="as Scorecard.to_json gives it")
+    scorecard: Scorecard
     claimed_sha256: str = ""
     resampled: int | None = Field(None, ge=0)
     thumbnails: str = ""
@@ -89,18 +86,17 @@ class BoardResult(Settings):
         """`scorecard_sha256` of the scorecard in the run folder."""
         return self.claimed_sha256 or scorecard_sha256(self.scorecard)
 
-    @property
-    def memorised(self) -> bool:
-        """Whether the images lie so near to training images that somebody has to look before they are shown."""
-        return bool(self.scorecard.get("notes", {}).get("memorisation") == MEMORISED)
-
 
 class FiledResult(NamedTuple):
-    """A result with the file that holds it, relative to its board, and the scorecard parsed."""
+    """A result with the file that holds it, relative to its board."""
 
     file: PurePosixPath
     result: BoardResult
-    scorecard: Scorecard
+
+    @property
+    def scorecard(self) -> Scorecard:
+        """The result's scorecard."""
+        return self.result.scorecard
 
     @property
     def is_outside(self) -> bool:
@@ -148,7 +144,8 @@ def read_board(path: Path) -> Board:
     """Read a board and check that its results fit its rules and each other.
 
     Raises:
-        DataError: a file cannot be read. VerificationError: the results do not belong on one board.
+        DataError: a file cannot be read.
+        VerificationError: the results do not belong on one board.
     """
     rules = read_rules(path)
     current = PROTOCOLS.get(rules.protocol)
@@ -187,7 +184,7 @@ def read_rules(path: Path) -> BoardRules:
     try:
         return BoardRules.model_validate(tomllib.loads(read_text(path / "board.toml")))
     except ValueError as error:
-        raise DataError(f"{path / 'board.toml'}: not a board's rules ({_first_line(error)}); restore it") from error
+        raise DataError(f"{path / 'board.toml'}: not a board's rules ({one_line(error, 160)}); restore it") from error
 
 
 def audit_file(board: Path) -> Path:
@@ -199,7 +196,8 @@ def read_audit(board: Path, rules: BoardRules) -> Audit | None:
     """Return the stored leak audit of a board's protocol; None when there is none.
 
     Raises:
-        DataError: it cannot be read. VerificationError: it is not of the images that the board scores on.
+        DataError: it cannot be read.
+        VerificationError: it is not of the images that the board scores on.
     """
     file = audit_file(board)
     if not file.is_file():
@@ -207,7 +205,7 @@ def read_audit(board: Path, rules: BoardRules) -> Audit | None:
     try:
         audit = Audit.model_validate_json(file.read_bytes())
     except (OSError, ValidationError) as error:
-        raise DataError(f"{file}: not a leak audit ({_first_line(error)}); {_audit_again(rules)}") from error
+        raise DataError(f"{file}: not a leak audit ({one_line(error, 160)}); {_audit_again(rules)}") from error
     check_audit(audit, rules, file)
     return audit
 
@@ -247,7 +245,7 @@ def read_result(file: Path, board: Path) -> FiledResult:
     try:
         filed = make_filed(BoardResult.model_validate(content))
     except (ValidationError, DataError, UsageError) as error:
-        raise DataError(f"{file}: not a board result ({_first_line(error)}); add the run again") from error
+        raise DataError(f"{file}: not a board result ({one_line(error, 160)}); add the run again") from error
     if filed.file != PurePosixPath(file.relative_to(board).as_posix()):
         raise DataError(f"{file}: holds the result that belongs in {filed.file}; move it there, or add the run again")
     if (sealed := seal(content)) != filed.result.sha256:
@@ -272,7 +270,7 @@ def make_filed(result: BoardResult) -> FiledResult:
     """Return a result with the name that its record gives it, after a look at all that pages are made from.
 
     Raises:
-        DataError: a name that could be no folder's, a number that cannot be, or a scorecard that is none.
+        DataError: a name that could be no folder's, or a number that cannot be.
         UsageError: a metric that is not known.
     """
     record = result.record
@@ -292,10 +290,11 @@ def make_filed(result: BoardResult) -> FiledResult:
     for name, value in record.cost.model_dump().items():
         if value is not None and not 0 <= value <= _MOST.get(name, _LARGEST):
             raise DataError(f"cost.{name} is {value:g}, wanted 0 to {_MOST.get(name, _LARGEST):g}")
-    card = Scorecard.from_json(result.scorecard)
-    for score in _all_scores(card):
-        _check_score(score)
-    return FiledResult(PurePosixPath("results", method, f"{record.run_id}.json"), result, card)
+    for metric in {score.metric for scores in result.scorecard.groups().values() for score in scores}:
+        if not _METRIC.fullmatch(metric):
+            raise DataError(f"metric {metric!r}, wanted a metric's name")
+        metric_info(metric)
+    return FiledResult(PurePosixPath("results", method, f"{record.run_id}.json"), result)
 
 
 def _check_numbers(value: object, place: str = "") -> None:
@@ -307,27 +306,6 @@ def _check_numbers(value: object, place: str = "") -> None:
             _check_numbers(item, place)
     elif isinstance(value, int | float) and not -_LARGEST <= value <= _LARGEST:  # which is not a number is neither
         raise DataError(f"{place} holds a number that cannot be, wanted at most {_LARGEST:g}")
-
-
-def _all_scores(card: Scorecard) -> Iterator[Score]:
-    parts: list[Scorecard | SourceScores] = [card, *card.by_source.values()]
-    for part in parts:
-        yield from part.scores
-        for scores in part.controls.values():
-            yield from scores
-
-
-def _check_score(score: Score) -> None:
-    if not isinstance(score.metric, str) or not _METRIC.fullmatch(score.metric):
-        raise DataError(f"metric {score.metric!r}, wanted a metric's name")
-    metric_info(score.metric)
-    ends = (score.interval.low, score.interval.high) if score.interval else ()
-    numbers = [number for number in (score.value, score.p, *ends) if number is not None]
-    counts = [count for count in (score.n, score.n_real) if count is not None]
-    if not all(type(number) in (int, float) for number in numbers) or not all(type(count) is int for count in counts):
-        raise DataError(f"{score.metric}: found {[*numbers, *counts]!r}, wanted numbers")
-    if not isinstance(score.signature, str) or not isinstance(score.reason, str | None):
-        raise DataError(f"{score.metric}: its signature or reason is no text")
 
 
 def check_fits(board: Board, result: BoardResult, where: Path) -> None:
@@ -356,14 +334,13 @@ def check_fits(board: Board, result: BoardResult, where: Path) -> None:
     _check_budget(result, where)
     _check_backbone(board, record, where)
     _check_revision(board, record, where)
-    card = Scorecard.from_json(result.scorecard)
-    for score in card.scores:
+    for score in result.scorecard.scores:
         partly = metric_info(score.metric).scope == "image" and score.n < rules.conditions.n  # as an edge out of sight
         if score.n != rules.conditions.n and not partly:
             raise DataError(f"{where}: {score.metric} has n={score.n}, wanted {rules.conditions.n}; score it again")
     computed = [s for filed in board.results for s in filed.scorecard.scores if s.value is not None]
     known = {s.metric: s.signature for s in computed}
-    for score in card.scores:
+    for score in result.scorecard.scores:
         if score.value is not None and known.get(score.metric, score.signature) != score.signature:
             raise DataError(
                 f"{where}: {score.metric} has signature {score.signature}, the board has {known[score.metric]}; "
@@ -431,7 +408,3 @@ def rules_toml(rules: BoardRules) -> str:
 def _toml_text(text: str) -> str:
     """Return a TOML basic string; its escapes are JSON's, but for the characters above U+FFFF and the delete sign."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]

@@ -4,53 +4,23 @@ import hashlib
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import ClassVar, Literal
 
 from pydantic import ValidationError
 
+from ccbench.base.text import one_line
+from ccbench.comparison.paired_test import PairedTest, Rank
 from ccbench.errors import DataError, VerificationError
-from ccbench.types import Record
+from ccbench.runs.scorecard import Scorecard
+from ccbench.types import ExtendedRecord
 
 
-class PairTest(Record):
-    """One metric of two rows: `first` less `second`.
-
-    Attributes:
-        verdict: the better one's name; None = not significantly different.
-        seeds: of the runs that were paired, first's and second's; empty in comparisons that did not record them.
-        no_interval: why there is no interval.
-    """
-
-    metric: str
-    first: str
-    second: str
-    difference: float
-    low: float | None
-    high: float | None
-    p: float
-    p_holm: float
-    effect: float | None
-    n: int
-    verdict: str | None
-    seeds: tuple[tuple[int, int], ...] = ()
-    no_interval: str | None = None
-
-
-class RowRank(Record):
-    """A row's place in one metric: 95 % of resamples put it from `low` to `high`; it ties within its `groups`."""
-
-    metric: str
-    name: str
-    low: int
-    high: int
-    groups: str
-
-
-class BoardComparison(Record):
+class BoardComparison(ExtendedRecord):
     """All tests of one comparison.
 
     Attributes:
-        scorecards: run id -> sha256 of the scorecard that was compared. tests: that Holm's correction went over.
+        scorecards: run id -> sha256 of the scorecard that was compared.
+        tests: that Holm's correction went over.
         zero_differences: what the difference of a metric whose best is 0 is of: the means' distances from 0
             ("absolute"), or, in comparisons that do not say, the means themselves.
     """
@@ -61,8 +31,9 @@ class BoardComparison(Record):
     scorecards: dict[str, str]
     tests: int
     zero_differences: Literal["signed", "absolute"] = "signed"
-    pairs: list[PairTest]
-    ranks: list[RowRank]
+    pairs: list[PairedTest]
+    ranks: list[Rank]
+    added: ClassVar = ("zero_differences",)
 
     def covered(self, rows: Mapping[str, Mapping[str, str]], where: Path) -> set[str]:
         """Return the rows that still have the runs and scores which were compared.
@@ -94,16 +65,17 @@ def comparison_file(board: Path) -> Path:
     return board / "comparison.json"
 
 
-def scorecard_sha256(card: Mapping[str, Any]) -> str:
+def scorecard_sha256(card: Scorecard) -> str:
     """Return the sha256 of a scorecard's JSON form, in hex."""
-    return hashlib.sha256(json.dumps(card, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(card.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
 
 
 def read_comparison(board: Path, protocol_hash: str) -> BoardComparison | None:
     """Return a board's stored comparison; None when there is none.
 
     Raises:
-        DataError: it cannot be read. VerificationError: it was made under another protocol.
+        DataError: it cannot be read.
+        VerificationError: it was made under another protocol.
     """
     file = comparison_file(board)
     if not file.is_file():
@@ -111,8 +83,9 @@ def read_comparison(board: Path, protocol_hash: str) -> BoardComparison | None:
     try:
         found = BoardComparison.model_validate_json(file.read_bytes())
     except (OSError, ValidationError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise DataError(f"{file}: not a comparison ({reason}); run ccbench compare RUN... --store") from error
+        raise DataError(
+            f"{file}: not a comparison ({one_line(error, 120)}); run ccbench compare RUN... --store"
+        ) from error
     if found.protocol_hash != protocol_hash:
         raise _of_others(file, f"protocol {found.protocol_hash}")
     return found

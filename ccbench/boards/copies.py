@@ -23,7 +23,7 @@ SIDE = 6
 """Pixels of a thumbnail, 108 bytes an image in a record: noise, blur and JPEG are averaged away, content is not."""
 
 NEAR = 1.5
-"""Grey levels by which two thumbnails less their mean colours may differ, in the mean, to be of one image.
+"""Grey levels by which two thumbnails less their mean colours may differ on average to be of one image.
 
 Measured on the galleries of phantom-128: of methods that share noise and mask the nearest two are at 2.5, the median at
 5.5; real and synthetic images of one condition at 8.8 or more; an image and its copy with noise of 10 grey levels, as

@@ -34,7 +34,9 @@ def check_held(run: RunFolder, boards: Path, note: Callable[[str], None]) -> Ite
         return
     yield equal("board's record", _same(held.record == record), _same(True))
     try:
-        yield equal("board's scores", _same(held.tested_sha256 == scorecard_sha256(run.scorecard() or {})), _same(True))
+        card = run.scorecard()
+        same = card is not None and held.tested_sha256 == scorecard_sha256(card)
+        yield equal("board's scores", _same(same), _same(True))
     except CcbenchError as error:
         yield Check(what="board's scores", state="drift", detail=str(error))
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ccbench.base.files import remove_file, write_atomic
 from ccbench.boards.board_files import read_board
-from ccbench.boards.comparison_file import BoardComparison, PairTest, RowRank, comparison_file, scorecard_sha256
+from ccbench.boards.comparison_file import BoardComparison, comparison_file, scorecard_sha256
 from ccbench.comparison.compared_runs import Entry
 from ccbench.comparison.paired_comparison import Comparison
 from ccbench.errors import UsageError
@@ -21,7 +21,7 @@ def store_comparison(comparison: Comparison, entries: Sequence[Entry], boards: P
     path = boards / protocol.name
     if not (path / "board.toml").is_file():
         raise UsageError(f"--store: no board in {path}; put the runs on it first (ccbench leaderboard add)")
-    remove_file(comparison_file(path))  # it may be of scores that are there no more
+    remove_file(comparison_file(path))  # it may be of other scores than the present ones
     held: dict[str, set[str]] = {}
     for filed in read_board(path).results:
         held.setdefault(filed.row, set()).add(filed.result.record.run_id)
@@ -33,30 +33,11 @@ def store_comparison(comparison: Comparison, entries: Sequence[Entry], boards: P
     stored = BoardComparison(
         protocol=protocol.name,
         protocol_hash=protocol.hash,
-        scorecards={
-            run.folder.record.run_id: scorecard_sha256(run.folder.scorecard() or {})
-            for entry in entries
-            for run in entry.runs
-        },
+        scorecards={run.folder.record.run_id: scorecard_sha256(run.card) for entry in entries for run in entry.runs},
         tests=comparison.tests,
         zero_differences="absolute",
-        pairs=[
-            PairTest(
-                metric=one.metric,
-                first=one.first,
-                second=one.second,
-                **one.difference.fields(),
-                p_holm=one.p_holm if one.p_holm is not None else 1.0,
-                verdict=one.verdict,
-                seeds=one.seeds,
-            )
-            for one in comparison.compared
-            if one.difference is not None
-        ],
-        ranks=[
-            RowRank(metric=one.metric, name=one.name, low=one.low, high=one.high, groups=one.groups)
-            for one in comparison.ranks
-        ],
+        pairs=[one for one in comparison.compared if one.difference is not None],
+        ranks=comparison.ranks,
     )
     write_atomic(comparison_file(path), (stored.model_dump_json(indent=1) + "\n").encode())
     return comparison_file(path)

@@ -1,7 +1,7 @@
 """A board's row as the model-index block that Hugging Face reads from the head of a model's README."""
 
 from ccbench.boards.board_files import Board
-from ccbench.boards.score_table import ScoreLine, board_rows, score_frame, score_lines
+from ccbench.boards.score_table import ScoreLine, board_rows, by_place, score_table
 from ccbench.errors import UsageError
 from ccbench.metrics import metric_info
 from ccbench.protocols.protocol import find_protocol
@@ -35,7 +35,7 @@ def render_model_index(board: Board, row: str) -> str:
             metric_value=line.mean,
             metric_args={"signature": signatures[metric], "n": line.n, "seeds": seeds, **_spread(line)},
         )
-        for (name, metric), line in score_lines(score_frame(board)).items()
+        for (name, metric), line in by_place(score_table(board)).items()
         if name == row and line.mean is not None
     ]
     card = ModelCardData(model_name=row, eval_results=results, tags=["ccbench", "colonoscopy"])

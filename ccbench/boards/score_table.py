@@ -1,16 +1,19 @@
-"""A board's scores as one pandas table, from which its page, LaTeX, CSV and JSON are made."""
+"""A board's scores as one table, from which its page, LaTeX, CSV and JSON are made."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from ccbench.boards.board_files import Board, FiledResult
 from ccbench.errors import VerificationError
-from ccbench.metrics import badness, metric_info
-from ccbench.tables.format import csv_text, escape_tex, format_value, metric_heading
+from ccbench.metrics import metric_info
+from ccbench.tables.csv import csv_table
+from ccbench.tables.format import format_mean, metric_heading
+from ccbench.tables.latex import escape_tex, latex_table
+from ccbench.tables.places import places
+from ccbench.tables.seeds import summarise_scores
 from ccbench.types import Score
 
 _CARD_CONTROLS = {"real-split": "real test images", "vae-ceiling": "real test images through the VAE"}
@@ -60,114 +63,112 @@ def sources_of(board: Board) -> list[str]:
     return list(dict.fromkeys(source for filed in board.results for source in filed.scorecard.by_source))
 
 
-def score_frame(board: Board) -> pd.DataFrame:
-    """Return a line for each row, metric and source (empty = all test images); an empty table without results.
-
-    Columns: `source`, `row`, `control`, `seeds`, `complete`, `metric`, `n`, `mean`, `spread` (standard deviation over
-    the seeds), `low` and `high` (means of the seeds' own 95 % intervals), `place` (1 and 2 of the complete methods, as
-    printed; equal prints tie; 0 = none), `shown` (as pages print it), `ties` (letters of the
-    groups in which the stored comparison cannot tell the row apart).
-    """
-    if not board.results:
-        return pd.DataFrame()
-    rows, metrics = board_rows(board), metrics_of(board)
-    lines = [
-        line for source in ("", *sources_of(board)) for row in rows for line in _lines(board, row, metrics, source)
-    ]
-    frame = pd.DataFrame(lines)
-    letters = board.comparison.letters() if board.comparison else {}
-    keys = zip(frame["source"], frame["row"], frame["metric"], strict=True)
-    frame["ties"] = ["" if source else letters.get((row, metric), "") for source, row, metric in keys]
-    frame["place"] = 0
-    for _, group in frame[frame["complete"] & ~frame["control"]].groupby(["source", "metric"]):
-        frame.loc[group.index, "place"] = _places(group)
-    return frame
-
-
 class ScoreLine(NamedTuple):
-    """A line of `score_frame`, without what it is found by."""
+    """One row's score in one metric: a line of a board's table.
 
-    shown: str
-    ties: str
-    place: int
+    Attributes:
+        source: data set that it is of; empty = all test images.
+        row: name of the row.
+        control: whether it is a control.
+        seeds: of its runs, separated by blanks.
+        complete: whether it has all seeds that the board asks for.
+        metric: name of the metric.
+        n: synthetic images.
+        mean: over the seeds; None where there is no value.
+        spread: standard deviation over the seeds; None as in `SeedSummary`.
+        low: mean of the lower ends of the seeds' own 95 % intervals.
+        high: mean of the upper ends.
+        shown: mean and spread as pages print them.
+        ties: letters of the groups of rows that the stored comparison finds no significant difference to.
+        place: 1 and 2 of the complete methods, 0 = none; see `places`.
+    """
+
+    source: str
+    row: str
+    control: bool
+    seeds: str
+    complete: bool
+    metric: str
     n: int | None
     mean: float | None
     spread: float | None
     low: float | None
     high: float | None
+    shown: str
+    ties: str
+    place: int
 
 
-def score_lines(frame: pd.DataFrame, source: str = "") -> dict[tuple[str, str], ScoreLine]:
+def score_table(board: Board) -> list[ScoreLine]:
+    """Return a line for each row and metric of all test images, then of each source; none without results."""
+    rows, metrics = board_rows(board), metrics_of(board)
+    letters = board.comparison.letters() if board.comparison else {}
+    lines: list[ScoreLine] = []
+    for source in ("", *sources_of(board)):
+        columns = [_column(board, rows, metric, source, {} if source else letters) for metric in metrics]
+        lines += [line for of_row in zip(*columns, strict=True) for line in of_row]
+    return lines
+
+
+def by_place(lines: Sequence[ScoreLine], source: str = "") -> dict[tuple[str, str], ScoreLine]:
     """Return the lines of one source by row and metric."""
-    chosen = frame[frame["source"] == source]
-    keys = zip(chosen["row"], chosen["metric"], strict=True)
-    counts = [None if pd.isna(n) else int(n) for n in chosen["n"]]
-    numbers = (
-        [None if pd.isna(number) else float(number) for number in chosen[name]]
-        for name in ("mean", "spread", "low", "high")
-    )
-    texts = (chosen[name].map(str) for name in ("shown", "ties"))
-    lines = map(ScoreLine, *texts, chosen["place"].map(int), counts, *numbers)
-    return dict(zip(keys, lines, strict=True))
+    return {(line.row, line.metric): line for line in lines if line.source == source}
 
 
-def render_csv(frame: pd.DataFrame) -> str:
+def render_csv(lines: Sequence[ScoreLine]) -> str:
     """Return the table as CSV, unrounded."""
-    return csv_text(frame)
+    return csv_table(pd.DataFrame(lines))
 
 
-def render_json(frame: pd.DataFrame) -> str:
+def render_json(lines: Sequence[ScoreLine]) -> str:
     """Return the table as a JSON list of its lines, unrounded."""
-    return frame.to_json(orient="records", indent=1, force_ascii=False, double_precision=15) + "\n"
+    text: str = pd.DataFrame(lines).to_json(orient="records", indent=1, force_ascii=False, double_precision=15)
+    return text + "\n"
 
 
-def render_latex(board: Board, frame: pd.DataFrame) -> str:
+def render_latex(board: Board, lines: Sequence[ScoreLine]) -> str:
     """Return the main metrics in LaTeX (booktabs): methods, then controls; the best bold, the second underlined."""
     metrics = [metric for metric in metrics_of(board) if metric_info(metric).group == "main"]
-    held = score_lines(frame)
-    heads = " & ".join(escape_tex(metric_heading(metric)) for metric in metrics)
-    lines = [
-        f"\\begin{{tabular}}{{ll{'r' * len(metrics)}}}",
-        "\\toprule",
-        f"method & seeds & {heads} \\\\",
-        "\\midrule",
-    ]
-    rows = board_rows(board)
-    for number, row in enumerate(rows):
-        if number and row.control and not rows[number - 1].control:
-            lines.append("\\midrule")
+    held, groups = by_place(lines), dict[bool, list[list[str]]]()
+    for row in board_rows(board):
         cells = []
         for metric in metrics:
             line = held[row.name, metric]
             shown = escape_tex(line.shown)
             cells.append({1: f"\\textbf{{{shown}}}", 2: f"\\underline{{{shown}}}"}.get(line.place, shown))
-        lines.append(f"{escape_tex(row.name)} & {', '.join(map(str, row.seeds))} & {' & '.join(cells)} \\\\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+        groups.setdefault(row.control, []).append([escape_tex(row.name), ", ".join(map(str, row.seeds)), *cells])
+    header = ("method", "seeds", *(escape_tex(metric_heading(metric)) for metric in metrics))
+    return latex_table(f"ll{'r' * len(metrics)}", [header], list(groups.values()))
 
 
-def _lines(board: Board, row: BoardRow, metrics: Sequence[str], source: str) -> Iterator[dict[str, object]]:
-    for metric in metrics:
-        scores = [score for score in scores_of(board, row, source) if score.metric == metric]
-        found = [score for score in scores if score.value is not None]
-        values = [float(score.value) for score in found if score.value is not None]
-        spread = float(np.std(values, ddof=1)) if len(set(values)) > 1 else None
-        ends = [score.interval for score in found if score.interval is not None]
-        whole = bool(ends) and len(ends) == len(found)
-        mean = float(np.mean(values)) if values else None
-        yield {
-            "source": source,
-            "row": row.name,
-            "control": row.control,
-            "seeds": " ".join(map(str, row.seeds)),
-            "complete": set(row.seeds) >= set(board.rules.seeds),
-            "metric": metric,
-            "n": scores[0].n if scores else None,
-            "mean": mean,
-            "spread": spread,
-            "low": float(np.mean([end.low for end in ends])) if whole else None,
-            "high": float(np.mean([end.high for end in ends])) if whole else None,
-            "shown": format_value(metric, mean) + ("" if spread is None else f" ± {format_value(metric, spread)}"),
-        }
+def _column(
+    board: Board, rows: Sequence[BoardRow], metric: str, source: str, letters: Mapping[tuple[str, str], str]
+) -> list[ScoreLine]:
+    """Return one metric of all rows."""
+    found = [[score for score in scores_of(board, row, source) if score.metric == metric] for row in rows]
+    summaries = [summarise_scores(scores) for scores in found]
+    complete = [set(row.seeds) >= set(board.rules.seeds) for row in rows]
+    ranked = [whole and not row.control for whole, row in zip(complete, rows, strict=True)]
+    marks = places(metric, [summary and summary.mean for summary in summaries], ranked)
+    return [
+        ScoreLine(
+            source=source,
+            row=row.name,
+            control=row.control,
+            seeds=" ".join(map(str, row.seeds)),
+            complete=whole,
+            metric=metric,
+            n=scores[0].n if scores else None,
+            mean=summary and summary.mean,
+            spread=summary and summary.spread,
+            low=summary and summary.low,
+            high=summary and summary.high,
+            shown=format_mean(metric, summary.mean, summary.spread) if summary else "-",
+            ties=letters.get((row.name, metric), ""),
+            place=place,
+        )
+        for row, scores, summary, whole, place in zip(rows, found, summaries, complete, marks, strict=True)
+    ]
 
 
 def scores_of(board: Board, row: BoardRow, source: str = "") -> Iterator[Score]:
@@ -176,19 +177,6 @@ def scores_of(board: Board, row: BoardRow, source: str = "") -> Iterator[Score]:
         card = filed.scorecard.by_source.get(source) if source else filed.scorecard
         if card is not None:
             yield from card.scores if row.runs else card.controls.get(row.name, [])
-
-
-def _places(group: pd.DataFrame) -> list[int]:
-    """Return the places of methods by their printed means; none where there is nothing to be better than."""
-    metric = str(group["metric"].iloc[0])
-    known = group["mean"].dropna()
-    if len(known) < 2 or not metric_info(metric).ranked:
-        return [0] * len(group)
-    prints = [format_value(metric, mean) for mean in sorted(known, key=lambda mean: badness(metric, mean))]
-    first, *others = dict.fromkeys(prints)
-    second = others[0] if others and len(known) > 2 and prints.count(first) == 1 else None
-    shown = [None if pd.isna(mean) else format_value(metric, mean) for mean in group["mean"]]
-    return [0 if one is None else 1 if one == first else 2 if one == second else 0 for one in shown]
 
 
 def _title(runs: Sequence[FiledResult]) -> str:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ccbench.base.assets import BackboneSource
-from ccbench.base.environment import process_count
+from ccbench.base.process_ranks import process_count
 from ccbench.cli import leaderboard, options
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
@@ -66,10 +65,9 @@ def ablate(
     Without FILE and --vary: the method without each of its modules, and without all of them.
     """
     from ccbench.comparison import open_scoring_data
-    from ccbench.features.feature_cache import FeatureCache, default_folder
     from ccbench.studies.ablation.ablation_page import ABLATION_TABLES, SAMPLES
     from ccbench.studies.ablation.variant_pictures import draw_samples
-    from ccbench.studies.ablation.variant_runs import RunPlace, finish_runs, plan_runs
+    from ccbench.studies.ablation.variant_runs import finish_runs, plan_runs
     from ccbench.studies.ablation.variant_scores import tabulate
     from ccbench.studies.ablation.variants import plan_name
 
@@ -78,24 +76,21 @@ def ablate(
     plan = _plan(file, method, protocol, vary or [], cross, seeds, quick)
     if quick and store:
         raise UsageError("--store: a board keeps tables of the protocol's whole budget; leave --quick out")
-    out, picked = Output(as_json, quiet), options.pick_device(device)
+    out = Output(as_json, quiet)
     name = plan_name(plan)
     folder = output or Path("runs", plan.protocol, "ablations", f"{name}-quick" if quick else name)
-    runs = plan_runs(plan, Path("runs"), data_root)
-    cached = None if no_cache else default_folder()
-    place = RunPlace(data_root, BackboneSource(backbone, allow_pickle), cached, folder / "shared")
-    progress = out.progress()
-    finish_runs(runs, place, picked, jobs or os.cpu_count() or 1, progress, out.note)
-    cache = None if cached is None else FeatureCache(cached, out.note)
-    data = open_scoring_data(runs[0].config.protocol, data_root, device=picked, cache=cache, progress=progress)
-    table = tabulate(plan, runs, data, cache, progress)
+    session = options.open_session(out, data_root, device, backbone, allow_pickle, no_cache, folder / "shared")
+    runs = plan_runs(plan, Path("runs"), session)
+    finish_runs(runs, session, jobs or os.cpu_count() or 1)
+    data = open_scoring_data(runs[0].config.protocol, session)
+    table = tabulate(plan, runs, data, session.cache, session.progress)
     page = ABLATION_TABLES.write(table, folder)
-    draw_samples(runs, data_root, folder / SAMPLES, plan.title)
+    draw_samples(runs, session, folder / SAMPLES, plan.title)
     stored = None
     if store:
         kept = boards / plan.protocol / "ablations" / name
         stored = ABLATION_TABLES.write(table, kept)
-        draw_samples(runs, data_root, kept / SAMPLES, plan.title, public=True)
+        draw_samples(runs, session, kept / SAMPLES, plan.title, public=True)
     out.json({**table.model_dump(mode="json"), "output": str(folder)})
     _show(table, out)
     out.line(f"table: {page}, also as table.tex, table.csv and table.json; samples: {folder / SAMPLES}")
@@ -141,6 +136,6 @@ def _show(table: "AblationTable", out: Output) -> None:
     out.table(header, main_rows(table), right=range(1, len(header)))
     if table.claims:
         out.table(CLAIM_HEADER, claim_rows(table), right=range(3, 8), wrap=(1,))
-    out.line(f"▲ ▼: better or worse, Holm-corrected p <= {ALPHA:g}; no mark: not told apart.")
+    out.line(f"▲ ▼: better or worse, Holm-corrected p <= {ALPHA:g}; no mark: not significant.")
     for note in table.notes:
         out.line(note)

@@ -8,21 +8,11 @@ import typer
 
 from ccbench.cli import leaderboard, options
 from ccbench.cli.output import Output
-from ccbench.errors import DataError
-from ccbench.tables.format import (
-    format_difference,
-    format_difference_span,
-    format_effect,
-    format_p,
-    format_seeds,
-    format_value,
-    interval_notes,
-    metric_heading,
-)
+from ccbench.tables.format import format_mean, format_seeds, format_value, interval_notes, metric_heading
 
 if TYPE_CHECKING:
-    from ccbench.comparison import Compared, Comparison, Entry
-    from ccbench.metrics.statistics.ranking import SeedSpread
+    from ccbench.comparison import Comparison, Entry, PairedTest
+    from ccbench.tables.seeds import SeedSummary
 
 _Runs = Annotated[
     list[Path],
@@ -48,24 +38,14 @@ def compare(
 ) -> None:
     """Compare scored runs in every metric they share: difference, interval, p-value and verdict."""
     from ccbench.boards.kept_comparison import store_comparison
-    from ccbench.comparison import compare_entries, open_scoring_data, read_entries, to_json
-    from ccbench.data.split import open_split
+    from ccbench.comparison import compare_methods, read_entries, to_json
     from ccbench.runs import RunFolder
 
     out = Output(as_json, quiet)
+    session = options.open_session(out, data_root, device, no_cache=no_cache)
     entries = read_entries([RunFolder.read(path) for path in runs])
-    record, config = entries[0].runs[0].folder.record, entries[0].runs[0].folder.config
-    protocol, picked = config.protocol, options.pick_device(device)
-    test = open_split(protocol, "test", data_root, config.limit)
-    wanted = record.conditions.manifest_sha256 if record.conditions else ""
-    if test.manifest_sha256 != wanted:
-        raise DataError(
-            f"test data here have manifest {test.manifest_sha256[:12]}, the runs were scored on {wanted[:12]}; give "
-            "the folder of the same data with --data-root"
-        )
-    cache, progress = options.open_cache(no_cache, out), out.progress()
-    data = open_scoring_data(protocol, data_root, config.limit, device=picked, cache=cache, progress=progress)
-    comparison = compare_entries(entries, data, against, cache, progress)
+    protocol = entries[0].runs[0].folder.config.protocol
+    comparison = compare_methods(entries, session, against)
     kept = store_comparison(comparison, entries, boards) if store else None
     found = [
         {
@@ -93,14 +73,17 @@ def _show(entries: Sequence["Entry"], comparison: "Comparison", out: Output) -> 
         header = ("metric", "A", "B", "A - B", "95% interval", "p", "p Holm", "effect", "n (clusters)", "verdict")
         rows = [_row(one) for one in held if one.first_values is not None]
         out.table(header, rows, right=range(1, len(header) - 1))
-        for note in interval_notes([(one.metric, one.difference.no_interval) for one in held if one.difference]):
+        for note in interval_notes([(one.metric, one.no_interval) for one in held]):
             out.line(note)
     for metric, reason in dict.fromkeys((one.metric, one.reason) for one in comparison.compared if one.reason):
         of = [one for one in comparison.compared if (one.metric, one.reason) == (metric, reason)]
         which = "" if len(of) == len(pairs) else f" ({'; '.join(f'{one.first} - {one.second}' for one in of)})"
         out.line(f"{metric}: not tested, {reason}{which}")
     if comparison.ranks:
-        out.line("Ranks: 1 is best; 95% of resamples lie in the range. Methods that share a letter are not told apart.")
+        out.line(
+            "Ranks: 1 is best; 95% of resamples lie in the range. Methods that share a letter do not differ "
+            "significantly."
+        )
         rows = [
             (
                 metric_heading(one.metric),
@@ -112,51 +95,38 @@ def _show(entries: Sequence["Entry"], comparison: "Comparison", out: Output) -> 
             for one in comparison.ranks
         ]
         out.table(("metric", "method", "mean", "ranks", "ties"), rows, right=(2, 3))
-    if any(metric_info(one.metric).direction == "zero" for one in comparison.compared if one.difference):
+    if any(metric_info(one.metric).direction == "zero" for one in comparison.compared if one.outcome):
         out.line("→0: the difference is that of the distances from 0, the absolute values of A and B.")
     out.line(f"p Holm: corrected over the {comparison.tests} tests above; a method is better at p Holm <= {ALPHA:g}.")
     if any(len(entry.runs) > 1 for entry in entries):
         out.line("Values of several seeds: mean, ± spread between them, (within: error of one seed's value).")
 
 
-def _unit(held: Sequence["Compared"]) -> str:
+def _unit(held: Sequence["PairedTest"]) -> str:
     """Say what was drawn at random in the tests of one pair, and so what they speak of."""
     seeds = held[0].seeds
     shown = format_seeds(seeds)
-    counts = [spread.seeds for one in held for spread in (one.first_values, one.second_values) if spread]
+    counts = [summary.n for one in held for summary in (one.first_values, one.second_values) if summary]
     more = "; A and B are means of all runs, A - B of the paired ones" if max(counts, default=0) > len(seeds) else ""
     if len(seeds) > 1:
         return f"seeds {shown} paired; unit of the test: condition and training{more}"
     return f"seed {shown}; unit of the test: condition, so it speaks of these two trained models alone{more}"
 
 
-def _row(one: "Compared") -> tuple[str, ...]:
-    values = (_spread(one.metric, one.first_values), _spread(one.metric, one.second_values))
-    found = one.difference
-    if found is None:
+def _row(one: "PairedTest") -> tuple[str, ...]:
+    values = (_summary(one.metric, one.first_values), _summary(one.metric, one.second_values))
+    if one.outcome is None:
         return metric_heading(one.metric), *values, "", "", "", "", "", "", "not tested"
-    interval = found.interval
-    return (
-        metric_heading(one.metric),
-        *values,
-        format_difference(one.metric, found.value),
-        format_difference_span(one.metric, *((interval.low, interval.high) if interval else (None, None))),
-        format_p(found.p),
-        format_p(one.p_holm or 0.0),
-        format_effect(found.effect),
-        f"{found.n} ({found.clusters})",
-        "not told apart" if one.verdict is None else f"{'A' if one.verdict == one.first else 'B'} better",
-    )
+    verdict = {"better": "A better", "worse": "B better"}.get(one.outcome, one.outcome)
+    return metric_heading(one.metric), *values, *one.shown, verdict
 
 
-def _spread(metric: str, values: "SeedSpread | None") -> str:
+def _summary(metric: str, values: "SeedSummary | None") -> str:
+    """Return mean and spread, and in brackets the standard error of one seed's value."""
     if values is None:
         return "-"
-    mean = format_value(metric, values.mean)
-    if values.between is None:
-        return mean
-    within = "" if values.within is None else f" ({format_value(metric, values.within)})"
-    return f"{mean} ± {format_value(metric, values.between)}{within}"
+    mean = format_mean(metric, values.mean, values.spread)
+    return mean if None in (values.spread, values.within) else f"{mean} ({format_value(metric, values.within)})"
 
 
 def _range(low: int, high: int) -> str:

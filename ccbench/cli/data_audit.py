@@ -55,6 +55,7 @@ def audit(
     Ends with code 4 if one image, or one video sequence or patient, is in two sets. Near-duplicates are listed and
     drawn for people to judge.
     """
+    from ccbench.base.workers import pick_device
     from ccbench.studies.leak_audit.audit import audit_sets, open_audit_encoder
 
     if (protocol is None) == (images is None):
@@ -66,7 +67,7 @@ def audit(
     out = Output(as_json, quiet)
     sets = _open_folders(images, out) if images else _open_splits(str(protocol), data_root, limit, out)
     folder = output or Path("runs", "audits", protocol or "-".join(part.name for part in sets))
-    encoder = open_audit_encoder(options.pick_device(device))
+    encoder = open_audit_encoder(pick_device(device))
     found = audit_sets(sets, encoder, protocol=None if limit else protocol, progress=out.progress())
     files = _write_report(found, sets, folder)
     if store:

@@ -122,7 +122,9 @@ def _open_captioner(name: str, model: str | None, revision: str | None, device: 
         raise UsageError(f"--captioner: found {name!r}, wanted measured or agent")
     if model is None:
         raise UsageError("--captioner agent: needs --model, a local folder or a hub id of a Hugging Face model")
-    return AgentCaptioner(open_chat_model(model, revision, options.pick_device(device)))
+    from ccbench.base.workers import pick_device
+
+    return AgentCaptioner(open_chat_model(model, revision, pick_device(device)))
 
 
 def attributes(
@@ -137,7 +139,15 @@ def attributes(
     out = Output(as_json, quiet)
     results = check_attributes(n, seed, out.progress())
     out.json({"n": n, "seed": seed, "attributes": {result.name: _facts(result) for result in results}})
-    rows = [(r.name, f"{r.accuracy:.1%}", _recall(r), _mistakes(r)) for r in results]
+    rows = [
+        (
+            result.name,
+            f"{result.accuracy:.1%}",
+            ", ".join(f"{value} {share:.0%}" for value, share in result.recall().items()),
+            ", ".join(f"{true} as {measured} {n}" for true, measured, n in result.mistakes()[:3]) or "none",
+        )
+        for result in results
+    ]
     out.table(("attribute", "right", "right of each value", "mistaken most often"), rows, right=(1,), wrap=(2, 3))
     out.line(f"{n} phantoms, seed {seed}; size and position are read off the mask alone")
 
@@ -145,11 +155,3 @@ def attributes(
 def _facts(result: "AttributeAccuracy") -> dict[str, object]:
     mistakes = [{"true": true, "measured": measured, "n": n} for true, measured, n in result.mistakes()]
     return {"n": result.n, "accuracy": result.accuracy, "recall": result.recall(), "mistakes": mistakes}
-
-
-def _recall(result: "AttributeAccuracy") -> str:
-    return ", ".join(f"{value} {share:.0%}" for value, share in result.recall().items())
-
-
-def _mistakes(result: "AttributeAccuracy") -> str:
-    return ", ".join(f"{true} as {measured} {n}" for true, measured, n in result.mistakes()[:3]) or "none"

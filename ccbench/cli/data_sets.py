@@ -11,7 +11,8 @@ from ccbench.cli import options
 from ccbench.cli.output import Output
 
 if TYPE_CHECKING:
-    from ccbench.data.prepare.fitness import CheckReport, Finding
+    from ccbench.data.prepare.findings import Finding
+    from ccbench.data.prepare.fitness import CheckReport
     from ccbench.data.sets import DataSet
 
 _EXAMPLES = 3
@@ -96,7 +97,7 @@ def prepare_data_set(
     """Write images/, masks/ and metadata.jsonl: image, mask and caption triplets that Hugging Face datasets load."""
     from ccbench.base.mask_files import parse_mask_rule
     from ccbench.data.captioners import MeasuredCaptioner
-    from ccbench.data.prepare.fitness import KINDS
+    from ccbench.data.prepare.findings import KINDS
     from ccbench.data.prepare.prepared_set import prepare
     from ccbench.data.sets import find_data_set
 
@@ -154,7 +155,7 @@ def _notes(report: "CheckReport") -> list[str]:
 
 def _mend(report: "CheckReport") -> str:
     """Say what to do about fatal findings."""
-    from ccbench.data.prepare.fitness import KINDS
+    from ccbench.data.prepare.findings import KINDS
 
     todo = "; ".join(dict.fromkeys(KINDS[finding.kind].todo for finding in report.fatal))
     return todo + (

@@ -9,7 +9,6 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from ccbench.base.assets import home, hugging_face_home, torch_home
 from ccbench.base.text import one_line
 from ccbench.cli import options
 from ccbench.cli.output import Output
@@ -79,7 +78,7 @@ def _machine() -> list[Finding]:
     try:
         import torch
     except (ImportError, OSError) as error:
-        return [*facts, Finding("machine", "torch", False, _line(error), "everything but listing")]
+        return [*facts, Finding("machine", "torch", False, one_line(error), "everything but listing")]
     names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     detail = ", ".join(names) or "none, the CPU is used"
     return [*facts, Finding("machine", "CUDA device", bool(names), detail, "faster runs")]
@@ -116,10 +115,12 @@ def _look(name: str, find: Callable[[], str | Path], unlocks: str) -> Finding:
     try:
         return Finding("weights", name, True, str(find()), unlocks)
     except CcbenchError as error:
-        return Finding("weights", name, False, _line(error).removeprefix(f"{name}: "), unlocks)
+        return Finding("weights", name, False, one_line(error).removeprefix(f"{name}: "), unlocks)
 
 
 def _caches() -> list[Finding]:
+    from ccbench.base.assets import home, hugging_face_home, torch_home
+
     folders = {
         "ccbench (CCBENCH_HOME)": home(),
         "Hugging Face (HF_HOME)": hugging_face_home(),
@@ -146,7 +147,3 @@ def _plugins() -> list[Finding]:
         Finding("methods", entry.name, entry.method is not None, detail, "this method")
         for entry, detail in zip(entries, details, strict=True)
     ]
-
-
-def _line(error: BaseException) -> str:
-    return one_line(error)

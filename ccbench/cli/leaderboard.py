@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ccbench.base.assets import BackboneSource
 from ccbench.cli import options
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
 
 if TYPE_CHECKING:
     from ccbench.boards.board_files import Board
-    from ccbench.pipeline.verification import Verification
-    from ccbench.scoring.run_scorer import RunScorer
 
 app = typer.Typer(help="Publish complete runs and render the tables.")
 
@@ -49,25 +46,16 @@ def add(
     from ccbench.protocols.protocol import find_protocol
 
     out = Output(as_json, quiet)
-    source = BackboneSource(backbone, allow_pickle)
-
-    @cache  # opened when the first run is verified: a refusal before needs no torch
-    def scorer() -> "RunScorer":
-        return options.open_scorer(data_root, device, source, no_cache, out)
+    session = options.open_session(out, data_root, device, backbone, allow_pickle, no_cache)
 
     @cache
     def real(protocol: str) -> RealThumbnails:
         return real_thumbnails(find_protocol(protocol), data_root)
 
-    def verify(run: Path) -> "Verification":
-        from ccbench.pipeline.verification import verify_run
-
-        return verify_run(run, scorer())
-
     results, pages = list[Path](), list[Path]()
     try:
         for run in runs:
-            added = add_run(run, boards, partial(verify, run), real, replace)
+            added = add_run(run, boards, session, real, replace)
             results.append(added.file)
             out.line(f"{'added' if added.new else 'there already:'} {added.file}")
     finally:  # of several runs one may be refused: those before it are on the board
@@ -122,8 +110,8 @@ def _verify_due(boards: Path, runs: Path, data_root: Path | None, device: str, o
     from ccbench.boards.held_record import check_held
     from ccbench.pipeline.verification import verify_run
 
-    scorer = options.open_scorer(data_root, device, BackboneSource(), True, out)
-    found = verify_run(due, scorer, partial(check_held, boards=boards, note=out.note))
+    session = options.open_session(out, data_root, device, no_cache=True)
+    found = verify_run(due, session, partial(check_held, boards=boards, note=out.note))
     out.note(f"{found.run_id}: {found.state}")
     found.require_no_drift(due)
 
@@ -150,14 +138,14 @@ def show(
     as_json: options.Json = False,
 ) -> None:
     """Print the tables of one board: methods, then controls, group by group."""
-    from ccbench.boards.score_table import board_rows, metrics_of, score_frame, score_lines
+    from ccbench.boards.score_table import board_rows, by_place, metrics_of, score_table
     from ccbench.metrics import metric_info
     from ccbench.tables.format import METRIC_GROUPS, metric_heading
 
     out, found = Output(as_json), _open(boards, board)
-    frame = score_frame(found)
-    lines = score_lines(frame)
-    out.json(frame.astype(object).where(frame.notna(), None).to_dict(orient="records"))
+    table = score_table(found)
+    lines = by_place(table)
+    out.json([line._asdict() for line in table])
     for group, title in METRIC_GROUPS.items():
         metrics = [metric for metric in metrics_of(found) if metric_info(metric).group == group]
         if not metrics:

@@ -34,7 +34,7 @@ def methods(context: typer.Context, as_json: options.Json = False) -> None:
     _show([card for card in cards if not card["control"]], out)
     controls = [card for card in cards if card["control"]]
     if controls:
-        out.line("controls: run and scored as methods are, shown apart on a board, no method's rivals")
+        out.line("controls: reference rows, run and scored like methods, shown separately on a board")
         _show(controls, out)
 
 

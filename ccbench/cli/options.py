@@ -1,7 +1,7 @@
-"""The options that several commands share, and the run folder that they name."""
+"""The options that several commands share."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,12 +10,8 @@ import typer
 from ccbench.errors import UsageError
 
 if TYPE_CHECKING:
-    from ccbench.base.assets import BackboneSource
     from ccbench.cli.output import Output
-    from ccbench.features.feature_cache import FeatureCache
-    from ccbench.protocols.config import RunConfig
-    from ccbench.runs import RunFolder
-    from ccbench.scoring.run_scorer import RunScorer
+    from ccbench.pipeline.session import Session
 
 
 def _known_device(name: str) -> str:
@@ -88,82 +84,54 @@ PolypIs = Annotated[
 DEFAULT_PROTOCOL = "phantom-128"
 
 
-@dataclass(frozen=True)
-class RunOptions:
-    """The options that decide a run and where it lies, as they were typed."""
-
-    method: str
-    protocol: str
-    data_root: Path | None
-    seed: int
-    sets: list[str] | None
-    config: Path | None
-    output: Path | None
-    limit: int | None
-
-    def resolve(self) -> "tuple[RunConfig, Path]":
-        """Return the run's configuration and its folder.
-
-        Raises:
-            UsageError: an unknown name, key or value. DataError: the data root does not hold what the protocol reads.
-        """
-        from ccbench.data.split import check_data
-        from ccbench.plugins.registry import find_method
-        from ccbench.protocols.config import resolve_config
-        from ccbench.protocols.protocol import find_protocol
-        from ccbench.runs import default_run_folder
-
-        protocol = find_protocol(self.protocol)
-        method = find_method(self.method)
-        config = resolve_config(
-            method, protocol, file=self.config, sets=self.sets or (), seed=self.seed, limit=self.limit
-        )
-        if protocol.needs_data_root:
-            check_data(protocol, self.data_root, self.limit)
-        return config, self.output or default_run_folder(config)
-
-    def words(self) -> list[str]:
-        """Return the options as words of a command line."""
-        given = {
-            "--method": self.method,
-            "--protocol": None if self.protocol == DEFAULT_PROTOCOL else self.protocol,
-            "--data-root": self.data_root,
-            "--seed": self.seed or None,
-            "--config": self.config,
-            "--output": self.output,
-            "--limit": self.limit,
-        }
-        words = [str(word) for pair in given.items() if pair[1] is not None for word in pair]
-        return words + [word for text in self.sets or () for word in ("--set", text)]
-
-    def open_run(self) -> "RunFolder":
-        """Create or resume the run folder; see `resolve` for the errors."""
-        from ccbench.runs import RunFolder
-
-        config, path = self.resolve()
-        return RunFolder.open(path, config)
+def run_words(
+    method: str,
+    protocol: str,
+    data_root: Path | None,
+    seed: int,
+    *,
+    sets: Sequence[str] | None = None,
+    config: Path | None = None,
+    output: Path | None = None,
+    limit: int | None = None,
+) -> list[str]:
+    """Return the options that decide a run and where it lies as words of a command line."""
+    given = {
+        "--method": method,
+        "--protocol": None if protocol == DEFAULT_PROTOCOL else protocol,
+        "--data-root": data_root,
+        "--seed": seed or None,
+        "--config": config,
+        "--output": output,
+        "--limit": limit,
+    }
+    words = [str(word) for pair in given.items() if pair[1] is not None for word in pair]
+    return words + [word for text in sets or () for word in ("--set", text)]
 
 
-def open_cache(no_cache: bool, out: "Output") -> "FeatureCache | None":
-    """Return the user's feature cache, or None where it is not wanted."""
-    from ccbench.features.feature_cache import FeatureCache, default_folder
+def open_session(
+    out: "Output",
+    data_root: Path | None,
+    device: str,
+    backbone: str | None = None,
+    allow_pickle: bool = False,
+    no_cache: bool = False,
+    shared: Path | None = None,
+) -> "Session":
+    """Return what a command's options say of where things are; features are cached in the user's folder."""
+    from ccbench.base.assets import BackboneSource
+    from ccbench.features.feature_cache import default_folder
+    from ccbench.pipeline.session import Session
 
-    return None if no_cache else FeatureCache(default_folder(), out.note)
-
-
-def open_scorer(
-    data_root: Path | None, device: str, backbone: "BackboneSource", no_cache: bool, out: "Output"
-) -> "RunScorer":
-    """Return what scores runs as a command's options say."""
-    from ccbench.scoring.run_scorer import RunScorer
-
-    return RunScorer(
-        data_root,
-        device=pick_device(device),
-        backbone=backbone,
-        cache=open_cache(no_cache, out),
+    return Session(
+        data_root=data_root,
+        device=device,
+        backbone=BackboneSource(backbone, allow_pickle),
+        cache_folder=None if no_cache else default_folder(),
+        shared=shared,
         progress=out.progress(),
         note=out.note,
+        warn=out.warn,
     )
 
 
@@ -180,19 +148,3 @@ def read_seeds(text: str) -> tuple[int, ...]:
     if len(set(seeds)) < len(seeds) or min(seeds) < 0:
         raise UsageError(f"--seeds: found {text!r}, wanted different numbers from 0 on")
     return seeds
-
-
-def pick_device(name: str) -> str:
-    """Return the device to use for `auto`, `cpu`, `cuda` or `cuda:N`.
-
-    Raises:
-        UsageError: CUDA on a machine where torch sees none, or not so many.
-    """
-    import torch
-
-    if name == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    found = torch.cuda.device_count()
-    if name != "cpu" and int(name.partition(":")[2] or 0) >= found:
-        raise UsageError(f"--device: {name} asked for and torch sees {found} CUDA devices; use --device cpu")
-    return name

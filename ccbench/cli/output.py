@@ -8,16 +8,16 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
-from ccbench.base.environment import process_rank
+from ccbench.base.process_ranks import process_rank
 from ccbench.base.text import escape_json, printable
 from ccbench.cli.streams import is_utf8, say, say_raw
-from ccbench.tables.format import format_seconds
-from ccbench.types import Progress, ProgressStep, SilentProgress
 
 if TYPE_CHECKING:
     import rich.progress
     from rich.console import Console
     from rich.table import Table
+
+    from ccbench.types import Progress, ProgressStep
 
 _PIPE_WIDTH = 160  # columns of a table that is not shown on a terminal
 _LOG_EVERY = 15.0  # seconds between progress lines when stderr is not a terminal
@@ -79,9 +79,11 @@ class Output:
             say_raw(drawn.get())
             start = max(stop, 2)
 
-    def progress(self) -> Progress:
+    def progress(self) -> "Progress":
         """Return what library code reports its progress to."""
         if self.quiet:
+            from ccbench.types import SilentProgress
+
             return SilentProgress()
         return BarProgress(_console(stderr=True)) if _is_terminal(sys.stderr) else LineProgress()
 
@@ -154,7 +156,7 @@ class BarProgress:
             console=console,
         )
 
-    def step(self, description: str, total: int) -> ProgressStep:
+    def step(self, description: str, total: int) -> "ProgressStep":
         """Return a bar of `total` units."""
         return _Bar(self, self._bars, description, total)
 
@@ -191,7 +193,7 @@ class _Bar:
 class LineProgress:
     """A line now and then, for a log file or a pipe."""
 
-    def step(self, description: str, total: int) -> ProgressStep:
+    def step(self, description: str, total: int) -> "ProgressStep":
         """Return a step that says where it stands every few seconds and when it ends."""
         return _Lines(description, total)
 
@@ -207,6 +209,8 @@ class _Lines:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        from ccbench.tables.format import format_seconds
+
         self._say(f"took {format_seconds(time.monotonic() - self._start)}")
 
     def advance(self, amount: int = 1, note: str = "") -> None:
@@ -214,6 +218,8 @@ class _Lines:
         self._note = note or self._note
         now = time.monotonic()
         if now - self._last >= _LOG_EVERY and 0 < self._done < self._total:
+            from ccbench.tables.format import format_seconds
+
             self._last = now
             self._say(f"{format_seconds((now - self._start) / self._done * (self._total - self._done))} left")
 

@@ -52,7 +52,7 @@ def protocols(context: typer.Context, as_json: options.Json = False) -> None:
 @app.command("show")
 def show(name: Annotated[str, typer.Argument(help="Protocol to show.")], as_json: options.Json = False) -> None:
     """Print everything that a protocol freezes."""
-    from ccbench.protocols.config import flatten
+    from ccbench.protocols.given_settings import flatten
     from ccbench.protocols.protocol import find_protocol
 
     out = Output(as_json)

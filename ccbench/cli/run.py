@@ -1,22 +1,19 @@
 """`ccbench run`: train, synthesise, score and show, each step only where its result is missing."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ccbench.base.assets import BackboneSource
 from ccbench.cli import brought_images, options
 from ccbench.cli.commands import command
 from ccbench.cli.output import Output
-from ccbench.cli.score import score_step, show_scores
-from ccbench.cli.synthesize import synthesize_step
-from ccbench.cli.train import train_step
+from ccbench.cli.score import show_scores
 from ccbench.tables.format import format_count, format_seconds
 
 if TYPE_CHECKING:
     from ccbench.runs import RunFolder
+    from ccbench.runs.scorecard import Scorecard
 
 FINISHED_WITH_FAILURES = 1
 
@@ -57,59 +54,33 @@ def run(
     With --from-dir nothing is trained or generated: images that any program made are checked, copied and scored, and
     --method is the name of their row.
     """
+    from ccbench.pipeline.make_run import make_run, run_config
+    from ccbench.pipeline.outside_images import check_outside
+    from ccbench.protocols.protocol import find_protocol
     from ccbench.runs.record import count_failures
 
     out = Output(as_json, quiet)
-    source = BackboneSource(backbone, allow_pickle)
-    chosen = options.RunOptions(method, protocol, data_root, seed, sets, config, output, limit)
-    brought = brought_images.OutsideOptions(from_dir, title, licence, code).check(chosen, out)
-    with brought_images.open_run(chosen, brought) if brought else chosen.open_run() as folder:
-        out.note(f"run: {folder.record.run_id} in {folder.path}")
-        if brought:
-            fresh = brought_images.bring_step(folder, brought, out)
-        else:
-            train_step(folder, data_root, device, source, out, checkpoint_from)
-            if folder.following:
-                return  # sampling and scoring are the first process's
-            fresh = synthesize_step(folder, data_root, device, source, out)
-        card = score_step(folder, data_root, device, source, no_cache, out)
-        card["failures"] = count_failures(folder.record, card["failures"])
-        gallery_step(folder, data_root, fresh, out)
-        out.json(_summary(folder, card))
-        _show(folder, card, chosen, from_dir, out)
-        if any(card["failures"].values()):
-            raise typer.Exit(FINISHED_WITH_FAILURES)
+    session = options.open_session(out, data_root, device, backbone, allow_pickle, no_cache)
+    said = {"title": title, "licence": licence, "code": code}
+    brought_images.check_together(from_dir, said, sets, config)
+    if from_dir is None:
+        outside, wanted = None, run_config(method, protocol, seed=seed, sets=sets or (), file=config, limit=limit)
+    else:
+        outside = check_outside(from_dir, method, find_protocol(protocol), session, seed=seed, limit=limit, **said)
+        wanted = outside.config
+    made = make_run(wanted, session, folder=output, checkpoint_from=checkpoint_from, outside=outside)
+    if made.following:
+        return  # sampling and scoring are the first process's
+    scored = made.scorecard()
+    assert scored is not None, "make_run has written it"
+    card = scored.model_copy(update={"failures": count_failures(made.record, scored.failures)})
+    out.json(_summary(made, card))
+    _show(made, card, data_root, from_dir, out)
+    if any(card.failures.values()):
+        raise typer.Exit(FINISHED_WITH_FAILURES)
 
 
-def gallery_step(run: "RunFolder", data_root: Path | None, fresh: bool, out: Output) -> None:
-    """Draw the first test conditions unless the picture of these images is there."""
-    config = run.config
-    pictures = [run.gallery]
-    if config.protocol.needs_data_root and not _is_control(run):  # a control's images may be the user's own
-        pictures.append(run.public_gallery)
-    if all(picture.is_file() for picture in pictures) and not fresh:
-        out.note("gallery: skipped, the picture is there")
-        return
-    from ccbench.base.images import read_image
-    from ccbench.data.split import open_split
-    from ccbench.tables.pictures import GALLERY_ROWS, GalleryRow, draw_gallery
-
-    pairs = open_split(config.protocol, "test", data_root, config.limit).pairs
-    rows = [
-        GalleryRow(pair.condition.mask, pair.image, read_image(file), pair.condition.prompt)
-        for pair, file in zip(pairs[:GALLERY_ROWS], run.image_files(), strict=False)
-    ]
-    title = f"{config.method} on {config.protocol.name}, seed {config.seed}: the first {len(rows)} test conditions"
-    for picture in pictures:
-        draw_gallery(rows, picture, title, show_real=picture == run.gallery)
-    out.note("gallery: done")
-
-
-def _is_control(run: "RunFolder") -> bool:
-    return run.record.method is not None and run.record.method.control
-
-
-def _summary(run: "RunFolder", card: dict[str, Any]) -> dict[str, Any]:
+def _summary(run: "RunFolder", card: "Scorecard") -> dict[str, Any]:
     record = run.record
     return {
         "run_id": record.run_id,
@@ -120,13 +91,11 @@ def _summary(run: "RunFolder", card: dict[str, Any]) -> dict[str, Any]:
         "seed": record.seed,
         "not_comparable": list(record.not_comparable),
         "cost": record.cost.model_dump(mode="json"),
-        **card,
+        **card.model_dump(mode="json"),
     }
 
 
-def _show(
-    run: "RunFolder", card: dict[str, Any], chosen: options.RunOptions, from_dir: Path | None, out: Output
-) -> None:
+def _show(run: "RunFolder", card: "Scorecard", data_root: Path | None, from_dir: Path | None, out: Output) -> None:
     record, cost = run.record, run.record.cost
     out.line(f"{run.config.method} on {record.protocol}, seed {record.seed}")
     show_scores(card, out)
@@ -143,20 +112,23 @@ def _show(
         out.line(f"no board takes this run: {'; '.join(record.not_comparable)}")
     out.line()
     out.line("next:")
-    for line, why in _next_commands(run, chosen, from_dir):
+    for line, why in _next_commands(run, data_root, from_dir):
         out.line(f"  {line}\n      {why}")
 
 
-def _next_commands(run: "RunFolder", chosen: options.RunOptions, from_dir: Path | None) -> list[tuple[str, str]]:
+def _next_commands(run: "RunFolder", data_root: Path | None, from_dir: Path | None) -> list[tuple[str, str]]:
     """Return what a person may want to do now, as commands that work."""
-    plain = replace(chosen, sets=None, config=None, output=None, limit=None)
+    config = run.config
+
+    def words(method: str) -> list[str]:
+        return options.run_words(method, config.protocol.name, data_root, config.seed)
+
     found = [
-        (command("run", *replace(plain, method=name).words()), "another method, on the same conditions")
-        for name in _other_methods(run)[:1]
+        (command("run", *words(name)), "another method, on the same conditions") for name in _other_methods(run)[:1]
     ]
     if run.record.not_comparable:
         outside = ["--from-dir", from_dir] if from_dir else []
-        return [*found, (command("run", *outside, *plain.words()), "the whole protocol, which a board takes")]
+        return [*found, (command("run", *outside, *words(config.method)), "the whole protocol, which a board takes")]
     return [*found, (command("leaderboard", "add", run.path), "put this run on the board of its protocol")]
 
 

@@ -1,18 +1,20 @@
 """`ccbench score`: score a run, or any two folders of images."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ccbench.base.assets import BackboneSource
 from ccbench.cli import options
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
 from ccbench.tables.format import format_span, format_value, interval_notes, metric_heading
 
 if TYPE_CHECKING:
-    from ccbench.runs import RunFolder
+    from ccbench.pipeline.session import Session
+    from ccbench.runs.scorecard import Scorecard, SourceScores
+    from ccbench.types import Score
 
 _Folder = Annotated[Path | None, typer.Argument(help="Run folder to score, unless --images is given.", metavar="RUN")]
 _Images = Annotated[Path | None, typer.Option("--images", help="Folder of images to score.", metavar="DIR")]
@@ -58,6 +60,7 @@ def score(
 ) -> None:
     """Score a run folder, or any folder of images against a folder of real ones."""
     out = Output(as_json, quiet)
+    session = options.open_session(out, data_root, device, backbone, allow_pickle, no_cache)
     if folder is not None:
         own = (images, reference, prompts, weights, text_encoder, text_weights)
         if encoder != _DEFAULT_ENCODER or any(value is not None for value in own):
@@ -65,7 +68,7 @@ def score(
                 f"{folder}: a run is scored as its protocol says; give the run folder alone, or --images and "
                 "--reference without it"
             )
-        _score_run(folder, data_root, device, BackboneSource(backbone, allow_pickle), no_cache, out)
+        _score_run(folder, session, out)
         return
     if images is None or reference is None:
         raise UsageError("score: give a run folder, or both --images DIR and --reference DIR")
@@ -79,90 +82,80 @@ def score(
         set_weights=weights,
         text_encoder=text_encoder,
         text_weights=text_weights,
-        device=options.pick_device(device),
-        cache=options.open_cache(no_cache, out),
-        progress=out.progress(),
-        note=out.warn,
-    ).to_json()
-    out.json({"images": images.resolve().name, "reference": reference.resolve().name, **card})
+        device=session.torch_device,
+        cache=session.cache,
+        progress=session.progress,
+        note=session.warn,
+    ).card
+    out.json({"images": images.resolve().name, "reference": reference.resolve().name, **card.model_dump(mode="json")})
     show_scores(card, out)
 
 
-def _score_run(
-    folder: Path, data_root: Path | None, device: str, backbone: BackboneSource, no_cache: bool, out: Output
-) -> None:
+def _score_run(folder: Path, session: "Session", out: Output) -> None:
+    from ccbench.pipeline.run_scorer import score_run
     from ccbench.runs import RunFolder
     from ccbench.runs.record import count_failures
 
     with RunFolder.open(folder) as run:
-        if run.record.status != "complete":
-            raise UsageError(f"{folder}: the run is {run.state}, not complete; finish it with ccbench run")
-        card = score_step(run, data_root, device, backbone, no_cache, out)
-        card["failures"] = count_failures(run.record, card["failures"])
-        out.json({"run_id": run.record.run_id, "output": str(run.path), **card})
+        card = score_run(run, session)
+        card = card.model_copy(update={"failures": count_failures(run.record, card.failures)})
+        out.json({"run_id": run.record.run_id, "output": str(run.path), **card.model_dump(mode="json")})
         show_scores(card, out)
 
 
-def score_step(
-    run: "RunFolder", data_root: Path | None, device: str, backbone: BackboneSource, no_cache: bool, out: Output
-) -> dict[str, Any]:
-    """Score the run's images unless they are scored already; return the scorecard's JSON form."""
-    card = run.scorecard()
-    if card is not None:
-        out.note("score: skipped, the scorecard of these images is there")
-        return card
-    from ccbench.scoring.run_scorer import keep_scorecard
-
-    fresh = options.open_scorer(data_root, device, backbone, no_cache, out).score(run)
-    keep_scorecard(run, fresh, data_root)
-    out.note(f"score: done, {len(fresh.scores)} metrics")
-    return fresh.to_json()
-
-
-def show_scores(card: dict[str, Any], out: Output) -> None:
+def show_scores(card: "Scorecard", out: Output) -> None:
     """Print the scores, each beside the values that the controls reach; of a mixed split also each data set's alone."""
     _show_table(card, out)
-    for name, part in card.get("by_source", {}).items():
+    for name, part in card.by_source.items():
         out.line(f"{name} alone:")
         _show_table(part, out)
-    for name in card["controls"]:
+    for name in card.controls:
         out.line(f"{name}: {_CONTROLS[name]}")
     out.line("distances compare only at equal n")
-    for item in card["scores"]:
-        if item["reason"]:
-            out.line(f"{item['metric']}: {item['reason']}")
-    if card["notes"].get("memorisation") == "look":
+    for score in card.scores:
+        if score.reason:
+            out.line(f"{score.metric}: {score.reason}")
+    if card.notes.memorised:
         out.line("memorisation: images lie near to training images; look at nearest-training.png before showing any")
-    failed = {kind: count for kind, count in card["failures"].items() if count}
+    failed = {kind: count for kind, count in card.failures.items() if count}
     if failed:
         out.line("failures: " + ", ".join(f"{count} {kind}" for kind, count in failed.items()))
 
 
-def _show_table(part: dict[str, Any], out: Output) -> None:
+def _show_table(part: "Scorecard | SourceScores", out: Output) -> None:
     """Print the scores of one set of images, with the controls' own n where that differs."""
     controls = {
-        name: {item["metric"]: item for item in items if item["value"] is not None}
-        for name, items in part["controls"].items()
+        name: {score.metric: score for score in scores if score.value is not None}
+        for name, scores in part.controls.items()
     }
     rows = []
-    for item in part["scores"]:
-        metric, low_high = item["metric"], item["interval"]
-        span = "" if low_high is None else format_span(metric, low_high["low"], low_high["high"])
-        shown = [_control_cell(item, found.get(metric)) for found in controls.values()]
-        rows.append((metric_heading(metric), format_value(metric, item["value"]), span, *shown, _counts(item)))
-    level = next((f"{item['interval']['level']:.0%} " for item in part["scores"] if item["interval"]), "")
-    header = ("metric", "value", f"{level}interval", *controls, "n x real n")
+    for score in part.scores:
+        metric, shown = score.metric, [_control_cell(score, found.get(score.metric)) for found in controls.values()]
+        rows.append(
+            (metric_heading(metric), format_value(metric, score.value), interval_text(score), *shown, _counts(score))
+        )
+    header = ("metric", "value", f"{interval_level(part.scores)}interval", *controls, "n x real n")
     out.table(header, rows, right=range(1, len(header)))
-    for note in interval_notes([(item["metric"], item.get("no_interval")) for item in part["scores"]]):
+    for note in interval_notes([(score.metric, score.no_interval) for score in part.scores]):
         out.line(note)
 
 
-def _control_cell(item: dict[str, Any], control: dict[str, Any] | None) -> str:
+def interval_text(score: "Score") -> str:
+    """Return a score's interval as tables show it; nothing where there is none."""
+    return "" if score.interval is None else format_span(score.metric, score.interval.low, score.interval.high)
+
+
+def interval_level(scores: "Sequence[Score]") -> str:
+    """Return the level of the intervals for the head of their column, such as `95% `; nothing where there are none."""
+    return next((f"{score.interval.level:.0%} " for score in scores if score.interval), "")
+
+
+def _control_cell(score: "Score", control: "Score | None") -> str:
     if control is None:
         return "-"
-    other = f" (n {_counts(control)})" if _counts(control) != _counts(item) else ""
-    return format_value(item["metric"], control["value"]) + other
+    other = f" (n {_counts(control)})" if _counts(control) != _counts(score) else ""
+    return format_value(score.metric, control.value) + other
 
 
-def _counts(item: dict[str, Any]) -> str:
-    return str(item["n"]) if item["n_real"] is None else f"{item['n']} x {item['n_real']}"
+def _counts(score: "Score") -> str:
+    return str(score.n) if score.n_real is None else f"{score.n} x {score.n_real}"

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 from typer.core import TyperGroup
 
-from ccbench.base.assets import BackboneSource
-from ccbench.base.environment import process_count
+from ccbench.base.process_ranks import process_count
 from ccbench.cli import leaderboard, options, segment_score
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
@@ -126,15 +125,15 @@ def segment(
     from ccbench.studies.segmentation.overlays import draw_overlays
     from ccbench.studies.segmentation.segmentation_page import SEGMENTATION_TABLES
     from ccbench.studies.segmentation.segmentation_study import segment as make_table
+    from ccbench.studies.segmentation.segmentation_study import with_copy_paste
 
     if store and limit is not None:
         raise UsageError("--store: a board keeps the table of whole sets; leave --limit out")
     if process_count() > 1:
         raise UsageError("segment: works cell by cell in processes of its own; start it without torchrun or accelerate")
     out = Output(as_json, quiet)
-    picked = options.pick_device(device)
-    source = BackboneSource(backbone, allow_pickle)
-    plan = _plan(runs or (), protocol, data_root, limit, segmenter)
+    session = options.open_session(out, data_root, device, backbone, allow_pickle, no_cache=True)
+    plan = _plan(runs or (), protocol, limit, segmenter)
     plan = replace(
         plan,
         seeds=options.read_seeds(seeds),
@@ -144,13 +143,10 @@ def segment(
         overrides=tuple(sets or ()),
     )
     plan.check()
-    plan = _with_copy_paste(plan, picked, source, out)
-    name = plan.place.protocol.name
+    plan = with_copy_paste(plan, session)
+    name = plan.protocol.name
     folder = output or Path("runs", name, "segmentation" if limit is None else f"segmentation-limit{limit}")
-    workers = jobs or os.cpu_count() or 1
-    made = make_table(
-        plan, folder, device=picked, backbone=source, workers=workers, progress=out.progress(), note=out.note
-    )
+    made = make_table(plan, folder, session, jobs or os.cpu_count() or 1)
     SEGMENTATION_TABLES.write(made.table, folder)
     page = SEGMENTATION_TABLES.write(made.table, boards / name / SEGMENTATION_TABLES.places) if store else None
     pictures = draw_overlays(made.cells, folder, made.sets, folder)
@@ -162,35 +158,17 @@ def segment(
     out.line(f"overlays: {', '.join(str(path) for path in pictures)}")
 
 
-def _plan(
-    runs: Sequence[Path], protocol: str | None, data_root: Path | None, limit: int | None, segmenters: list[str] | None
-) -> "TablePlan":
+def _plan(runs: Sequence[Path], protocol: str | None, limit: int | None, segmenters: list[str] | None) -> "TablePlan":
     """Return the plan of all rows of these runs, of the protocol that is named or is theirs."""
     from ccbench.protocols.protocol import find_protocol
     from ccbench.runs import RunFolder
     from ccbench.segmenters import SEGMENTERS, find_segmenter
-    from ccbench.segmenters.cell_plan import DataPlace
-    from ccbench.studies.segmentation.segmentation_study import PUBLISHED, TablePlan, group_runs
+    from ccbench.studies.segmentation.segmentation_study import TablePlan, group_runs
 
     given = [RunFolder.read(path) for path in runs]
     found = find_protocol(protocol or (given[0].record.protocol if given else options.DEFAULT_PROTOCOL))
-    place = DataPlace(found, data_root, limit, native=found.name in PUBLISHED)
     chosen = tuple(find_segmenter(name) for name in segmenters or SEGMENTERS)
-    return TablePlan(place, group_runs(given, found, limit), chosen)
-
-
-def _with_copy_paste(plan: "TablePlan", device: str, source: BackboneSource, out: Output) -> "TablePlan":
-    """Return the plan with a run of the control that every table has a row of, made now unless it was given."""
-    from ccbench.cli.train import train_step
-    from ccbench.segmenters.table_rows import COPY_PASTE
-
-    if COPY_PASTE in plan.runs or (plan.kinds is not None and COPY_PASTE not in plan.kinds):
-        return plan
-    place = plan.place
-    run_options = options.RunOptions(COPY_PASTE, place.protocol.name, place.data_root, 0, None, None, None, place.limit)
-    with run_options.open_run() as run:
-        train_step(run, place.data_root, device, source, out)
-    return replace(plan, runs={**plan.runs, COPY_PASTE: (run,)})
+    return TablePlan(found, group_runs(given, found, limit), chosen, limit=limit)
 
 
 def _read_budgets(name: str) -> "tuple[BudgetName, ...]":
@@ -217,6 +195,6 @@ def _show(table: "SegmentationTable", out: Output) -> None:
         out.line(main_title(table, budget))
         header = main_header(table)
         out.table(header, main_rows(table, budget), right=range(2, len(header)))
-    out.line(f"▲ ▼: better or worse than real images only, Holm-corrected p <= {ALPHA:g}; no mark: not told apart.")
+    out.line(f"▲ ▼: better or worse than real images only, Holm-corrected p <= {ALPHA:g}; no mark: not significant.")
     for note in table.notes:
         out.line(note)

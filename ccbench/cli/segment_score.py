@@ -1,16 +1,21 @@
 """`ccbench segment score`: a folder of predicted polyp maps against a folder of masks."""
 
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ccbench.cli import options
 from ccbench.cli.output import Output
-from ccbench.tables.format import csv_text, format_span, format_value, interval_notes, metric_heading
+from ccbench.cli.score import interval_level, interval_text
+from ccbench.tables.csv import csv_table
+from ccbench.tables.format import format_value, interval_notes, metric_heading
 
 if TYPE_CHECKING:
     from ccbench.studies.segmentation.map_folders import MapFolderScores
+    from ccbench.types import Score
 
 _Pred = Annotated[Path, typer.Option("--pred", help="Folder of predicted maps, 8-bit grey images.", metavar="DIR")]
 _Gt = Annotated[Path, typer.Option("--gt", help="Folder of masks, of the same names.", metavar="DIR")]
@@ -34,7 +39,6 @@ def score(
 ) -> None:
     """Score predicted polyp maps against masks in every convention that papers print, joined on their names."""
     from ccbench.base.mask_files import parse_mask_rule
-    from ccbench.runs.scorecard import score_to_json
     from ccbench.studies.segmentation.map_folders import score_map_folders
 
     out = Output(as_json, quiet)
@@ -43,10 +47,10 @@ def score(
         out.note(note)
     if output is not None:
         _write_rows(found, output)
-    scores = [score_to_json(one) for one in found.scores]
+    scores = [asdict(one) for one in found.scores]
     written = None if output is None else str(output)
     out.json({"pred": pred.name, "gt": gt.name, "png": png, "n": len(found.rows), "scores": scores, "output": written})
-    _show(scores, out)
+    _show(found.scores, out)
     if output is not None:
         out.line(f"wrote {output}")
 
@@ -58,18 +62,16 @@ def _write_rows(found: "MapFolderScores", output: Path) -> None:
 
     columns = {metric: values.tolist() for metric, values in map_columns(list(found.rows.values())).items()}
     table = per_sample_table(list(found.rows), columns).drop(columns="index").rename(columns={"condition_id": "id"})
-    write_output(output, csv_text(table).encode())
+    write_output(output, csv_table(table).encode())
 
 
-def _show(scores: list[dict[str, Any]], out: Output) -> None:
-    rows = []
-    for item in scores:
-        metric, low_high = item["metric"], item["interval"]
-        span = "" if low_high is None else format_span(metric, low_high["low"], low_high["high"])
-        rows.append((metric_heading(metric), format_value(metric, item["value"]), span, str(item["n"])))
-    level = next((f"{item['interval']['level']:.0%} " for item in scores if item["interval"]), "")
-    out.table(("metric", "value", f"{level}interval", "n"), rows, right=(1, 2, 3))
-    for reason in dict.fromkeys(item["reason"] for item in scores if item["reason"]):
-        out.line(f"{', '.join(item['metric'] for item in scores if item['reason'] == reason)}: {reason}")
-    for note in interval_notes([(item["metric"], item.get("no_interval")) for item in scores]):
+def _show(scores: "Sequence[Score]", out: Output) -> None:
+    rows = [
+        (metric_heading(one.metric), format_value(one.metric, one.value), interval_text(one), str(one.n))
+        for one in scores
+    ]
+    out.table(("metric", "value", f"{interval_level(scores)}interval", "n"), rows, right=(1, 2, 3))
+    for reason in dict.fromkeys(one.reason for one in scores if one.reason):
+        out.line(f"{', '.join(one.metric for one in scores if one.reason == reason)}: {reason}")
+    for note in interval_notes([(one.metric, one.no_interval) for one in scores]):
         out.line(note)

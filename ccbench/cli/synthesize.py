@@ -1,19 +1,13 @@
 """`ccbench synthesize`: generate one image per test condition."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from ccbench.base.assets import BackboneSource
 from ccbench.cli import options
 from ccbench.cli.commands import command
 from ccbench.cli.output import Output
 from ccbench.errors import UsageError
-from ccbench.tables.format import format_seconds
-
-if TYPE_CHECKING:
-    from ccbench.runs import RunFolder
 
 _Copies = Annotated[
     int,
@@ -43,22 +37,23 @@ def synthesize(
     quiet: options.Quiet = False,
 ) -> None:
     """Generate one image per test condition with a trained method. The same command resumes."""
-    from ccbench.pipeline.synthesis import add_copies
+    from ccbench.pipeline.make_run import open_run, run_config
+    from ccbench.pipeline.synthesis import add_copies, synthesize_run
+    from ccbench.runs.record import count_failures
 
     out = Output(as_json, quiet)
-    source = BackboneSource(backbone, allow_pickle)
-    chosen = options.RunOptions(method, protocol, data_root, seed, sets, config, output, limit)
-    with chosen.open_run() as run:
+    session = options.open_session(out, data_root, device, backbone, allow_pickle)
+    wanted = run_config(method, protocol, seed=seed, sets=sets or (), file=config, limit=limit)
+    with open_run(wanted, session, output) as run:
         if run.following:
             return  # sampling is the first process's
         if run.record.training is None:
             raise UsageError(f"{run.path}: holds no trained {method}; run `ccbench train` with the same options first")
-        synthesize_step(run, data_root, device, source, out)
+        synthesize_run(run, session)
         if copies > 1:
-            picked, progress = options.pick_device(device), out.progress()
-            made = add_copies(run, data_root, copies, device=picked, backbone=source, progress=progress)
+            made = add_copies(run, session, copies)
             out.note(f"copies: done, {made} new; they are scored by: {command('score', run.path)}")
-        record = run.record
+        record, card = run.record, run.scorecard()
         out.json(
             {
                 "run_id": record.run_id,
@@ -66,26 +61,9 @@ def synthesize(
                 "status": record.status,
                 "images": [str(path) for path in run.image_files()],
                 "copies": [str(run.path / sample.file) for sample in run.copies()],
-                "failures": record.failures,
+                "failures": count_failures(record, card.failures if card else {}),
                 "cost": record.cost.model_dump(mode="json"),
             }
         )
         out.line(f"run folder: {run.path}")
         out.line(f"next: {command('score', run.path)}")
-
-
-def synthesize_step(
-    run: "RunFolder", data_root: Path | None, device: str, backbone: BackboneSource, out: Output
-) -> bool:
-    """Generate the images that are missing; return whether there were any."""
-    from ccbench.pipeline.synthesis import synthesize as synthesize_run
-
-    if run.is_sampled():
-        synthesize_run(run, data_root, progress=out.progress())  # recounts the images and their hashes
-        out.note(f"synthesize: skipped, all {len(run.samples())} images are there")
-        return False
-    picked = options.pick_device(device)
-    synthesize_run(run, data_root, device=picked, backbone=backbone, progress=out.progress())
-    each = run.record.cost.seconds_per_image
-    out.note(f"synthesize: done, {len(run.samples())} images" + (f", {format_seconds(each)} each" if each else ""))
-    return True

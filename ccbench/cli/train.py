@@ -1,16 +1,8 @@
 """`ccbench train`: train a method under a protocol."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
-from ccbench.base.assets import BackboneSource
 from ccbench.cli import options
 from ccbench.cli.commands import command
 from ccbench.cli.output import Output
-from ccbench.tables.format import format_seconds
-
-if TYPE_CHECKING:
-    from ccbench.runs import RunFolder
 
 
 def train(
@@ -29,11 +21,14 @@ def train(
     quiet: options.Quiet = False,
 ) -> None:
     """Train a method under a protocol. The same command resumes."""
+    from ccbench.pipeline.make_run import open_run, run_config
+    from ccbench.pipeline.training import train_run
+
     out = Output(as_json, quiet)
-    source = BackboneSource(backbone, allow_pickle)
-    chosen = options.RunOptions(method, protocol, data_root, seed, sets, config, output, limit)
-    with chosen.open_run() as run:
-        train_step(run, data_root, device, source, out)
+    session = options.open_session(out, data_root, device, backbone, allow_pickle)
+    wanted = run_config(method, protocol, seed=seed, sets=sets or (), file=config, limit=limit)
+    with open_run(wanted, session, output) as run:
+        train_run(run, session)
         record = run.record
         out.json(
             {
@@ -44,49 +39,7 @@ def train(
             }
         )
         out.line(f"checkpoint: {run.checkpoint}")
-        out.line(f"next: {command('synthesize', *chosen.words())}")
-
-
-def train_step(
-    run: "RunFolder",
-    data_root: Path | None,
-    device: str,
-    backbone: BackboneSource,
-    out: Output,
-    checkpoint_from: Path | None = None,
-) -> None:
-    """Train the run's method, copy a training that another run has finished, or say that it is trained already."""
-    from ccbench.pipeline.training import copy_training
-    from ccbench.pipeline.training import train as train_run
-    from ccbench.plugins.registry import find_method
-    from ccbench.runs import RunFolder
-
-    done = run.record.training
-    if (done is None or not run.checkpoint.is_dir()) and checkpoint_from is not None:
-        source = RunFolder.read(checkpoint_from)
-        copy_training(run, source, data_root, device=options.pick_device(device))
-        out.note(f"train: copied from {source.record.run_id}")
-    elif find_method(run.config.method).train_ref is None:
-        train_run(run, data_root, device=options.pick_device(device))
-        out.note("train: skipped, a control with nothing to train")
-    elif done is None or not run.checkpoint.is_dir():
-        picked = options.pick_device(device)
-        out.note(_budget(run))
-        train_run(run, data_root, device=picked, backbone=backbone, progress=out.progress(), note=out.warn)
-        out.note(f"train: done in {format_seconds(run.record.cost.train_seconds or 0)}")
-    else:
-        out.note(f"train: skipped, the checkpoint is complete ({done.steps} steps)")
-
-
-def _budget(run: "RunFolder") -> str:
-    """Say before training how long it is: a limit on the images does not shorten it."""
-    config = run.config
-    training, limit = config.training, config.limit
-    text = f"train: {training.max_steps:,} steps of {training.batch_size} images"
-    if limit is None:
-        return text
-    passes = training.max_steps * training.batch_size / limit
-    return (
-        f"{text}; --limit {limit} does not shorten it, each of {limit} images is seen {passes:,.0f} times. "
-        "Less: --set training.max_steps=N"
-    )
+        words = options.run_words(
+            method, protocol, data_root, seed, sets=sets, config=config, output=output, limit=limit
+        )
+        out.line(f"next: {command('synthesize', *words)}")

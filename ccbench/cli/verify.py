@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from ccbench.base.assets import BackboneSource
 from ccbench.cli import leaderboard, options
 from ccbench.cli.output import Output
 
@@ -42,8 +41,8 @@ def verify(
     from ccbench.pipeline.verification import verify_run
 
     out = Output(as_json, quiet)
-    scorer = options.open_scorer(data_root, device, BackboneSource(backbone, allow_pickle), not use_cache, out)
-    found = verify_run(run, scorer, partial(check_held, boards=boards, note=out.note), resample)
+    session = options.open_session(out, data_root, device, backbone, allow_pickle, no_cache=not use_cache)
+    found = verify_run(run, session, partial(check_held, boards=boards, note=out.note), resample)
     out.json(found.to_json())
     out.table(("checked", "state", "detail"), [(one.what, one.state, one.detail) for one in found.checks], wrap=(2,))
     out.line(f"{found.run_id}: {found.state}")

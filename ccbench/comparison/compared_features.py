@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ccbench.comparison.compared_runs import ComparedRun, signature_difference
-from ccbench.data.split import open_split
+from ccbench.data.split import Split
 from ccbench.errors import VerificationError
 from ccbench.features import Encoder, open_encoder
 from ccbench.features.feature_cache import FeatureCache
@@ -20,8 +19,11 @@ from ccbench.metrics.sets.manifold_influence import ManifoldShares
 from ccbench.metrics.sets.set_scores import KERNELS, sign_set
 from ccbench.metrics.statistics.influence import Shares, frechet_shares, kernel_shares, mean_shares
 from ccbench.metrics.statistics.intervals import cluster_index
+from ccbench.pipeline.session import Session
 from ccbench.protocols.protocol import Protocol
 from ccbench.types import Image, PairSequence, Progress, SilentProgress
+
+_SPLITS: tuple[Split, ...] = ("test", "train")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,8 +31,8 @@ class ScoringData:
     """What the runs were scored against: ids and clusters of the conditions, features and clusters of the reference.
 
     Attributes:
-        reference: features by encoder. reference_clusters: one label an image; None, as a whole or for one, stands
-            alone.
+        reference: features by encoder.
+        reference_clusters: one label an image; None, as a whole or for one, stands alone.
     """
 
     ids: list[str]
@@ -47,29 +49,22 @@ class ScoringData:
         return cluster_index(len(self.ids), self.clusters), cluster_index(m, self.reference_clusters)
 
 
-def open_scoring_data(
-    protocol: Protocol,
-    data_root: Path | None,
-    limit: int | None = None,
-    *,
-    device: str = "cpu",
-    cache: FeatureCache | None = None,
-    progress: Progress = SilentProgress(),
-) -> ScoringData:
+def open_scoring_data(protocol: Protocol, session: Session, limit: int | None = None) -> ScoringData:
     """Return what the runs of a protocol were scored against; `limit`: as theirs.
 
     Raises:
-        DataError: see `open_split`. MissingError: the weights of an encoder are not there.
+        DataError: see `open_split`.
+        MissingError: the weights of an encoder are not there.
     """
-    test, train = (open_split(protocol, split, data_root, limit) for split in ("test", "train"))
+    test, train = (session.split(protocol, split, limit) for split in _SPLITS)
     names = dict.fromkeys((protocol.set_encoder, protocol.text_encoder))
     return read_scoring_data(
         test.pairs,
         train.pairs,
         f"{protocol.name}-train@{train.manifest_sha256[:12]}",
-        [open_encoder(name, device=device) for name in names],
-        cache,
-        progress,
+        [open_encoder(name, device=session.torch_device) for name in names],
+        session.cache,
+        session.progress,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,13 @@ class ComparedRun:
     """A complete, scored run. `columns`: its pair metrics, one row an image, by condition id."""
 
     folder: RunFolder
-    scores: dict[str, Score]
+    card: Scorecard
     columns: "pd.DataFrame"
+
+    @cached_property
+    def scores(self) -> dict[str, Score]:
+        """Its scores by metric."""
+        return {score.metric: score for score in self.card.scores}
 
     @property
     def seed(self) -> int:
@@ -119,5 +125,4 @@ def _read(folder: RunFolder) -> ComparedRun:
         raise DataError(
             f"{folder.path}: the scores of single images are of other conditions than the images; score the run again"
         )
-    scores = {score.metric: score for score in Scorecard.from_json(card).scores}
-    return ComparedRun(folder, scores, columns.select_dtypes("float64"))
+    return ComparedRun(folder, card, columns.select_dtypes("float64"))

@@ -1,9 +1,9 @@
 """Which of several scored runs is better, metric by metric, and how much of the difference chance explains."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -11,11 +11,11 @@ from threadpoolctl import threadpool_limits
 from ccbench.base.seeding import derive_seed
 from ccbench.comparison.compared_features import Panel, ScoringData, encode_run
 from ccbench.comparison.compared_runs import ComparedRun, Entry, pair_runs, signature_difference
+from ccbench.comparison.paired_test import PairedTest, Rank
 from ccbench.errors import UsageError, VerificationError
 from ccbench.features.feature_cache import FeatureCache
 from ccbench.metrics import badness, metric_info
 from ccbench.metrics.sets.set_scores import KERNELS
-from ccbench.metrics.statistics.intervals import NORMAL_QUANTILE
 from ccbench.metrics.statistics.paired import (
     Difference,
     across_seeds,
@@ -26,66 +26,29 @@ from ccbench.metrics.statistics.paired import (
 )
 from ccbench.metrics.statistics.ranking import (
     ALPHA,
-    SeedSpread,
     holm,
     rank_stability,
     resample_values,
-    seed_spread,
     tie_groups,
 )
 from ccbench.metrics.tolerance import allowed, one_image
-from ccbench.types import Progress, Score, SilentProgress
+from ccbench.tables.seeds import summarise_scores
+from ccbench.types import Progress, SilentProgress
 
 _LEAST_EXCHANGES, _EXCHANGES_A_TEST = 400, 40  # so that Holm's correction over all tests can still reach ALPHA
 _FEW = 512  # images, below which more threads of BLAS gain nothing and on busy cores cost ten times as much
 
-Unit = Literal["condition", "condition and training"]
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One metric of two methods.
-
-    Attributes:
-        seeds: of the runs that were paired. first_values, second_values: of all runs, with their spread.
-        difference: first less second, of the paired runs; None where `reason` says why it was not tested. Of a metric
-            whose best is 0 it is that of both sides' distances from 0, the absolute values of their means.
-        unit: what the test takes as drawn at random. "condition" speaks of these trained models only.
-        by_seed: the difference of each pair of runs. p_holm: corrected over all tests of the comparison.
-        verdict: name of the better method by the sign of `difference`; None = not significantly different, or not
-            tested.
-    """
-
-    metric: str
-    first: str
-    second: str
-    seeds: tuple[tuple[int, int], ...] = ()
-    first_values: SeedSpread | None = None
-    second_values: SeedSpread | None = None
-    by_seed: tuple[float, ...] = ()
-    difference: Difference | None = None
-    unit: Unit | None = None
-    p_holm: float | None = None
-    verdict: str | None = None
-    reason: str | None = None
-
-
-class Rank(NamedTuple):
-    """A method's place in one metric; 95 % of resamples put it from `low` to `high`. `groups`: those it ties in."""
-
-    metric: str
-    name: str
-    value: float
-    low: int
-    high: int
-    groups: str
-
 
 @dataclass(frozen=True)
 class Comparison:
-    """All pairs and metrics. `ranks` is empty below three methods, and where not all pairs were tested."""
+    """All pairs and metrics, those that were not tested too.
 
-    compared: list[Compared]
+    Attributes:
+        compared: one for each metric of each pair.
+        ranks: of each metric, best first; empty below three methods, and where not all pairs were tested.
+    """
+
+    compared: list[PairedTest]
     ranks: list[Rank] = field(default_factory=list)
 
     @property
@@ -104,7 +67,8 @@ def compare_entries(
     """Compare every two methods, or every other one with `against`, in every metric that both have.
 
     Raises:
-        UsageError: no method is called `against`. VerificationError: images do not give the scores on record.
+        UsageError: no method is called `against`.
+        VerificationError: images do not give the scores on record.
     """
     names = [entry.name for entry in entries]
     if against is not None and against not in names:
@@ -120,36 +84,38 @@ def compare_entries(
     done = []
     threads = 1 if len(data.ids) < _FEW else None
     with progress.step("testing", len(planned)) as step, threadpool_limits(threads, "blas"):
-        for one, test in planned:
-            done.append(one if test is None else _tested(one, test, tests))
+        for named, test in planned:
+            done.append((named, None) if test is None else _tested(named, test, tests))
             step.advance()
-    compared = _judge(done)
+    compared = _conclude(done)
     return Comparison(compared, _rank(panel, entries, compared) if ranked else [])
 
 
 _Test = Callable[[int], Difference]
 """Tests in all -> the difference of the paired runs' means; the more tests, the smaller p must be able to get."""
 
+_Named = dict[str, Any]
+"""Fields of a `PairedTest` that are known before it is tested."""
 
-def _plan(panel: Panel, first: Entry, second: Entry) -> list[tuple[Compared, _Test | None]]:
+
+def _plan(panel: Panel, first: Entry, second: Entry) -> list[tuple[_Named, _Test | None]]:
     """Return an entry for each metric of two methods, with its test where there is one."""
-    planned: list[tuple[Compared, _Test | None]] = []
+    planned: list[tuple[_Named, _Test | None]] = []
     pairs = pair_runs(first, second)
     for metric in dict.fromkeys(metric for run in (*first.runs, *second.runs) for metric in run.scores):
-        start = Compared(metric, first.name, second.name, tuple((a.seed, b.seed) for a, b in pairs))
-        runs = [run for pair in pairs for run in pair]
-        reason = _missing(metric, (*first.runs, *second.runs)) or None
+        named: _Named = {"metric": metric, "first": first.name, "second": second.name}
+        named["seeds"] = tuple((a.seed, b.seed) for a, b in pairs)
+        reason = _missing(metric, (*first.runs, *second.runs))
         if reason is None:
-            values = [_spread([run.scores[metric] for run in entry.runs]) for entry in (first, second)]
-            start = replace(start, first_values=values[0], second_values=values[1])
-            reason = panel.refusal(metric, runs)
+            for side, entry in (("first_values", first), ("second_values", second)):
+                named[side] = summarise_scores([run.scores[metric] for run in entry.runs])
+            reason = panel.refusal(metric, [run for pair in pairs for run in pair])
         if reason is None:
             sign_a, sign_b = _signs(metric, pairs)
-            by_seed = tuple(sign_a * _value(a, metric) - sign_b * _value(b, metric) for a, b in pairs)
-            unit: Unit = "condition and training" if len(pairs) > 1 else "condition"
-            planned.append((replace(start, by_seed=by_seed, unit=unit), _make_test(panel, metric, pairs)))
+            named["by_seed"] = tuple(sign_a * _value(a, metric) - sign_b * _value(b, metric) for a, b in pairs)
+            planned.append((named, _make_test(panel, metric, pairs)))
         else:
-            planned.append((replace(start, reason=reason), None))
+            planned.append(({**named, "reason": reason}, None))
     return planned
 
 
@@ -232,44 +198,33 @@ def _checked(test: _Test, metric: str, pairs: Sequence[tuple[ComparedRun, Compar
     return checked
 
 
-def _tested(compared: Compared, test: _Test, tests: int) -> Compared:
+def _tested(named: _Named, test: _Test, tests: int) -> tuple[_Named, Difference | None]:
     try:
         difference = test(tests)
     except ValueError as error:
-        return replace(compared, reason=str(error), unit=None)
-    if len(compared.by_seed) > 1:
-        difference = across_seeds(difference, compared.by_seed)
-    return replace(compared, difference=difference)
+        return {**named, "reason": str(error)}, None
+    return named, across_seeds(difference, named["by_seed"]) if len(named["by_seed"]) > 1 else difference
 
 
-def _judge(done: Sequence[Compared]) -> list[Compared]:
+def _conclude(done: Sequence[tuple[_Named, Difference | None]]) -> list[PairedTest]:
     """Correct the p-values over all tests, and name the better method of a significant one."""
-    tested = [one for one in done if one.difference is not None]
-    corrected = dict(zip(map(id, tested), holm([one.difference.p for one in tested if one.difference]), strict=True))
-    return [_judged(one, float(corrected[id(one)])) if id(one) in corrected else one for one in done]
+    corrected = iter(holm([found.p for _, found in done if found]).tolist())
+    return [PairedTest.of(found, next(corrected), **named) if found else PairedTest(**named) for named, found in done]
 
 
-def _judged(compared: Compared, p: float) -> Compared:
-    verdict = None
-    if compared.difference is not None and p <= ALPHA:
-        first_higher, higher_better = compared.difference.value > 0, metric_info(compared.metric).direction == "up"
-        verdict = compared.first if first_higher == higher_better else compared.second
-    return replace(compared, p_holm=p, verdict=verdict)
-
-
-def _rank(panel: Panel, entries: Sequence[Entry], compared: Sequence[Compared]) -> list[Rank]:
+def _rank(panel: Panel, entries: Sequence[Entry], compared: Sequence[PairedTest]) -> list[Rank]:
     """Return the places of the methods in each metric that all of them have, best first."""
     ranks = []
     for metric in dict.fromkeys(one.metric for one in compared if one.difference is not None):
         pairs = {frozenset((one.first, one.second)): one for one in compared if one.metric == metric}
-        held = [e for e in entries if all(pairs[frozenset((e.name, o.name))].difference for o in entries if o is not e)]
+        held = [e for e in entries if all(pairs[frozenset((e.name, o.name))].outcome for o in entries if o is not e)]
         if len(held) > 2:
             ranks += _rank_metric(panel, metric, held, pairs)
     return ranks
 
 
 def _rank_metric(
-    panel: Panel, metric: str, entries: Sequence[Entry], pairs: dict[frozenset[str], Compared]
+    panel: Panel, metric: str, entries: Sequence[Entry], pairs: dict[frozenset[str], PairedTest]
 ) -> list[Rank]:
     kept = np.ones(len(panel.data.ids), dtype=bool)
     for run in (run for entry in entries for run in entry.runs if panel.has_column(run, metric)):
@@ -286,12 +241,12 @@ def _rank_metric(
     groups = tie_groups(apart)
     return [
         Rank(
-            metric,
-            entries[k].name,
-            means[k],
-            int(stability.low[k]) + 1,
-            int(stability.high[k]) + 1,
-            "".join(_letter(number) for number, group in enumerate(groups) if place in group),
+            metric=metric,
+            name=entries[k].name,
+            low=int(stability.low[k]) + 1,
+            high=int(stability.high[k]) + 1,
+            groups="".join(_letter(number) for number, group in enumerate(groups) if place in group),
+            value=means[k],
         )
         for place, k in enumerate(best_first)
     ]
@@ -305,22 +260,19 @@ def _value(run: ComparedRun, metric: str) -> float:
     return float(run.scores[metric].value or 0.0)
 
 
-def _spread(scores: Sequence[Score]) -> SeedSpread:
-    """Return mean and spread over runs; a run's standard error is what its interval says."""
-    errors = [
-        None if one.interval is None else (one.interval.high - one.interval.low) / (2 * NORMAL_QUANTILE)
-        for one in scores
-    ]
-    return seed_spread([one.value for one in scores if one.value is not None], errors)
-
-
 def to_json(comparison: Comparison) -> dict[str, Any]:
-    """Return the comparison as plain JSON values, numbers unrounded."""
-    from dataclasses import asdict
-
+    """Return the comparison as plain JSON values, numbers unrounded; null where there is none."""
     return {
         "alpha": ALPHA,
         "tests": comparison.tests,
-        "comparisons": [asdict(one) for one in comparison.compared],
-        "ranks": [one._asdict() for one in comparison.ranks],
+        "comparisons": [_test_json(one) for one in comparison.compared],
+        "ranks": [{**one.model_dump(), "value": one.value} for one in comparison.ranks],
     }
+
+
+def _test_json(one: PairedTest) -> dict[str, Any]:
+    values = {
+        name: summary and summary._asdict()
+        for name, summary in (("first_values", one.first_values), ("second_values", one.second_values))
+    }
+    return {**dict(one), **values, "unit": one.unit}

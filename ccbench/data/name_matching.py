@@ -25,7 +25,8 @@ class PairFiles:
 
     Attributes:
         id: unique within its data set, `<data set>-<part>-<name>`.
-        caption: None until there is one. cluster: video sequence or patient, None where unknown.
+        caption: None until there is one.
+        cluster: video sequence or patient, None where unknown.
         part: sub-collection of the data set, such as a centre; empty when there is only one.
         split: as the package or the release splits the data set; None where neither does.
     """

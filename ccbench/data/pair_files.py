@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ccbench.base.images import ImageFile, open_image
+from ccbench.base.image_decoding import ImageFile
+from ccbench.base.images import open_image
 from ccbench.base.mask_files import MaskFault, MaskFile, MaskRule, decode_mask, looks_like_mask
 from ccbench.data.name_matching import PairFiles
 from ccbench.errors import DataError

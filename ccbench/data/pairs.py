@@ -41,8 +41,10 @@ class DataSplit:
     """One split of one data source.
 
     Attributes:
-        name: `train`, `validation` or `test`. pairs: lazy, in the split's fixed order.
-        manifest_lines: yields one line a pair, with all that identifies it. licence: of the images.
+        name: `train`, `validation` or `test`.
+        pairs: lazy, in the split's fixed order.
+        manifest_lines: yields one line a pair, with all that identifies it.
+        licence: of the images.
     """
 
     name: str

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from ccbench.data.name_matching import PairFiles
@@ -16,7 +15,6 @@ from ccbench.data.sets.polypgen import POLYPGEN
 from ccbench.data.sets.pranet_release import PRANET_RELEASE
 from ccbench.data.split import Split, open_split
 from ccbench.protocols.protocol import Protocol
-from ccbench.types import RealPair
 
 _SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _CVC_300 = "cvc-300"
@@ -40,7 +38,8 @@ class SegmentationSets:
 
     Attributes:
         tests: name -> pairs; a protocol's own test images by data set, and further sets that lie under the data root.
-        own: names of the first. size: side in pixels to which pairs are squashed; None = as they lie on disk.
+        own: names of the first.
+        size: side in pixels to which pairs are squashed; None = as they lie on disk.
     """
 
     train: DataSplit
@@ -56,7 +55,8 @@ def open_segmentation_sets(
     """Open what segmenters need of a protocol's data.
 
     Args:
-        limit: the first `limit` pairs of each set. native: images in their own size, where the protocol reads files.
+        limit: the first `limit` pairs of each set.
+        native: images in their own size, where the protocol reads files.
 
     Raises:
         DataError: see `open_split`; or a further test set is damaged.
@@ -100,9 +100,5 @@ def _list_whole(data_set: DataSet, data_root: Path) -> list[PairFiles]:
 
 
 def _split(files: list[PairFiles], size: int | None, name: str) -> DataSplit:
-    load: Callable[[PairFiles], RealPair] = partial(_load, size=size, name=name)
-    return DataSplit(name, LazyPairs(files, load), lambda: (pair.manifest_line() for pair in files), "")
-
-
-def _load(files: PairFiles, size: int | None, name: str) -> RealPair:
-    return read_pair(files, size, None, name)
+    pairs = LazyPairs(files, lambda pair: read_pair(pair, size, None, name))
+    return DataSplit(name, pairs, lambda: (pair.manifest_line() for pair in files), "")

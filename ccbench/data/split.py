@@ -9,7 +9,7 @@ from ccbench.data.polyp_source import open_polyps
 from ccbench.errors import DataError
 from ccbench.protocols.protocol import Protocol
 
-__all__ = ["DataSplit", "Split", "check_data", "open_split"]
+__all__ = ["DataSplit", "Split", "open_split"]
 
 Split = Literal["train", "validation", "test"]
 
@@ -40,13 +40,3 @@ def open_split(protocol: Protocol, split: Split, data_root: Path | None, limit: 
             f"the {split} split of protocol {protocol.name!r} is empty; complete the data set or raise --limit"
         )
     return opened
-
-
-def check_data(protocol: Protocol, data_root: Path | None, limit: int | None = None) -> None:
-    """Compare what a protocol trains and tests on with what the package lists, file by file, before work is done on it.
-
-    Raises:
-        DataError: as `open_split`, or the content of a file is another one.
-    """
-    for split in ("train", "test"):
-        open_split(protocol, split, data_root, limit).manifest_sha256  # noqa: B018

@@ -14,8 +14,9 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
 from numpy.typing import NDArray
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from ccbench.base.assets import backbone_kind, find_backbone, tensors_only
+from ccbench.base.assets import backbone_kind, find_backbone
 from ccbench.base.files import check_plain
+from ccbench.base.tensor_files import tensors_only
 from ccbench.base.text import one_line
 from ccbench.diffusion.sd15 import SD15, Part
 from ccbench.diffusion.single_file import load_part, openai_tokenizer, refuse_misfits
@@ -83,7 +84,8 @@ def load_backbone(reference: str, device: str = "cpu", *, allow_pickle: bool = F
         allow_pickle: whether weights may be a PyTorch pickle, a single file or in a folder; only tensors are read.
 
     Raises:
-        MissingError: a part is not there, or the hub cannot be reached. UsageError: a pickle that is not allowed.
+        MissingError: a part is not there, or the hub cannot be reached.
+        UsageError: a pickle that is not allowed.
         DataError: a tensor is missing, unknown or of another shape.
     """
     single = backbone_kind(reference) == "file"
@@ -112,7 +114,8 @@ def load_network(kind: Any, reference: str, part: str | None, allow_pickle: bool
     """Load a network of diffusers or transformers as float32 from `part` of a folder or hub repository.
 
     Raises:
-        MissingError: it is not there. UsageError: a pickle that is not allowed.
+        MissingError: it is not there.
+        UsageError: a pickle that is not allowed.
         DataError: a tensor is missing, unknown or of another shape.
     """
     dtype = {"dtype" if kind is CLIPTextModel else "torch_dtype": torch.float32}
@@ -131,7 +134,8 @@ def weights_options(reference: str, part: str | None, allow_pickle: bool) -> dic
     """Return how diffusers and transformers are to read weights: no pickle that was not allowed, as `from_pretrained`.
 
     Raises:
-        UsageError: the folder has nothing but pickles. DataError: it holds a device or a pipe.
+        UsageError: the folder has nothing but pickles.
+        DataError: it holds a device or a pipe.
     """
     folder = Path(find_backbone(reference) if part else reference) / (part or "")
     if not folder.is_dir():

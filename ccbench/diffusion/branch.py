@@ -147,7 +147,8 @@ def start_convolutions(layers: Sequence[Any], size: int = 64) -> None:
     (Mishkin and Matas 2016) over a disc as the mask, biases zero; what follows them starts at zero and stays so.
 
     Args:
-        layers: in the order in which the mask passes them. size: of the disc's image, more than their strides shrink.
+        layers: in the order in which the mask passes them.
+        size: of the disc's image, more than their strides shrink.
     """
     rows, columns = torch.meshgrid(torch.linspace(-1, 1, size), torch.linspace(-1, 1, size), indexing="ij")
     x = (rows**2 + columns**2 < 0.25).float().expand(1, 3, -1, -1)

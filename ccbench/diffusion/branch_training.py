@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
-from ccbench.base.assets import load_safetensors
 from ccbench.base.files import make_folder, write_atomic
 from ccbench.base.seeding import derive_seed
+from ccbench.base.tensor_files import load_safetensors
 from ccbench.diffusion.backbone import (
     Backbone,
     EncodedPrompts,
@@ -77,8 +77,10 @@ class NoisyBatch:
     """This process's share of a step's batch; B images.
 
     Attributes:
-        picked: (B,) indices into the training set. noisy: (B, 4, h, w) latents at the (B,) `timesteps`.
-        prompts: some replaced by the empty one. uniform: (B,) in [0, 1), to drop conditions by.
+        picked: (B,) indices into the training set.
+        noisy: (B, 4, h, w) latents at the (B,) `timesteps`.
+        prompts: some replaced by the empty one.
+        uniform: (B,) in [0, 1), to drop conditions by.
     """
 
     picked: torch.Tensor

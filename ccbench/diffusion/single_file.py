@@ -19,7 +19,7 @@ from diffusers.loaders.single_file_utils import (
 )
 from transformers import CLIPTokenizer
 
-from ccbench.base.assets import is_pickle, key_misfits, load_state
+from ccbench.base.tensor_files import is_pickle, key_misfits, load_state
 from ccbench.diffusion.sd15 import SD15, Architecture, Part
 from ccbench.errors import DataError, UsageError
 
@@ -40,7 +40,9 @@ def read_checkpoint(path: Path, allow_pickle: bool) -> Tensors:
     """Return the tensors of a checkpoint file, mapped from disk until they are used.
 
     Raises:
-        MissingError: no such file. UsageError: a pickle that was not asked for. DataError: see `load_state`.
+        MissingError: no such file.
+        UsageError: a pickle that was not asked for.
+        DataError: see `load_state`.
     """
     if not allow_pickle and is_pickle(path):
         raise UsageError(

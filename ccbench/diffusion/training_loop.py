@@ -94,9 +94,12 @@ def run_steps(
     SIGTERM is answered at the end of the step, with the state of that step on disk.
 
     Args:
-        context: the budget, and where to resume from. objective: already on the accelerator's device.
-        accelerator: of `prepare_process`. folder: of these weights, the context's checkpoint folder unless given.
-        learning_rate: instead of the protocol's. average: save the moving average of the weights instead of them.
+        context: the budget, and where to resume from.
+        objective: already on the accelerator's device.
+        accelerator: of `prepare_process`.
+        folder: of these weights, the context's checkpoint folder unless given.
+        learning_rate: instead of the protocol's.
+        average: save the moving average of the weights instead of them.
         title: names the step in progress displays.
 
     Raises:
@@ -238,15 +241,11 @@ class _Steps:
 
 def batch_order(count: int, batch_size: int, seed: int, step: int) -> torch.Tensor:
     """Return the (batch_size,) sample indices of a step: the samples in a new random order in every pass."""
-    first = step * batch_size
     indices = []
-    for position in range(first, first + batch_size):
-        indices.append(_permutation(count, seed, position // count)[position % count])
+    for position in range(step * batch_size, (step + 1) * batch_size):
+        order = np.random.default_rng(derive_seed("order", seed, position // count)).permutation(count)
+        indices.append(order[position % count])
     return torch.tensor(indices)
-
-
-def _permutation(count: int, seed: int, epoch: int) -> Any:
-    return np.random.default_rng(derive_seed("order", seed, epoch)).permutation(count)
 
 
 @torch.no_grad()

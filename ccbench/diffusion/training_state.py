@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from ccbench.base.assets import key_misfits, load_checked, load_safetensors, save_checked, save_tensors
 from ccbench.base.files import read_json, read_text, remove_file, write_atomic, write_json
 from ccbench.base.images import sha256_file
+from ccbench.base.tensor_files import key_misfits, load_checked, load_safetensors, save_checked, save_tensors, under
 from ccbench.errors import DataError
 
 WEIGHTS, STATE, LOSS, FINISHED = "model.safetensors", "training.safetensors", "loss.csv", "finished.json"
@@ -29,8 +29,10 @@ class Training:
     """A network under way.
 
     Attributes:
-        averaged: the moving average of its weights, where one is kept. step: how many were made.
-        loss: the curve so far. running: losses of the steps since its last point.
+        averaged: the moving average of its weights, where one is kept.
+        step: how many were made.
+        loss: the curve so far.
+        running: losses of the steps since its last point.
     """
 
     network: nn.Module
@@ -67,7 +69,7 @@ class Training:
         step = facts.get("step")
         if not isinstance(step, int) or step < 0:
             raise DataError(f"{path}: does not say its step")
-        weights, averaged = _under("weights/", tensors), _under("average/", tensors)
+        weights, averaged = under("weights/", tensors), under("average/", tensors)
         _check_fit(path, weights, self.network)
         if bad := not_finite(tensors):
             raise DataError(f"{path}: {bad} is not finite")
@@ -127,7 +129,8 @@ def load_weights(network: nn.Module, path: Path) -> None:
     """Load a safetensors file into a network of the same shape.
 
     Raises:
-        MissingError: no such file. DataError: a key is missing, unknown or of another shape.
+        MissingError: no such file.
+        DataError: a key is missing, unknown or of another shape.
     """
     state = load_safetensors(path)
     _check_fit(path, state, network)
@@ -150,10 +153,6 @@ def _check_fit(path: Path, state: Tensors, network: nn.Module) -> None:
             f"{path}: {len(wrong)} keys do not fit this method's configuration ({min(wrong)}); "
             "sample with the settings it was trained with"
         )
-
-
-def _under(prefix: str, tensors: Tensors) -> Tensors:
-    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
 def _from_csv(path: Path) -> Curve:

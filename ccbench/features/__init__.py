@@ -3,7 +3,6 @@
 Installed packages add their own through the entry-point group `ccbench.encoders`: the point names an `EncoderSpec`.
 """
 
-import difflib
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
+from ccbench.base.text import suggest
 from ccbench.errors import MissingError, UsageError
 from ccbench.features import encoder_weights as _weights
 from ccbench.features.encoder import Encoder, TextImageEncoder
@@ -37,10 +37,14 @@ class EncoderSpec:
     """The card of an encoder.
 
     Attributes:
-        texts: whether it is a `TextImageEncoder`. dim: width of its features, None where its weights decide.
-        weights: what file or folder it reads. source: where that comes from. unlocks: what needs this encoder.
+        texts: whether it is a `TextImageEncoder`.
+        dim: width of its features, None where its weights decide.
+        weights: what file or folder it reads.
+        source: where that comes from.
+        unlocks: what needs this encoder.
         find: `find(offline) -> Path` of the weights; `MissingError` says what to put where. Imports no torch offline.
-        module: its file. opener: name of the function in it that returns the encoder of `(weights, device)`.
+        module: its file.
+        opener: name of the function in it that returns the encoder of `(weights, device)`.
     """
 
     name: str
@@ -161,9 +165,7 @@ def find_spec(name: str) -> EncoderSpec:
         return ENCODERS[name]
     entries = {entry.name: entry for entry in list_encoders()}  # a name of ours is found above
     if name not in entries:
-        near = difflib.get_close_matches(name, entries, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(entries)}"
-        raise UsageError(f"unknown encoder {name!r}; {hint} ({STALE_HINT})")
+        raise UsageError(f"unknown encoder {name!r}; {suggest(name, entries)} ({STALE_HINT})")
     entry = entries[name]
     if entry.spec is None:
         raise UsageError(f"encoder {name!r} of {entry.source} cannot be used: {entry.error} (repair or uninstall it)")
@@ -191,8 +193,10 @@ def open_encoder(name: str, *, weights: Path | None = None, device: str = "cpu",
         offline: never fetch anything.
 
     Raises:
-        UsageError: unknown name. MissingError: weights not there; says what to put where.
-        DataError: a weights file that is corrupt or another network's. VerificationError: not the pinned weights.
+        UsageError: unknown name.
+        MissingError: weights not there; says what to put where.
+        DataError: a weights file that is corrupt or another network's.
+        VerificationError: not the pinned weights.
     """
     spec = find_spec(name)
     if weights is not None and not weights.exists():

@@ -15,11 +15,11 @@ from open_clip.model import CLIP, CustomTextCLIP
 from open_clip.transform import PreprocessCfg, image_transform_v2
 from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 
-from ccbench.base.assets import describe_tensors, load_state, weights_hash
+from ccbench.base.tensor_files import describe_tensors, load_state, weights_hash
 from ccbench.base.text import one_line
 from ccbench.errors import DataError
-from ccbench.features.encoder import check_images, kept_random_state, run_batches
-from ccbench.features.fast_paths import open_tower
+from ccbench.features.encoder import kept_random_state, run_batches
+from ccbench.features.fast_paths import TowerEncoder
 from ccbench.features.fused import fuse
 from ccbench.types import Image
 
@@ -56,11 +56,12 @@ def build_network(model_cfg: dict[str, Any], weights: Path, encoder: str) -> CLI
     return network.float().eval().requires_grad_(False)
 
 
-class ClipEncoder:
+class ClipEncoder(TowerEncoder):
     """Projected features (N, D), not normalised, of an open_clip network's two towers.
 
     Args:
-        model_cfg: as `build_network` takes it. tokenize: gives the token ids of a text without the special ones.
+        model_cfg: as `build_network` takes it.
+        tokenize: gives the token ids of a text without the special ones.
     """
 
     def __init__(
@@ -75,42 +76,40 @@ class ClipEncoder:
     ) -> None:
         size = preprocess.size if isinstance(preprocess.size, int) else preprocess.size[0]
         resize = f"clean-{preprocess.interpolation}{size}{_RESIZES[preprocess.resize_mode]}"
-        self.id = name
-        self.signature = f"enc:{name}|w:{weights_hash(weights)}|resize:{resize}"
-        self.dim = int(model_cfg.get("embed_dim", 0))
+        signature = f"enc:{name}|w:{weights_hash(weights)}|resize:{resize}"
+        config = hashlib.sha256(json.dumps(model_cfg, sort_keys=True).encode()).hexdigest()[:8]
         self._build: Callable[[], CLIP | CustomTextCLIP] = lambda: build_network(model_cfg, weights, name).to(device)
         self._transform = image_transform_v2(preprocess, is_train=False)
         self._tokenize = tokenize
         self._special = special
         self._length = int(model_cfg.get("text_cfg", {}).get("context_length", 77))
-        self._device = device
-        config = hashlib.sha256(json.dumps(model_cfg, sort_keys=True).encode()).hexdigest()[:8]
-        verdict = f"{self.signature}|config:{config}"
-        self._tower = open_tower(lambda: self._network.visual, self._prepare_images, verdict, device, _fuse_vision)
-        self.path, self.path_error = self._tower.path, self._tower.error
+        super().__init__(
+            name,
+            signature,
+            int(model_cfg.get("embed_dim", 0)),
+            device,
+            lambda: self._network.visual,
+            self._prepare_images,
+            _fuse_vision,
+            f"{signature}|config:{config}",
+        )
 
     @cached_property
     def _network(self) -> CLIP | CustomTextCLIP:
         return self._build()
 
-    def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
-        """Return (N, D) features, in order."""
-        check_images(images, self.id)
-        run, split = self._tower.run, self._tower.split
-        return run_batches(images, self._prepare_images, run, self.dim, self._device, split=split)
-
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return (N, D) features; of a long text the first 75 tokens count, both special tokens are kept."""
         rows = [self._ids(text) for text in texts]
         features = np.empty((len(rows), self.dim), dtype=np.float32)
-        split, forward = self._device == "cpu", _causal_text_tower(self._network)
+        forward = _causal_text_tower(self._network)
         # Together with others of about their own length, so that no text's features depend on another text.
         lengths = [min(-(-len(row) // _STEP) * _STEP, self._length) if forward else self._length for row in rows]
         for length in sorted(set(lengths)):
             numbers = [number for number, own in enumerate(lengths) if own == length]
             alike, pad = [rows[number] for number in numbers], partial(self._pad, length=length)
             network = forward or self._network.encode_text
-            features[numbers] = run_batches(alike, pad, network, self.dim, self._device, split=split)
+            features[numbers] = run_batches(alike, pad, network, self.dim, self._device)
         return features
 
     def count_truncated(self, texts: Sequence[str]) -> int:

@@ -7,45 +7,28 @@ from typing import cast
 import numpy as np
 import timm
 import torch
-from numpy.typing import NDArray
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 
-from ccbench.base.assets import describe_tensors, load_state, weights_hash
 from ccbench.base.images import resize_image
+from ccbench.base.tensor_files import describe_tensors, load_state, weights_hash
 from ccbench.base.text import one_line
 from ccbench.errors import DataError
-from ccbench.features.encoder import check_images, run_batches
-from ccbench.features.fast_paths import open_tower
+from ccbench.features.fast_paths import TowerEncoder
 from ccbench.types import Image
 
 SIZE = 224  # pixels, 16 x 16 patches: what published DINOv2 distances use, not the 518 of the last training stage
 _NETWORKS = {width: f"vit_{name}_patch14_dinov2" for width, name in ((384, "small"), (768, "base"), (1024, "large"))}
 
 
-class DinoEncoder:
-    """Class tokens after the last norm, (N, D); images are squashed to 224 x 224 by PIL's bicubic filter."""
+def open(weights: Path, device: str) -> TowerEncoder:
+    """Return the encoder with timm's or Meta's file of ViT-S/14, B/14 or L/14; its tensors say which.
 
-    id = "dinov2"
-
-    def __init__(self, weights: Path, device: str) -> None:
-        name, network = _load(weights)
-        self.signature = f"enc:dinov2-{name}|w:{weights_hash(weights)}|resize:clean-bicubic{SIZE}"
-        self.dim = int(network.num_features)
-        self._device = device
-        self._tower = open_tower(lambda: network.to(device), _prepare, self.signature, device)
-        self.path, self.path_error = self._tower.path, self._tower.error
-
-    def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
-        """Return (N, D) features, in order."""
-        check_images(images, self.id)
-        run, split = self._tower.run, self._tower.split
-        return run_batches(images, _prepare, run, self.dim, self._device, split=split)
-
-
-def open(weights: Path, device: str) -> DinoEncoder:
-    """Return the encoder with timm's or Meta's file of ViT-S/14, B/14 or L/14; its tensors say which."""
-    return DinoEncoder(weights, device)
+    Features are class tokens after the last norm, (N, D); images are squashed to 224 x 224 by PIL's bicubic filter.
+    """
+    name, network = _load(weights)
+    signature = f"enc:dinov2-{name}|w:{weights_hash(weights)}|resize:clean-bicubic{SIZE}"
+    return TowerEncoder("dinov2", signature, int(network.num_features), device, lambda: network.to(device), _prepare)
 
 
 def _load(weights: Path) -> tuple[str, VisionTransformer]:

@@ -25,7 +25,8 @@ class Encoder(Protocol):
     """A frozen network that turns images into features.
 
     Attributes:
-        id: name in `ENCODERS`. dim: width of the features.
+        id: name in `ENCODERS`.
+        dim: width of the features.
         signature: encoder, first 8 hex digits of its weights' sha256, and its own resize.
         path: how it is computed here, such as `eager cpu`; it may change the last digits, so cached features name it.
         path_error: largest difference to the plain float32 network on made images, over the root mean square of its
@@ -61,18 +62,16 @@ def run_batches(
     network: Callable[[torch.Tensor], torch.Tensor],
     dim: int,
     device: str,
-    *,
-    split: bool,
 ) -> NDArray[np.float32]:
     """Return (N, `dim`) features: `prepare` makes a batch on the CPU, `network` its features on the device.
 
-    Args:
-        split: run pieces of `PIECE` items side by side, one per thread of torch's. Threads that share one piece wait
-            for the slowest at every layer. A shorter last piece is filled up, so that features depend on no neighbour.
+    On the CPU, pieces of `PIECE` items run side by side, one per thread of torch's: threads that share one piece wait
+    for the slowest at every layer. A shorter last piece is filled up, so that features depend on no neighbour.
     """
     import torch
 
     features = np.empty((len(items), dim), dtype=np.float32)
+    split = device == "cpu"
     size = PIECE if split else BATCH_SIZE
 
     def encode(start: int) -> None:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from ccbench.base.assets import home
 from ccbench.base.environment import package_version
 from ccbench.base.files import make_folder, remove_file
+from ccbench.base.text import one_line
 from ccbench.errors import UsageError
 from ccbench.features.encoder import Encoder
 
@@ -211,7 +212,7 @@ class FeatureCache:
                         with contextlib.suppress(UsageError):
                             remove_file(self._path.with_name(FILE + end))
                 fate = "it was damaged and is made anew" if damaged else "features are computed and not kept"
-                self._note(f"feature cache: {self._path}: {' '.join(str(error).split())}; {fate}")
+                self._note(f"feature cache: {self._path}: {one_line(error)}; {fate}")
 
     def _drop(self) -> None:
         if self._db is not None:

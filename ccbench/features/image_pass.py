@@ -7,33 +7,25 @@ with the set nor with the size of its images: a batch, as many pixels ahead, and
 import contextlib
 import hashlib
 import os
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ccbench.base.images import count_pixels, decode_image, read_bytes
-from ccbench.base.workers import Room
+from ccbench.base.image_decoding import count_pixels, decode_image
+from ccbench.base.images import is_constant, read_bytes
 from ccbench.errors import DataError
-from ccbench.features.encoder import BATCH_SIZE, Encoder, TextImageEncoder
+from ccbench.features.encoder import Encoder, TextImageEncoder
 from ccbench.features.feature_cache import FeatureCache, ImageFacts, entry_key
+from ccbench.features.read_ahead import CHUNK, PIXELS, Admit, Frame, batches, look_ahead
 from ccbench.types import Image, Progress
-
-CHUNK = BATCH_SIZE  # images held at a time, and as many again that are decoded ahead
-PIXELS = 2**26  # held at a time, and as many again that are decoded ahead: 32 frames of 1920 x 1080, 200 MB
-Admit = Callable[[int], None]
-"""Waits until so many pixels may be decoded."""
 
 Visit = Callable[[int, Sequence[Image]], None]
 """Sees the images as they pass, in order: `visit(number of the first, images)`."""
 
 NAMED = 3  # unreadable images that an error names; it counts all
-CONSTANT_RANGE = 2  # grey levels: an image whose channels vary no more than this shows nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,8 +33,10 @@ class EncodedSet:
     """Features of a set of images, in order, and what was seen on the way.
 
     Attributes:
-        features: encoder id -> (N, D). digests: sha256 of each image's size and pixels.
-        sizes: (height, width) of each image. flat: whether each is black or of one colour.
+        features: encoder id -> (N, D).
+        digests: sha256 of each image's size and pixels.
+        sizes: (height, width) of each image.
+        flat: whether each is constant, see `is_constant`.
     """
 
     features: dict[str, NDArray[np.float32]]
@@ -64,7 +58,7 @@ class EncodedSet:
 
     @property
     def constant(self) -> int:
-        """Images that are black or of one colour."""
+        """Images of one colour, black ones among them."""
         return sum(self.flat)
 
     @property
@@ -76,13 +70,6 @@ class EncodedSet:
     def digest(self) -> str:
         """Twelve hex digits over all images, whatever their order and file format."""
         return hashlib.sha256("".join(sorted(self.digests)).encode()).hexdigest()[:12]
-
-
-class _Frame(NamedTuple):
-    """An image as the workers hand it over; without pixels where the cache holds all that is wanted of it."""
-
-    facts: ImageFacts
-    image: Image | None
 
 
 def encode_set(
@@ -108,10 +95,10 @@ def encode_set(
             are not finite.
     """
 
-    def look(number: int, admit: Admit) -> _Frame:
+    def look(number: int, admit: Admit) -> Frame:
         image = load(number)
         admit(image.shape[0] * image.shape[1])
-        return _Frame(_facts(image), image)
+        return Frame(_facts(image), image)
 
     return _encode(look, load, count, encoders, description, progress, cache, workers, visit)
 
@@ -131,18 +118,18 @@ def encode_files(
     def load(number: int) -> Image:
         return decode_image(read_bytes(files[number]), files[number]).pixels
 
-    def look(number: int, admit: Admit) -> _Frame:
+    def look(number: int, admit: Admit) -> Frame:
         data = read_bytes(files[number])
         digest = hashlib.sha256(data).hexdigest()
         known = cache.find_image(digest) if cache else None
         if not visit and cache and known and cache.holds(known.pixels, _keys(encoders, known, number, len(files))):
-            return _Frame(known, None)
+            return Frame(known, None)
         admit(count_pixels(data))
         image = decode_image(data, files[number]).pixels
         facts = _facts(image)
         if cache and facts != known:
             cache.add_image(digest, facts)
-        return _Frame(facts, image)
+        return Frame(facts, image)
 
     workers = min(4, os.cpu_count() or 1)
     return _encode(look, load, len(files), encoders, description, progress, cache, workers, visit)
@@ -171,7 +158,7 @@ def encode_texts(
 
 
 def _encode(
-    look: Callable[[int, Admit], _Frame],
+    look: Callable[[int, Admit], Frame],
     load: Callable[[int], Image],
     count: int,
     encoders: Sequence[Encoder],
@@ -185,8 +172,8 @@ def _encode(
     features = {name: np.empty((count, encoder.dim), np.float32) for name, encoder in networks.items()}
     seen: list[ImageFacts] = []
     troubles: list[DataError] = []
-    with progress.step(description, count) as step, contextlib.closing(_look_ahead(look, count, workers)) as frames:
-        for start, batch in _batches(frames, troubles):
+    with progress.step(description, count) as step, contextlib.closing(look_ahead(look, count, workers)) as frames:
+        for start, batch in batches(frames, troubles):
             if not troubles:  # otherwise only the rest of the unreadable ones is counted
                 rows = _encode_batch(batch, start, load, list(networks.values()), cache)
                 for name, part in zip(networks, rows, strict=True):
@@ -207,76 +194,8 @@ def _encode(
     )
 
 
-def _batches(
-    frames: Iterable[_Frame | DataError], troubles: list[DataError]
-) -> Generator[tuple[int, list[_Frame]], None, None]:
-    """Yield the number of the first of several images, and these: `CHUNK`, or fewer that have `PIXELS` together.
-
-    After the first trouble, which joins `troubles`, what is yielded only counts.
-    """
-    batch: list[_Frame] = []
-    start = held = 0
-    for number, frame in enumerate(frames):
-        size = 0 if isinstance(frame, DataError) else frame.facts.height * frame.facts.width
-        if batch and (number % CHUNK == 0 or held + size > PIXELS):
-            yield start, batch
-            start, batch, held = number, [], 0
-        if isinstance(frame, DataError):
-            troubles.append(frame)
-            continue
-        batch.append(frame)
-        held += size
-    if batch:
-        yield start, batch
-
-
-def _look_ahead(
-    look: Callable[[int, Admit], _Frame], count: int, workers: int
-) -> Generator[_Frame | DataError, None, None]:
-    """Yield what `look` gives for each image, in order, never more than `CHUNK` images or `PIXELS` pixels ahead."""
-    room = Room(PIXELS)
-
-    def attempt(number: int) -> tuple[_Frame | DataError, int]:
-        held: list[int] = []
-
-        def admit(pixels: int) -> None:
-            if workers and not held:
-                room.enter(number, pixels)
-                held.append(pixels)
-
-        try:
-            return look(number, admit), sum(held)
-        except DataError as error:
-            return error, sum(held)
-        finally:
-            admit(0)  # the next one waits for its turn behind this
-
-    if not workers:
-        for number in range(count):
-            yield attempt(number)[0]
-        return
-    pool = ThreadPoolExecutor(workers)
-    waiting: deque[Future[tuple[_Frame | DataError, int]]] = deque()
-
-    def take() -> _Frame | DataError:
-        frame, held = waiting.popleft().result()
-        room.leave(held)
-        return frame
-
-    try:
-        for number in range(count):
-            waiting.append(pool.submit(attempt, number))
-            if len(waiting) > CHUNK:
-                yield take()
-        while waiting:
-            yield take()
-    finally:
-        room.close()
-        pool.shutdown(cancel_futures=True)
-
-
 def _encode_batch(
-    batch: Sequence[_Frame],
+    batch: Sequence[Frame],
     start: int,
     load: Callable[[int], Image],
     encoders: Sequence[Encoder],
@@ -303,7 +222,7 @@ def _encode_batch(
     return found
 
 
-def _pixels(frame: _Frame, number: int, load: Callable[[int], Image]) -> Image:
+def _pixels(frame: Frame, number: int, load: Callable[[int], Image]) -> Image:
     if frame.image is not None:
         return frame.image
     image = load(number)  # its features were in the cache, those of another image of its batch were not
@@ -321,14 +240,10 @@ def _keys(encoders: Sequence[Encoder], known: ImageFacts, number: int, count: in
 
 
 def _facts(image: Image) -> ImageFacts:
-    return ImageFacts(_digest(image), image.shape[0], image.shape[1], _is_constant(image))
+    return ImageFacts(_digest(image), image.shape[0], image.shape[1], is_constant(image))
 
 
 def _digest(image: Image) -> str:
     digest = hashlib.sha256(str(image.shape).encode())
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
-
-
-def _is_constant(image: Image) -> bool:
-    return bool(np.all(np.ptp(image, axis=(0, 1)) <= CONSTANT_RANGE))

@@ -8,51 +8,36 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import torch
-from numpy.typing import NDArray
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 from torch_fidelity.interpolate_compat_tensorflow import interpolate_bilinear_2d_like_tensorflow1x
 
-from ccbench.base.assets import describe_tensors, load_state, weights_hash
+from ccbench.base.tensor_files import describe_tensors, load_state, weights_hash
 from ccbench.errors import DataError
-from ccbench.features.encoder import check_images, kept_random_state, run_batches
-from ccbench.features.fast_paths import open_tower
+from ccbench.features.encoder import kept_random_state
+from ccbench.features.fast_paths import TowerEncoder
 from ccbench.types import Image
 
 SIZE = 299
 
 
-class InceptionEncoder:
-    """Pooled features (N, 2048) of images that `resize` makes (3, 299, 299) float32 of, in 0..255."""
-
-    dim = 2048
-
-    def __init__(
-        self, weights: Path, device: str, name: str, mode: str, resize: Callable[[Image], torch.Tensor]
-    ) -> None:
-        self.id = name
-        self.signature = f"enc:inception-tf1|w:{weights_hash(weights)}|resize:{mode}{SIZE}"
-        self._device, self._prepare = device, partial(_prepare, resize=resize)
-        self._tower = open_tower(lambda: _load(weights, name).to(device), self._prepare, self.signature, device)
-        self.path, self.path_error = self._tower.path, self._tower.error
-
-    def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
-        """Return (N, 2048) features, in order."""
-        check_images(images, self.id)
-        run, split = self._tower.run, self._tower.split
-        return run_batches(images, self._prepare, run, self.dim, self._device, split=split)
-
-
-def open(weights: Path, device: str) -> InceptionEncoder:
+def open(weights: Path, device: str) -> TowerEncoder:
     """Return the encoder with a PyTorch or safetensors file of torch-fidelity's InceptionV3 and its resize.
 
-    That is TensorFlow 1's bilinear filter without antialias.
+    That is TensorFlow 1's bilinear filter without antialias. Features are pooled, (N, 2048).
     """
-    return InceptionEncoder(weights, device, "inception", "tf1-bilinear", _tf1_bilinear)
+    return _open(weights, device, "inception", "tf1-bilinear", _tf1_bilinear)
 
 
-def open_clean(weights: Path, device: str) -> InceptionEncoder:
+def open_clean(weights: Path, device: str) -> TowerEncoder:
     """Return the encoder of the same file with clean-fid's resize: PIL's bicubic filter, antialias, float channels."""
-    return InceptionEncoder(weights, device, "inception-clean", "clean-bicubic", _clean_bicubic)
+    return _open(weights, device, "inception-clean", "clean-bicubic", _clean_bicubic)
+
+
+def _open(weights: Path, device: str, name: str, mode: str, resize: Callable[[Image], torch.Tensor]) -> TowerEncoder:
+    """Return the encoder of images that `resize` makes (3, 299, 299) float32 of, in 0..255."""
+    signature = f"enc:inception-tf1|w:{weights_hash(weights)}|resize:{mode}{SIZE}"
+    prepare = partial(_prepare, resize=resize)
+    return TowerEncoder(name, signature, 2048, device, lambda: _load(weights, name).to(device), prepare)
 
 
 def _load(weights: Path, encoder: str) -> torch.nn.Module:

@@ -7,48 +7,28 @@ from pathlib import Path
 import numpy as np
 import timm
 import torch
-from numpy.typing import NDArray
 
-from ccbench.base.assets import describe_tensors, load_state, weights_hash
 from ccbench.base.images import resize_image
+from ccbench.base.tensor_files import describe_tensors, load_state, weights_hash
 from ccbench.errors import DataError
-from ccbench.features.encoder import check_images, kept_random_state, run_batches
+from ccbench.features.encoder import kept_random_state
 from ccbench.features.encoder_weights import find_lite0
-from ccbench.features.fast_paths import open_tower
+from ccbench.features.fast_paths import TowerEncoder
 from ccbench.types import Image
 
 SIZE = 224  # pixels, as trained: fed 128 px as they are, the features tell two hospitals apart less well
 MEAN = STD = (0.5, 0.5, 0.5)  # as the weights were trained: TensorFlow's (x - 127.5) / 127.5, timm's card
 
 
-class Lite0Encoder:
-    """Globally pooled features (N, 1280) of timm's `tf_efficientnet_lite0` at 224 x 224 unless told otherwise.
-
-    Images of other sizes are squashed to it by PIL's bicubic filter with antialias, on 8-bit channels.
-    """
-
-    id = "lite0"
-    dim = 1280
-
-    def __init__(self, weights: Path, device: str, size: int = SIZE) -> None:
-        self.signature = f"enc:lite0|w:{weights_hash(weights)}|resize:clean-bicubic{size}"
-        self._device, self._prepare = device, partial(_prepare, size=size)
-        self._tower = open_tower(lambda: load_lite0(weights).to(device), self._prepare, self.signature, device)
-        self.path, self.path_error = self._tower.path, self._tower.error
-
-    def encode_images(self, images: Sequence[Image]) -> NDArray[np.float32]:
-        """Return (N, 1280) features, in order."""
-        check_images(images, self.id)
-        run, split = self._tower.run, self._tower.split
-        return run_batches(images, self._prepare, run, self.dim, self._device, split=split)
-
-
-def open(weights: Path, device: str, size: int = SIZE) -> Lite0Encoder:
+def open(weights: Path, device: str, size: int = SIZE) -> TowerEncoder:
     """Return the encoder with the weights of the pip package, or another file of the same network.
 
-    At another `size` its features are other ones, with another signature.
+    Globally pooled features (N, 1280) of timm's `tf_efficientnet_lite0`. Images of other sizes are squashed to `size`
+    by PIL's bicubic filter with antialias, on 8-bit channels; at another `size` features have another signature.
     """
-    return Lite0Encoder(weights, device, size)
+    signature = f"enc:lite0|w:{weights_hash(weights)}|resize:clean-bicubic{size}"
+    prepare = partial(_prepare, size=size)
+    return TowerEncoder("lite0", signature, 1280, device, lambda: load_lite0(weights).to(device), prepare)
 
 
 def load_lite0(weights: Path | None = None) -> torch.nn.Module:

@@ -7,6 +7,7 @@ import tokenizers
 from open_clip.transform import PreprocessCfg
 from pydantic import Field, ValidationError
 
+from ccbench.base.model_errors import first_problem
 from ccbench.errors import DataError, MissingError
 from ccbench.features.clip_encoder import ClipEncoder, SpecialTokens
 from ccbench.plugins.contract import Settings
@@ -33,7 +34,8 @@ def open(weights: Path, device: str) -> ClipEncoder:
     """Return the encoder of a folder that holds `open_clip_config.json`, `model.safetensors` and `tokenizer.json`.
 
     Raises:
-        MissingError: one of them is not there. DataError: one of them is not what its name says, or they do not fit.
+        MissingError: one of them is not there.
+        DataError: one of them is not what its name says, or they do not fit.
     """
     for name in (CONFIG, WEIGHTS, TOKENIZER):
         if not (weights / name).is_file():
@@ -60,9 +62,8 @@ def _read_config(path: Path) -> _ConfigFile:
     try:
         return _ConfigFile.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "file"
-        raise DataError(f"{path}: {where}: {first['msg']}; wanted model_cfg and preprocess_cfg of open_clip") from error
+        wanted = "wanted model_cfg and preprocess_cfg of open_clip"
+        raise DataError(f"{path}: {first_problem(error)}; {wanted}") from error
 
 
 def _read_tokenizer(path: Path) -> tokenizers.Tokenizer:

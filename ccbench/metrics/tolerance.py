@@ -3,7 +3,7 @@
 from ccbench.metrics.cards import metric_info
 
 OF_VALUE, OF_ERROR = 1e-3, 0.05
-"""Of a value, and of its standard error: what features of two machines, or judges trained on two, may differ by."""
+"""Of a value, and of its standard error: allowed between features, or reference segmenters, of two machines."""
 
 OF_P = 0.01
 """Of a permutation p-value, which moves in steps when features do."""
@@ -16,7 +16,8 @@ def allowed(metric: str, value: float, error: float, n: int, n_real: int | None 
         metric: its name.
         value: on record; of a difference the larger of both.
         error: standard error of the value or difference, 0 where there is none.
-        n: synthetic images. n_real: real images.
+        n: synthetic images.
+        n_real: real images.
     """
     return OF_VALUE * abs(value) + OF_ERROR * error + one_image(metric, n, n_real)
 

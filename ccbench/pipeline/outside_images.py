@@ -9,8 +9,9 @@ from ccbench.base.image_folders import list_images, look_into
 from ccbench.base.images import file_stem, open_image, read_image, sha256_pixels
 from ccbench.base.seeding import sample_seed
 from ccbench.base.text import one_line, printable
-from ccbench.data.split import DataSplit, open_split
+from ccbench.data.split import DataSplit
 from ccbench.errors import DataError, UsageError
+from ccbench.pipeline.session import Session
 from ccbench.pipeline.synthesis import find_failure
 from ccbench.pipeline.training import describe_split
 from ccbench.plugins.registry import check_new_name
@@ -18,7 +19,7 @@ from ccbench.protocols.config import OutsideConfig, RunConfig
 from ccbench.protocols.protocol import Protocol
 from ccbench.runs import RunFolder
 from ccbench.runs.record import OUTSIDE, CostRecord, MethodRecord
-from ccbench.types import Image, Progress, SilentProgress
+from ccbench.types import Image, Progress
 
 NOT_STATED = "not stated"
 
@@ -45,14 +46,13 @@ def check_outside(
     folder: Path,
     name: str,
     protocol: Protocol,
-    data_root: Path | None,
+    session: Session,
     *,
     seed: int = 0,
     limit: int | None = None,
     title: str | None = None,
     licence: str | None = None,
     code: str | None = None,
-    progress: Progress = SilentProgress(),
 ) -> OutsideRun:
     """Look at every image of a folder before anything is written.
 
@@ -63,11 +63,12 @@ def check_outside(
         folder: holds the images.
         name: of the row on a board; no installed method has it.
         protocol: gives the test conditions and the size.
-        data_root: see `open_split`.
+        session: gives the test data, and is told of each image.
         seed: of the run that the images belong to.
         limit: the first `limit` conditions only, which makes the run not comparable.
-        title, licence, code: what is said of the program that made the images.
-        progress: told of each image.
+        title: name of the program that made the images.
+        licence: of its code.
+        code: where its code is.
 
     Raises:
         UsageError: the name is not free, or a text holds control characters.
@@ -77,19 +78,19 @@ def check_outside(
     for option, text in (("--title", title), ("--licence", licence), ("--code", code)):
         if text is not None and printable(text) != text:
             raise UsageError(f"{option}: found {one_line(text, 80)}, wanted text without control characters")
-    split = open_split(protocol, "test", data_root, limit)
+    split = session.split(protocol, "test", limit)
     ids = [pair.condition.id for pair in split.pairs]
     found = _check_listing(folder, ids, protocol.name)
     left_over = found.keys() - set(map(file_stem, ids))
     if left_over and limit is not None:
-        left_over -= {file_stem(pair.condition.id) for pair in open_split(protocol, "test", data_root).pairs}
+        left_over -= {file_stem(pair.condition.id) for pair in session.split(protocol, "test").pairs}
     if left_over:
         raise DataError(
             f"--from-dir {folder}: {len(left_over)} images belong to no test condition, the first is "
             f"{found[min(left_over)].name}; wanted one image a condition and no other"
         )
     images = []
-    with progress.step("checking images", len(ids)) as step:
+    with session.progress.step("checking images", len(ids)) as step:
         for condition_id in ids:
             file = found[file_stem(condition_id)]
             images.append(OutsideImage(condition_id, file, sha256_pixels(_read_checked(file, protocol.image_size))))
@@ -107,16 +108,23 @@ def check_outside(
     return OutsideRun(config, split, images)
 
 
-def bring(run: RunFolder, outside: OutsideRun, progress: Progress = SilentProgress()) -> None:
-    """Copy the images that the run still lacks and mark it complete; nothing is generated.
+def bring_images(run: RunFolder, outside: OutsideRun, session: Session) -> bool:
+    """Copy the images that the run still lacks, mark it complete and say so; nothing is generated.
+
+    Returns:
+        Whether an image was missing.
 
     Raises:
-        DataError: an image or the test data has changed meanwhile. VerificationError: see `RunFolder.complete`.
+        DataError: an image or the test data has changed meanwhile.
+        VerificationError: see `RunFolder.complete`.
     """
+    fresh = not run.is_sampled()
     with run.recording_status():
-        if not run.is_sampled():
-            _copy_missing(run, outside, progress)
+        if fresh:
+            _copy_missing(run, outside, session.progress)
         run.complete()
+    session.note(f"images: {'copied' if fresh else 'skipped, the run has'} all {len(outside.images)}")
+    return fresh
 
 
 def _copy_missing(run: RunFolder, outside: OutsideRun, progress: Progress) -> None:

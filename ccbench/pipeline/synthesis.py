@@ -7,125 +7,106 @@ import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ccbench.base.assets import BackboneSource, find_backbone
+from ccbench.base.assets import find_backbone
+from ccbench.base.images import is_constant
 from ccbench.base.seeding import sample_seed
 from ccbench.base.signals import keeping
-from ccbench.data.split import DataSplit, Split, open_split
+from ccbench.data.split import DataSplit, Split
 from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.pipeline.session import Session
 from ccbench.pipeline.training import describe_split, peak_memory_mb
 from ccbench.plugins.contract import Generator, LoadContext, RealData
 from ccbench.plugins.registry import find_method
 from ccbench.protocols.config import require_current
 from ccbench.runs import RunFolder
 from ccbench.runs.record import Failure
-from ccbench.types import Image, PairSequence, Progress, ProgressStep, SilentProgress
+from ccbench.tables.format import format_seconds
+from ccbench.types import Image, PairSequence, ProgressStep
 
 COPIED = 16
 """Test conditions, the first ones, that copies are made of."""
+
+BATCH = 16
+"""Conditions that are sampled together."""
 
 BLACK = 8
 """An image whose brightest value is below this is black."""
 
 
-def synthesize(
-    run: RunFolder,
-    data_root: Path | None,
-    *,
-    device: str = "cpu",
-    batch_size: int = 16,
-    backbone: BackboneSource = BackboneSource(),
-    progress: Progress = SilentProgress(),
-) -> None:
-    """Write the images that the run still lacks and mark it complete.
+def synthesize_run(run: RunFolder, session: Session, *, batch_size: int = BATCH) -> bool:
+    """Write the images that the run still lacks, mark it complete, and say what was done.
 
     Conditions are cut into fixed chunks of `batch_size`; a chunk with any missing image is generated whole and only
     the missing files are written, so that resuming with one batch size changes no byte.
+
+    Returns:
+        Whether an image was missing.
 
     Raises:
         UsageError: the run is not trained, its method has another revision now, or its images break the contract.
         DataError: the test data is missing, or is not what the run was started with.
         VerificationError: an image on disk is not the one that was recorded.
     """
+    sampling = None if run.is_sampled() else _Sampling(run, session, session.torch_device, batch_size)
     with run.recording_status():
-        if not run.is_sampled():
-            if run.record.training is None:
-                raise UsageError(f"{run.path}: this run is not trained; train it first (ccbench train or ccbench run)")
-            _Sampling(run, data_root, device, batch_size, backbone, progress).sample_test()
-        run.complete()
+        if sampling is not None:
+            sampling.sample_test()
+        run.complete()  # recounts the images and their hashes
+    n, each = len(run.samples()), run.record.cost.seconds_per_image
+    if sampling is None:
+        session.note(f"synthesize: skipped, all {n} images are there")
+    else:
+        session.note(f"synthesize: done, {n} images" + (f", {format_seconds(each)} each" if each else ""))
+    return sampling is not None
 
 
-def add_copies(
-    run: RunFolder,
-    data_root: Path | None,
-    copies: int,
-    *,
-    device: str = "cpu",
-    batch_size: int = 16,
-    backbone: BackboneSource = BackboneSource(),
-    progress: Progress = SilentProgress(),
-) -> int:
+def add_copies(run: RunFolder, session: Session, copies: int, *, batch_size: int = BATCH) -> int:
     """Write further images of the first `COPIED` test conditions of a complete run, and return how many were missing.
 
     Each has `copies` in all then, the run's own image among them, which differ in the noise alone. They stand apart:
     diversity is measured on them, and nothing else.
 
     Raises:
-        UsageError: the run is not complete, or as `synthesize`. VerificationError: other weights than trained.
+        UsageError: the run is not complete, or as `synthesize_run`.
+        VerificationError: other weights than trained.
     """
     if run.record.status != "complete":
         raise UsageError(f"{run.path}: the run is {run.state}, not complete; finish it before it gets copies")
-    split = open_split(run.config.protocol, "test", data_root, run.config.limit)
+    split = session.split(run.config.protocol, "test", run.config.limit)
     done = {(sample.index, sample.copy_index) for sample in run.copies()}
     wanted = [(index, copy) for index in range(min(COPIED, len(split.pairs))) for copy in range(1, copies)]
-    sampling = _Sampling(run, data_root, device, batch_size, backbone, progress)
+    sampling = _Sampling(run, session, session.torch_device, batch_size)
     return sampling.add("sampling copies", split.pairs, wanted, done)
 
 
-def add_training_images(
-    run: RunFolder,
-    data_root: Path | None,
-    *,
-    device: str = "cpu",
-    batch_size: int = 16,
-    backbone: BackboneSource = BackboneSource(),
-    progress: Progress = SilentProgress(),
-) -> int:
+def add_training_images(run: RunFolder, session: Session, *, batch_size: int = BATCH) -> int:
     """Write one image for each training condition of a trained run, and return how many were missing.
 
     Segmenters are trained on them; nothing of them is scored.
 
     Raises:
-        UsageError: the run is not trained, or samples nothing that was not given, or as `synthesize`.
-        DataError: the training data has changed. VerificationError: other weights than trained.
+        UsageError: the run is not trained, or samples nothing that was not given, or as `synthesize_run`.
+        DataError: the training data has changed.
+        VerificationError: other weights than trained.
     """
     training, config = run.record.training, run.config
     if training is None:
         raise UsageError(f"{run.path}: this run is not trained; finish it first (ccbench run)")
-    split = open_split(config.protocol, "train", data_root, config.limit)
+    split = session.split(config.protocol, "train", config.limit)
     if describe_split(split) != training.pairs:
         raise DataError(f"{run.path}: the training data has changed since this run was trained; restore it")
     done = {(sample.index, 0) for sample in run.training_samples()}
     wanted = [(index, 0) for index in range(len(split.pairs))]
-    sampling = _Sampling(run, data_root, device, batch_size, backbone, progress)
+    sampling = _Sampling(run, session, session.torch_device, batch_size)
     title = f"sampling training masks, {run.record.run_id}"
     return sampling.add(title, split.pairs, wanted, done, training=True)
 
 
-def sample_again(
-    run: RunFolder,
-    data_root: Path | None,
-    numbers: Sequence[int],
-    *,
-    device: str = "cpu",
-    batch_size: int = 16,
-    backbone: BackboneSource = BackboneSource(),
-    progress: Progress = SilentProgress(),
-) -> list[Image]:
+def sample_again(run: RunFolder, session: Session, numbers: Sequence[int], *, batch_size: int = BATCH) -> list[Image]:
     """Return the images that a run's checkpoint gives for some test conditions, in their order; nothing is written.
 
     Raises:
@@ -133,8 +114,7 @@ def sample_again(
         DataError: the test data are missing, or not what the run was made with.
         VerificationError: other weights than trained.
     """
-    sampling = _Sampling(run, data_root, device, batch_size, backbone, progress)
-    return sampling.images(numbers)
+    return _Sampling(run, session, session.torch_device, batch_size).images(numbers)
 
 
 def check_images(images: object, count: int, size: int, method: str) -> list[Image]:
@@ -155,10 +135,10 @@ def check_images(images: object, count: int, size: int, method: str) -> list[Ima
 
 
 def find_failure(image: Image) -> Failure | None:
-    """Return what is wrong with a synthetic image: `black`, `constant` (one colour all over), or None."""
+    """Return why a synthetic image is a failure: `black`, else `constant` (see `is_constant`); None for others."""
     if image.max() < BLACK:
         return "black"
-    return "constant" if not np.ptp(image, axis=(0, 1)).any() else None
+    return "constant" if is_constant(image) else None
 
 
 _Key = tuple[int, int]  # number of a condition, and of its copy
@@ -169,15 +149,16 @@ class _Sampling:
     """A run, and what its images are made with."""
 
     run: RunFolder
-    data_root: Path | None
+    session: Session
     device: str
     batch_size: int
-    backbone: BackboneSource
-    progress: Progress
 
     def sample_test(self) -> None:
         """Write the images of test conditions that the run lacks, and count what they cost."""
-        run, split = self.run, self._split("test")
+        run = self.run
+        if run.record.training is None:
+            raise UsageError(f"{run.path}: this run is not trained; train it first (ccbench train or ccbench run)")
+        split = self._split("test")
         conditions = describe_split(split)
         if run.record.conditions not in (None, conditions):
             raise DataError(
@@ -186,7 +167,7 @@ class _Sampling:
         run.update(status="running", error=None, finished=None, conditions=conditions)
         done = {(sample.index, sample.copy_index) for sample in run.samples()}
         generator = self._load(split)
-        progress = run.beating(self.progress)
+        progress = run.beating(self.session.progress)
         with _keeping_images(done, conditions.n), progress.step("sampling", conditions.n) as step:
             step.advance(len(done))
             for chunk in self._chunks([(index, 0) for index in range(conditions.n)], done):
@@ -201,7 +182,7 @@ class _Sampling:
         lacking = len(set(wanted) - done)
         if lacking:
             generator = self._load(self._split("test"))
-            with _keeping_images(done, len(wanted)), self.progress.step(title, lacking) as step:
+            with _keeping_images(done, len(wanted)), self.session.progress.step(title, lacking) as step:
                 for chunk in self._chunks(wanted, done):
                     _sample_chunk(self.run, generator, pairs, chunk, done, step, training)
         return lacking
@@ -212,7 +193,7 @@ class _Sampling:
         if describe_split(split) != run.record.conditions:
             raise DataError(f"{run.path}: the test data here are not those of the run; give those with --data-root")
         generator = self._load(split)
-        with self.progress.step("sampling again", len(numbers)) as step:
+        with self.session.progress.step("sampling again", len(numbers)) as step:
             for start in range(0, len(numbers), self.batch_size):
                 conditions = [split.pairs[number].condition for number in numbers[start : start + self.batch_size]]
                 seeds = [sample_seed(run.config.seed, one.id) for one in conditions]
@@ -222,7 +203,7 @@ class _Sampling:
         return found
 
     def _split(self, name: Split) -> DataSplit:
-        return open_split(self.run.config.protocol, name, self.data_root, self.run.config.limit)
+        return self.session.split(self.run.config.protocol, name, self.run.config.limit)
 
     def _chunks(self, wanted: Sequence[_Key], done: set[_Key]) -> list[Sequence[_Key]]:
         """Return those chunks of what is wanted that lack an image, whole."""
@@ -231,7 +212,8 @@ class _Sampling:
         return [chunk for chunk in chunks if not done.issuperset(chunk)]
 
     def _load(self, test: DataSplit) -> Generator:
-        run, config, method, real = self.run, self.run.config, find_method(self.run.config.method), None
+        run, config, backbone, real = self.run, self.run.config, self.session.backbone, None
+        method = find_method(config.method)
         require_current(config, run.path)
         trained = run.record.method
         if trained is None or trained.weights_sha256 != run.checkpoint_sha256():
@@ -240,14 +222,14 @@ class _Sampling:
             real = RealData(self._split("train").pairs, test.pairs, config.seed)
         context: LoadContext[Any] = LoadContext(
             config=config.settings,
-            backbone=find_backbone(self.backbone.reference or config.protocol.backbone),
+            backbone=find_backbone(backbone.reference or config.protocol.backbone),
             image_size=config.protocol.image_size,
             checkpoint=run.checkpoint,
             device=self.device,
             batch_size=self.batch_size,
             real=real,
             backbone_sha256=run.record.backbone.weights_sha256 if run.record.backbone else None,
-            allow_pickle=self.backbone.allow_pickle,
+            allow_pickle=backbone.allow_pickle,
         )
         return method.load(context)
 

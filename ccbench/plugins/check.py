@@ -133,7 +133,9 @@ class _Trial:
         self.pairs: PairSequence = open_split(phantom, "train", None, 4).pairs
         if conditions is None:
             test = [pair.condition for pair in open_split(phantom, "test", None, 4).pairs]
-            conditions = [_with_background(c, self.pairs[i].image, method) for i, c in enumerate(test)]
+            conditions = test
+            if "background" in method.info.needs:
+                conditions = [replace(c, background=self.pairs[i].image) for i, c in enumerate(test)]
         self.conditions = list(conditions)
         self.seeds = [sample_seed(0, condition.id) for condition in self.conditions]
         sampled = _method_for(method) if issubclass(method.config, OfMethodConfig) else method
@@ -269,10 +271,6 @@ def _rejects_unknown_key(method: Method[Any]) -> str:
     except ValidationError:
         return ""
     return "the configuration accepts an unknown key; derive it from Settings and leave extra='forbid'"
-
-
-def _with_background(condition: Condition, image: Image, method: Method[Any]) -> Condition:
-    return replace(condition, background=image) if "background" in method.info.needs else condition
 
 
 def _difference(first: Sequence[Image], second: Sequence[Image]) -> int:

@@ -103,8 +103,10 @@ class MethodInfo:
     """The card of a method.
 
     Attributes:
-        name: kebab-case, unique. needs: parts of a `Condition` that must be present.
-        guidance: whether classifier-free guidance applies. native_size: pixels, None = the protocol's.
+        name: kebab-case, unique.
+        needs: parts of a `Condition` that must be present.
+        guidance: whether classifier-free guidance applies.
+        native_size: pixels, None = the protocol's.
         reported: numbers printed in the paper, metric name -> value; shown apart from ours, never mixed.
         reported_in: where they are printed and what is not stated there, or why there are none.
         control: a row for scale and no method: it may look at real images, and boards show it apart.
@@ -154,10 +156,10 @@ class TrainContext(Generic[C]):
 
     Attributes:
         pairs: training images with their conditions, all of one size (image_size x image_size).
-        backbone: folder in diffusers format, single-file checkpoint, or a hub id. checkpoint: folder to write; training
-            resumes from what an earlier call of the same configuration left there. seed: decides initial weights,
-            order, noise and drops. allow_pickle: whether the user's weights files may be PyTorch pickles, of which
-            only tensors are read.
+        backbone: folder in diffusers format, single-file checkpoint, or a hub id.
+        checkpoint: folder to write; training resumes from what an earlier call of the same configuration left there.
+        seed: decides initial weights, order, noise and drops.
+        allow_pickle: whether the user's weights files may be PyTorch pickles, of which only tensors are read.
         shared: folder of what all trainings on these pairs have in common, such as encoded images; a file in it is
             named by all else that it depends on, and may be removed at any time. None = nothing is kept.
         note: says one line to the user, such as that a damaged checkpoint cannot be used.
@@ -212,8 +214,10 @@ class TrainReport:
     """What training cost and how it went, kept in the run record.
 
     Attributes:
-        loss: (step, training loss) pairs, averaged between log points. seconds: of this call, data caching included.
-        parameters_trained: numbers in the trained part. backbone_sha256: of the frozen backbone, where there is one.
+        loss: (step, training loss) pairs, averaged between log points.
+        seconds: of this call, data caching included.
+        parameters_trained: numbers in the trained part.
+        backbone_sha256: of the frozen backbone, where there is one.
     """
 
     steps: int
@@ -228,7 +232,8 @@ class Module:
     """A part of a method that can be left out, and what its paper says that it is for.
 
     Attributes:
-        off: settings that leave it out, dotted key -> value. claim: ends the sentence "it is for ...".
+        off: settings that leave it out, dotted key -> value.
+        claim: ends the sentence "it is for ...".
         metrics: names of those that would show it.
     """
 

@@ -1,14 +1,15 @@
 """Finds the methods that installed packages offer through the entry-point group `ccbench.methods`."""
 
-import difflib
+import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, distributions
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
-from ccbench.base.text import one_line
+from ccbench.base.text import one_line, suggest
 from ccbench.errors import UsageError
 from ccbench.plugins.contract import Method
 
@@ -26,7 +27,8 @@ class MethodEntry:
     """One installed method; exactly one of `method` and `error` is given.
 
     Attributes:
-        error: one line on why the plugin could not be loaded. distribution, version: the package that offers it.
+        error: one line on why the plugin could not be loaded.
+        distribution, version: the package that offers it.
     """
 
     name: str
@@ -65,9 +67,8 @@ def find_entry(name: str, option: str = "--method") -> MethodEntry:
     offers = find_offers(GROUP)
     if name in offers:
         return _load(offers[name])
-    near = difflib.get_close_matches(name, offers, n=1)
-    known = f"did you mean {near[0]!r}?" if near else f"installed: {', '.join(sorted(offers)) or 'none'}"
-    raise UsageError(f"{option}: unknown method {name!r}; {known} ({STALE_HINT})")
+    hint = suggest(name, offers, f"installed: {', '.join(sorted(offers)) or 'none'}")
+    raise UsageError(f"{option}: unknown method {name!r}; {hint} ({STALE_HINT})")
 
 
 def check_new_name(name: str, where: str) -> None:
@@ -96,8 +97,12 @@ def find_method(name: str, option: str = "--method") -> Method[Any]:
     return entry.method
 
 
-def find_offers(group: str) -> dict[str, Offer]:
-    """Return what installed packages offer in an entry-point group, by name; one offered twice has an error."""
+@functools.cache
+def find_offers(group: str) -> Mapping[str, Offer]:
+    """Return what installed packages offer in an entry-point group, by name; one offered twice has an error.
+
+    Packages are looked at once a process: `find_offers.cache_clear()` lets those be found that came since.
+    """
     found: dict[str, Offer] = {}
     for offer in _scan(group):
         name = offer.point.name
@@ -114,7 +119,7 @@ def find_offers(group: str) -> dict[str, Offer]:
                 error=f"offered twice by {offer.distribution} {offer.version}: {other.point.value} and "
                 f"{offer.point.value}; give one another name",
             )
-    return found
+    return MappingProxyType(found)
 
 
 def _scan(group: str) -> Iterator[Offer]:

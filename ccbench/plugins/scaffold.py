@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from ccbench.base.files import check_new_folder, make_folder, whole_folder, write_atomic
+from ccbench.base.files import make_folder, write_atomic
+from ccbench.base.folder_files import check_new_folder, whole_folder
 from ccbench.plugins.registry import check_new_name
 
 TEMPLATE = Path(__file__).parent / "template"

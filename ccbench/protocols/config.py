@@ -1,24 +1,20 @@
 """Resolves the configuration of a run: defaults < protocol < TOML file < --set."""
 
-import difflib
 import hashlib
 import json
-import tomllib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 
+from ccbench.base.model_errors import first_problem
 from ccbench.base.text import one_line
 from ccbench.errors import DataError, UsageError
 from ccbench.plugins.contract import Method, OfMethodConfig, Settings, TrainingSettings, marked_fields, untouched_fields
 from ccbench.plugins.registry import find_method
+from ccbench.protocols.given_settings import build_settings, read_given, setting_keys
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
-
-S = TypeVar("S", bound=Settings)
-
-_SECTIONS = ("method", "training")
 
 
 class OutsideConfig(Settings):
@@ -49,7 +45,8 @@ class RunConfig(Settings):
     """All that decides the images of a run.
 
     Attributes:
-        method: name of the method. revision: its card's; 1 where a record does not say.
+        method: name of the method.
+        revision: its card's; 1 where a record does not say.
         settings: its own settings, resolved; `OutsideConfig` where it is none of ours.
         limit: only the first `limit` pairs of each split are used; None = all.
         overrides: what the user changed, dotted key -> value, for the reader of a record.
@@ -106,16 +103,6 @@ class RunConfig(Settings):
         return tuple(reasons)
 
 
-def flatten(tree: Mapping[str, Any], whole: Collection[str] = (), prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the dotted key and the value of every leaf of a nested mapping; a mapping at a key in `whole` is a leaf."""
-    for name, value in tree.items():
-        key = f"{prefix}{name}"
-        if isinstance(value, Mapping) and key not in whole:
-            yield from flatten(value, whole, f"{key}.")
-        else:
-            yield key, value
-
-
 def resolve_config(
     method: Method[Any],
     protocol: Protocol,
@@ -140,23 +127,16 @@ def resolve_config(
     Raises:
         UsageError: an unknown key (the nearest is named), or a value its field does not take.
     """
-    known = [*_keys("method", method.config), *_keys("training", TrainingSettings)]
-    given: dict[str, tuple[Any, str]] = {}  # key -> value, where it was given
-    if file is not None:
-        for key, value in flatten(_read_toml(file), {*known, *(name.removeprefix("method.") for name in known)}):
-            name, value = _switch(key, value, known)
-            given[_full_key(name, known, str(file))] = (value, f"{file}: {key} = {value!r}")
-    for text in sets:
-        name, value = _switch(*_split_setting(text), known)
-        given[_full_key(name, known, "--set")] = (value, f"--set {text}")
+    known = [*setting_keys("method", method.config), *setting_keys("training", TrainingSettings)]
+    given = read_given(known, file, sets)
     if issubclass(method.config, OfMethodConfig) and "method.of" not in given:
         raise UsageError(f"{method.info.name}: samples another method; say which one with --set of=METHOD")
     under = protocol.with_method(method)
     frozen = under.frozen_settings(method.info.name, method.config.model_fields)
-    settings = _build(method.config, "method", frozen, given)
+    settings = build_settings(method.config, "method", frozen, given)
     if isinstance(settings, OfMethodConfig):
         settings = settings.model_copy(update=_of_fields(settings.of, protocol))
-    training = _build(TrainingSettings, "training", protocol.training.model_dump(), given)
+    training = build_settings(TrainingSettings, "training", protocol.training.model_dump(), given)
     try:
         return RunConfig(
             method=method.info.name,
@@ -171,23 +151,6 @@ def resolve_config(
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(f"--{first['loc'][0]} {first['input']}: {first['msg']}") from error
-
-
-def override_settings(base: S, sets: Sequence[str]) -> S:
-    """Return settings with some changed, given as `key=value` texts as in `resolve_config`.
-
-    Raises:
-        UsageError: an unknown key (the nearest is named), or a value that its field does not take.
-    """
-    known, given = list(type(base).model_fields), {}
-    for text in sets:
-        key, value = _split_setting(text)
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise UsageError(f"--set: unknown key {key!r}; {hint}")
-        given[f"set.{key}"] = (value, f"--set {text}")
-    return _build(type(base), "set", base.model_dump(), given)
 
 
 def config_of(config: RunConfig) -> RunConfig | None:
@@ -243,7 +206,8 @@ def restore_config(dump: Mapping[str, Any]) -> RunConfig:
     a method that is not installed, or is broken, are `RecordedSettings`.
 
     Raises:
-        UsageError: the record's protocol is none of this version. DataError: it does not fit the installed method.
+        UsageError: the record's protocol is none of this version.
+        DataError: it does not fit the installed method.
     """
     name, held = str(dump.get("method")), dump.get("settings")
     outside = isinstance(held, Mapping) and held.get("outside") is True and "images_sha256" in held
@@ -253,10 +217,9 @@ def restore_config(dump: Mapping[str, Any]) -> RunConfig:
         settings = model.model_validate(held)
         config = RunConfig.model_validate({**dump, "settings": settings})
     except ValidationError as error:
-        place = ".".join(map(str, error.errors()[0]["loc"]))
         raise DataError(
-            f"the recorded configuration of {one_line(name, 80)!r} does not fit the installed version: {place}: "
-            f"{error.errors()[0]['msg']}; start a new run"
+            f"the recorded configuration of {one_line(name, 80)!r} does not fit the installed version: "
+            f"{first_problem(error)}; start a new run"
         ) from error
     protocol = _own_protocol(config.protocol)
     if method is not None:
@@ -289,89 +252,3 @@ def _image_fields(settings: BaseModel) -> dict[str, Any]:
     kept = settings.model_dump(mode="json", exclude=left_out)
     values = {name: getattr(settings, name) for name in kept}
     return kept | {name: _image_fields(value) for name, value in values.items() if isinstance(value, BaseModel)}
-
-
-def _keys(prefix: str, model: type[BaseModel]) -> Iterator[str]:
-    """Yield the dotted keys of the fields that a user may set, fields of nested settings included."""
-    for name, field in model.model_fields.items():
-        if isinstance(field.json_schema_extra, dict) and field.json_schema_extra.get("derived"):
-            continue
-        nested = [t for t in (field.annotation, *get_args(field.annotation)) if _is_settings(t)]
-        if nested:
-            yield from _keys(f"{prefix}.{name}", nested[0])
-        else:
-            yield f"{prefix}.{name}"
-
-
-def _is_settings(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _with_section(key: str) -> str:
-    """Return the key with its section; one without a section is the method's."""
-    return key if key.partition(".")[0] in _SECTIONS else f"method.{key}"
-
-
-def _full_key(key: str, known: Sequence[str], where: str) -> str:
-    full = _with_section(key)
-    if full in known:
-        return full
-    ends_alike = [name for name in known if name.endswith(f".{key.rpartition('.')[2]}")]
-    near = ends_alike or difflib.get_close_matches(full, known, n=1) or difflib.get_close_matches(key, known, n=1)
-    inside = [name for name in known if name.startswith(f"{full}.")]
-    if inside:
-        raise UsageError(f"{where}: {key!r} is a group of settings; set one of {', '.join(inside)}")
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-    raise UsageError(f"{where}: unknown key {key!r}; {hint}")
-
-
-def _switch(key: str, value: Any, known: Sequence[str]) -> tuple[str, Any]:
-    """Read `group=off` and `group=on` as `group.enabled=false` and `=true`, for a group that has that field."""
-    full = _with_section(key)
-    states = {"on": True, "off": False, True: True, False: False}
-    if f"{full}.enabled" in known and isinstance(value, str | bool) and value in states:
-        return f"{full}.enabled", states[value]
-    return key, value
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path}: cannot be read ({error}); give a TOML file") from error
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"--config {path}: not TOML: {error}") from error
-
-
-def _split_setting(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise UsageError(f"--set {text}: wanted key=value, such as guidance_scale=3")
-    return key.strip(), _parse_value(value.strip())
-
-
-def _parse_value(text: str) -> Any:
-    try:
-        parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
-    return parsed["value"] if len(parsed) == 1 else text
-
-
-def _build(model: type[S], section: str, base: Mapping[str, Any], given: Mapping[str, tuple[Any, str]]) -> S:
-    values: dict[str, Any] = dict(base)
-    for full, (value, _) in given.items():
-        first, *path = full.split(".")
-        if first != section:
-            continue
-        place = values
-        for name in path[:-1]:
-            place = place.setdefault(name, {})
-        place[path[-1]] = value
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        problem = error.errors()[0]
-        key = ".".join([section, *map(str, problem["loc"])])
-        source = next((text for full, (_, text) in given.items() if key.startswith(full)), key)
-        raise UsageError(f"{source}: {problem['msg']} ({key})") from error

@@ -1,7 +1,6 @@
 """The frozen protocols: everything that must be equal before two rows may be compared."""
 
 import copy
-import difflib
 import hashlib
 import json
 from collections.abc import Collection
@@ -9,6 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from ccbench.base.text import suggest
 from ccbench.errors import UsageError
 from ccbench.plugins.contract import Method, Scale, Settings, TrainingSettings, untouched_fields
 
@@ -17,7 +17,8 @@ class Protocol(Settings):
     """One frozen protocol.
 
     Attributes:
-        data: name of the data source (`ccbench.data.split`). needs_data_root: whether the user must hand its files.
+        data: name of the data source (`ccbench.data.split`).
+        needs_data_root: whether the user must hand its files.
         image_size: side in pixels at which images are trained, sampled and scored (squash).
         backbone: name of a shipped backbone, a folder in diffusers format, or a hub id.
         sampling: overrides of the fields of every `MethodConfig` that has them.
@@ -25,7 +26,8 @@ class Protocol(Settings):
         method_settings: method -> further overrides, for a method that cannot run at the others' settings: those of its
             card, see `with_method`. They are frozen too, and not in `hash`: they change that method's row alone, whose
             configuration holds them.
-        set_encoder: encoder of the Frechet and kernel distances. text_encoder: of CLIP-score and CLIP-image.
+        set_encoder: encoder of the Frechet and kernel distances.
+        text_encoder: of CLIP-score and CLIP-image.
         seeds: run seeds that a complete board row needs.
     """
 
@@ -135,6 +137,5 @@ def find_protocol(name: str) -> Protocol:
     """Return the protocol called `name`; raise `UsageError` naming the nearest one otherwise."""
     if name in PROTOCOLS:
         return PROTOCOLS[name]
-    near = difflib.get_close_matches(name, PROTOCOLS, n=1)
-    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(PROTOCOLS)}"
+    hint = suggest(name, PROTOCOLS)
     raise UsageError(f"--protocol: unknown protocol {name!r}; {hint} (ccbench protocols lists them)")

@@ -20,17 +20,24 @@ from ccbench.runs.record import RunRecord, count_failures
 from ccbench.tables.format import (
     METRIC_GROUPS,
     format_count,
+    format_mean,
     format_seconds,
     format_value,
     interval_notes,
     metric_heading,
 )
+from ccbench.tables.places import places
+from ccbench.tables.seeds import summarise_scores
 from ccbench.types import Image, Mask, Score
 
 _SIDE = 256  # pixels; larger images are made smaller for the page
 _COLOURS = 8
 _NAMED = 3  # methods of a title; of many a phone would show nothing else
 _OUTLINE = (0, 255, 140, 255)
+_SCORED_ALONG = {"colour": -1, "control": True, "ranked": False, "seeds": "", "memorised": False,
+                 **dict.fromkeys(("training", "image", "parameters"), "-"),
+                 **dict.fromkeys(("training_seconds", "image_seconds", "parameters_count"), 0)}  # fmt: skip
+"""A control of a scorecard: a line of the score table without runs."""
 
 
 def render_report(report: Report, title: str | None = None) -> str:
@@ -42,6 +49,8 @@ def render_report(report: Report, title: str | None = None) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    rows = _rows(report)
+    _mark_places(report, rows)
     here = files("ccbench.report").joinpath("templates")
     style, script = (here.joinpath(f"report.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     return loader.get_template("report.html").render(
@@ -55,7 +64,8 @@ def render_report(report: Report, title: str | None = None) -> str:
         script=script,
         groups=[{"name": name, "title": heading or "Main"} for name, heading in METRIC_GROUPS.items()],
         metrics=[_metric(name) for name in report.metrics()],
-        rows=_rows(report),
+        rows=rows,
+        ranked=", ".join(map(str, report.protocol.seeds)),
         plots=[{"metric": _metric(name), "svg": _dots(report, name)} for name in report.metrics() if _plotted(name)],
         losses=_losses(report),
         names=[{"name": entry.name, "colour": number % _COLOURS} for number, entry in enumerate(report.entries)],
@@ -114,18 +124,20 @@ def _rows(report: Report) -> list[dict[str, Any]]:
     """Return the lines of the score table: the methods, then the controls that were scored along with the first."""
     rows = []
     for number, entry in enumerate(report.entries):
-        cards = [report.cards[run.folder.record.run_id] for run in entry.runs]
+        cards = [run.card for run in entry.runs]
         cells = {}
         for metric in report.metrics():
             scores = [score for card in cards for score in card.scores if score.metric == metric]
             cells[metric] = _cell(metric, scores)
         records = [run.folder.record for run in entry.runs]
-        cost = records[0].cost
+        cost, control = records[0].cost, bool(records[0].method and records[0].method.control)
+        seeds = {record.seed for record in records}
         rows.append(
             {
                 "name": entry.name,
                 "colour": number % _COLOURS,
-                "control": bool(records[0].method and records[0].method.control),
+                "control": control,
+                "ranked": not control and seeds >= set(report.protocol.seeds),
                 "seeds": ", ".join(str(record.seed) for record in records),
                 "cells": cells,
                 "training": "-" if not cost.train_seconds else format_seconds(cost.train_seconds),
@@ -134,32 +146,40 @@ def _rows(report: Report) -> list[dict[str, Any]]:
                 "image_seconds": cost.seconds_per_image or 0,
                 "parameters": format_count(cost.parameters_trained) if cost.parameters_trained else "-",
                 "parameters_count": cost.parameters_trained or 0,
-                "memorised": any(card.notes.memorisation == "look" for card in cards),
+                "memorised": any(card.notes.memorised for card in cards),
             }
         )
     for name, scores in report.controls.items():
         held = {score.metric: [score] for score in scores}
         cells = {metric: _cell(metric, held.get(metric, [])) for metric in report.metrics()}
-        rows.append({"name": name, "colour": -1, "control": True, "seeds": "", "cells": cells, "training": "-",
-                     "training_seconds": 0, "image": "-", "image_seconds": 0, "parameters": "-", "parameters_count": 0,
-                     "memorised": False})  # fmt: skip
+        rows.append({**_SCORED_ALONG, "name": name, "cells": cells})
     return rows
+
+
+def _mark_places(report: Report, rows: list[dict[str, Any]]) -> None:
+    """Put the place of each cell of the score table into it, by the rule of boards."""
+    ranked = [row["ranked"] for row in rows]
+    for metric in report.metrics():
+        cells = [row["cells"][metric] for row in rows]
+        for cell, place in zip(cells, places(metric, [cell["mean"] for cell in cells], ranked), strict=True):
+            cell["mark"] = {1: "best", 2: "second"}.get(place, "")
 
 
 def _cell(metric: str, scores: Sequence[Score]) -> dict[str, Any]:
     """Return the mean over the seeds as shown and as sorted by, with every seed's interval for the pointer."""
-    values = [score.value for score in scores if score.value is not None]
-    if not values:
+    summary = summarise_scores(scores)
+    if summary is None:
         reasons = [score.reason for score in scores if score.reason]
-        return {"text": "-", "sort": "", "hint": reasons[0] if reasons else "not measured"}
-    mean = float(np.mean(values))
-    text = format_value(metric, mean)
-    if len(values) > 1:
-        text += f" ± {format_value(metric, float(np.std(values, ddof=1)))}"
+        return {"mean": None, "text": "-", "sort": "", "hint": reasons[0] if reasons else "not measured"}
     spans = [_span(metric, score) for score in scores if score.interval]
     spans += interval_notes([(f"{score.metric}", score.no_interval) for score in scores])
     counts = f"n {scores[0].n}" + ("" if scores[0].n_real is None else f" x {scores[0].n_real}")
-    return {"text": text, "sort": repr(mean), "hint": "; ".join([*spans, counts, scores[0].signature])}
+    return {
+        "mean": summary.mean,
+        "text": format_mean(metric, summary.mean, summary.spread),
+        "sort": repr(summary.mean),
+        "hint": "; ".join([*spans, counts, scores[0].signature]),
+    }
 
 
 def _span(metric: str, score: Score) -> str:
@@ -217,7 +237,7 @@ def _cases(cases: Sequence[Case]) -> list[dict[str, Any]]:
 def _failures(report: Report) -> list[dict[str, Any]]:
     rows = []
     for name, run in report.runs():
-        record, card = run.folder.record, report.cards[run.folder.record.run_id]
+        record, card = run.folder.record, run.card
         counts = count_failures(record, card.failures)
         rows.append(
             {

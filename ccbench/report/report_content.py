@@ -14,7 +14,6 @@ from ccbench.metrics import badness
 from ccbench.protocols.protocol import Protocol
 from ccbench.protocols.row_names import row_name
 from ccbench.runs import RunFolder
-from ccbench.runs.scorecard import Scorecard
 from ccbench.types import Image, Mask, PairSequence, RealPair, Score
 
 GALLERY = 12
@@ -55,7 +54,7 @@ class Report:
     """Everything on the page.
 
     Attributes:
-        entries: methods with their runs of several seeds. cards: of each run, by its id.
+        entries: methods with their runs of several seeds.
         controls: name -> scores, of the first run's scorecard.
         public: nothing is shown that a licence may keep with those who have the data.
     """
@@ -63,7 +62,6 @@ class Report:
     protocol: Protocol
     n: int
     entries: list[Entry]
-    cards: dict[str, Scorecard]
     controls: dict[str, list[Score]]
     gallery: list[Shown]
     worst: list[Case]
@@ -72,7 +70,7 @@ class Report:
 
     def metrics(self) -> list[str]:
         """Return the metrics with a value, in the order of the scorecards."""
-        held = (score for card in self.cards.values() for score in card.scores)
+        held = (score for _, run in self.runs() for score in run.card.scores)
         return list(dict.fromkeys(score.metric for score in held if score.value is not None))
 
     def runs(self) -> Iterator[tuple[str, ComparedRun]]:
@@ -90,8 +88,8 @@ def collect_report(folders: Sequence[RunFolder], data_root: Path | None, public:
             their disk.
 
     Raises:
-        UsageError: a run is not complete or not scored, or is given twice. DataError: the runs are of two protocols,
-            or the test data here are not theirs.
+        UsageError: a run is not complete or not scored, or is given twice.
+        DataError: the runs are of two protocols, or the test data here are not theirs.
     """
     alone = len(folders) == 1
     entries = [make_entry(row_name(folders[0].config), folders)] if alone else read_entries(folders)
@@ -105,18 +103,14 @@ def collect_report(folders: Sequence[RunFolder], data_root: Path | None, public:
             "--data-root"
         )
     hidden = public and protocol.needs_data_root
-    runs = [run.folder for entry in entries for run in entry.runs]
-    cards = {run.record.run_id: Scorecard.from_json(run.scorecard() or {}) for run in runs}
-    first = cards[entries[0].runs[0].folder.record.run_id]
     return Report(
         protocol=protocol,
         n=len(test.pairs),
         entries=entries,
-        cards=cards,
-        controls=first.controls,
+        controls=entries[0].runs[0].card.controls,
         gallery=list(_gallery(entries, test.pairs, hidden)),
         worst=[case for entry in entries for case in _worst(entry, test.pairs, hidden)],
-        nearest=[] if hidden else list(_nearest(entries, cards, protocol, data_root)),
+        nearest=[] if hidden else list(_nearest(entries, protocol, data_root)),
         public=hidden,
     )
 
@@ -154,14 +148,12 @@ def _worst(entry: Entry, pairs: PairSequence, hidden: bool) -> Iterator[Case]:
             )
 
 
-def _nearest(
-    entries: Sequence[Entry], cards: dict[str, Scorecard], protocol: Protocol, data_root: Path | None
-) -> Iterator[Case]:
+def _nearest(entries: Sequence[Entry], protocol: Protocol, data_root: Path | None) -> Iterator[Case]:
     train = open_split(protocol, "train", data_root, entries[0].runs[0].folder.config.limit).pairs
     for entry in entries:
         folder = entry.runs[0].folder
         files = folder.image_files()
-        for pair in cards[folder.record.run_id].near_pairs[:WORST]:
+        for pair in entry.runs[0].card.near_pairs[:WORST]:
             if pair.index >= len(files) or pair.training_index >= len(train):
                 raise DataError(f"{folder.path}: its scores name a pair that is not there; score the run again")
             other = train[pair.training_index].image

@@ -11,21 +11,17 @@ from pydantic import (
     AfterValidator,
     Field,
     StringConstraints,
-    ValidationError,
     model_validator,
 )
 
 from ccbench.base.assets import BackboneKind
 from ccbench.base.text import one_line
-from ccbench.types import Record
+from ccbench.types import Count, Number, Record, Text
 
 Failure = Literal["black", "constant"]
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=128)]
 """A name that may be part of a path: of a run, a method or a protocol."""
-
-Text = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]*$", max_length=10_000)]
-"""Text for people, without control characters."""
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 """A sha256 in hex."""
@@ -33,29 +29,28 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 ShortDigest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{16}$")]
 """The first quarter of one: of a configuration or a protocol."""
 
-Count = Annotated[int, Field(ge=0, lt=10**9)]
-Number = Annotated[float, Field(ge=-1e18, le=1e18, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
 """Seconds, or MiB."""
-
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 def _check_plain(tree: dict[str, Any]) -> dict[str, Any]:
     """Refuse what is nested so deeply, or so large a number, that who walks or writes it would stumble."""
-    level: list[Any] = [tree]
+    level: list[tuple[str, Any]] = [("", tree)]
     for _ in range(_DEEPEST):
-        level = [one for value in level for one in _inner(value)]
+        level = [one for name, value in level for one in _inner(name, value)]
     if level:
         raise ValueError(f"nested more than {_DEEPEST} deep")
     return tree
 
 
-def _inner(value: Any) -> list[Any]:
-    if isinstance(value, dict | list):
-        return [*value.values()] if isinstance(value, dict) else value
+def _inner(name: str, value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return [(f"{name}.{key}" if name else str(key), inner) for key, inner in value.items()]
+    if isinstance(value, list):
+        return [(name, inner) for inner in value]
     if isinstance(value, int | float) and not abs(value) < _LARGEST:
-        raise ValueError(f"a number is not below {_LARGEST:g}")
+        found = one_line(value, 24)
+        raise ValueError(f"{one_line(name, 80)}: found {found}, wanted a finite number below {_LARGEST:g}")
     return []
 
 
@@ -200,19 +195,10 @@ def make_run_id(method: str, seed: int, config_hash: str) -> str:
 
 
 def count_failures(record: RunRecord, scored: Mapping[str, int]) -> dict[str, int]:
-    """Return kind -> synthetic images that failed, as the run's record and its scorecard counted: the larger of both.
+    """Return kind -> synthetic images that failed: the scorecard's counts, and the record's of kinds it does not count.
 
-    A control may give one image to many conditions: its duplicates are no failures and are not told.
+    A control may give one image to many conditions: its duplicates are no failures and are not shown.
     """
     control = record.method is not None and record.method.control
-    kinds = [kind for kind in dict.fromkeys([*scored, *record.failures]) if not (control and kind == "duplicate")]
-    return {kind: max(scored.get(kind, 0), record.failures.get(kind, 0)) for kind in kinds}
-
-
-def first_problem(error: ValueError) -> str:
-    """Return where a model refused what it was given, and why, in one line."""
-    if not isinstance(error, ValidationError):
-        return one_line(error)
-    problem = error.errors()[0]
-    place = ".".join(map(str, problem["loc"]))
-    return one_line(f"{place}: {problem['msg']}" if place else problem["msg"])
+    counts = {**scored, **{kind: n for kind, n in record.failures.items() if kind not in scored}}
+    return {kind: n for kind, n in counts.items() if not (control and kind == "duplicate")}

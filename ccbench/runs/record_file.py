@@ -5,12 +5,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ccbench.base.environment import now, process_rank
+from ccbench.base.environment import now
 from ccbench.base.files import read_json
+from ccbench.base.model_errors import first_problem
+from ccbench.base.process_ranks import process_rank
 from ccbench.errors import DataError, UsageError
-from ccbench.protocols.config import RunConfig, flatten
+from ccbench.protocols.config import RunConfig
+from ccbench.protocols.given_settings import flatten
 from ccbench.runs.inside import inside
-from ccbench.runs.record import RunRecord, first_problem, make_run_id
+from ccbench.runs.record import RunRecord, make_run_id
 
 RECORD = "run.json"
 """Its name in the run folder."""

@@ -8,22 +8,24 @@ from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
-from ccbench.base.environment import now, process_rank
-from ccbench.base.files import copy_folder, is_locked, lock_folder, remove_temporaries, write_json
+from ccbench.base.environment import now
+from ccbench.base.files import write_json
+from ccbench.base.folder_files import copy_folder, is_locked, lock_folder, remove_temporaries
 from ccbench.base.images import sha256_file
+from ccbench.base.process_ranks import process_rank
 from ccbench.base.text import one_line
 from ccbench.errors import UsageError, VerificationError
 from ccbench.plugins.registry import find_method
-from ccbench.protocols.config import RunConfig, resolve_config, restore_config
+from ccbench.protocols.config import OutsideConfig, RunConfig, resolve_config, restore_config
 from ccbench.runs.heartbeat import BEAT_EVERY, BeatingProgress
 from ccbench.runs.inside import inside, is_there, plain_files
 from ccbench.runs.record import Failure, RunRecord, Sample
 from ccbench.runs.record_file import RECORD, await_record, difference, new_record, read_record
 from ccbench.runs.sample_list import SampleList, digest
 from ccbench.runs.score_files import read_per_sample, read_scorecard, scored_files, write_scorecard
-from ccbench.runs.scorecard import Scorecard
+from ccbench.runs.scorecard import Scorecard, ScoredImages
 from ccbench.types import Image, Progress
 
 if TYPE_CHECKING:
@@ -38,7 +40,9 @@ class RunFolder:
 
     Attributes:
         following: whether this is not the first process.
-        path: the folder. checkpoint: what training left. gallery: PNG. log: text.
+        path: the folder.
+        checkpoint: what training left.
+        gallery: PNG.
         public_gallery: PNG without real images, drawn where the user brings the data: a board shows no other.
         nearest_training: PNG of the images nearest to a training image, beside it; written with the scores.
     """
@@ -49,7 +53,6 @@ class RunFolder:
         self.gallery = path / "gallery.png"
         self.public_gallery = path / "gallery-public.png"
         self.nearest_training = path / "nearest-training.png"
-        self.log = path / "log.txt"
         self.following = process_rank() > 0
         self._samples = SampleList(path, "samples.jsonl", "images")
         self._copies = SampleList(path, "copies.jsonl", "copies")
@@ -105,7 +108,8 @@ class RunFolder:
         """Look at an existing run without locking it.
 
         Raises:
-            UsageError: there is no run. DataError: its record cannot be read.
+            UsageError: there is no run.
+            DataError: its record cannot be read.
         """
         if not cls.is_there(path):
             raise UsageError(f"{path}: found no run there (no run.json); give the folder of a run")
@@ -242,6 +246,10 @@ class RunFolder:
         """
         return path if is_there(self.path, path.name) else None
 
+    def is_trained(self) -> bool:
+        """Return whether training is finished and what it left is there."""
+        return self.record.training is not None and self.checkpoint.is_dir()
+
     def is_sampled(self) -> bool:
         """Return whether every condition has its image; `complete` then checks them."""
         return self.record.conditions is not None and len(self.samples()) == self.record.conditions.n
@@ -264,8 +272,8 @@ class RunFolder:
         if self.record.status != "complete" or self.record.failures != counts:
             self.update(status="complete", error=None, failures=counts, finished=now())
 
-    def scorecard(self) -> dict[str, Any] | None:
-        """Return what `Scorecard.to_json` gave; None when there is none, it is of an older version or of other images.
+    def scorecard(self) -> Scorecard | None:
+        """Return the scorecard; None when there is none, it is of an older version or of other images.
 
         Raises:
             DataError: the file cannot be read.
@@ -280,9 +288,9 @@ class RunFolder:
         """
         return read_per_sample(self.path)
 
-    def write_scorecard(self, scorecard: Scorecard) -> None:
+    def write_scorecard(self, scored: ScoredImages) -> None:
         """Write the scorecard and its per-sample table, tied to the images it was computed from."""
-        write_scorecard(self.path, self.record.run_id, self.samples_sha256(), scorecard)
+        write_scorecard(self.path, self.record.run_id, self.samples_sha256(), scored)
 
     def scored_files(self) -> dict[str, tuple[str, str]]:
         """Return the sha256 of the files that the scores stand on: name -> what it is, and what it was when scored.
@@ -310,7 +318,8 @@ class RunFolder:
         """Replace the checkpoint by a copy of another run's; a reader never sees half of it.
 
         Raises:
-            DataError: it holds a link or a device. UsageError: it cannot be written.
+            DataError: it holds a link or a device.
+            UsageError: it cannot be written.
         """
         copy_folder(inside(source.path, source.checkpoint.name), self.checkpoint)
 
@@ -329,8 +338,12 @@ class RunFolder:
 
 def default_run_folder(config: RunConfig, root: Path = Path("runs")) -> Path:
     """Return where the run of a configuration lies unless a folder is given; changed settings show as a hash."""
-    plain = resolve_config(find_method(config.method), config.protocol, seed=config.seed)
-    changed = "" if plain.config_hash == config.config_hash else f"-{config.config_hash[:8]}"
+    if isinstance(config.settings, OutsideConfig):
+        plain = config.limit is None
+    else:
+        usual = resolve_config(find_method(config.method), config.protocol, seed=config.seed)
+        plain = usual.config_hash == config.config_hash
+    changed = "" if plain else f"-{config.config_hash[:8]}"
     return root / config.protocol.name / f"{config.method}-seed{config.seed}{changed}"
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from ccbench.base.files import append_line, make_folder, read_data, read_text, write_atomic
 from ccbench.base.images import file_stem, sha256_file, write_png
+from ccbench.base.model_errors import first_problem
 from ccbench.base.text import json_line
 from ccbench.errors import DataError, VerificationError
 from ccbench.runs.inside import inside, is_there
-from ccbench.runs.record import Failure, Sample, first_problem
+from ccbench.runs.record import Failure, Sample
 from ccbench.types import Image
 
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from ccbench.base.files import make_folder, read_data, read_json, write_atomic, write_json
 from ccbench.base.images import sha256_file
+from ccbench.base.model_errors import first_problem
 from ccbench.base.text import one_line
 from ccbench.errors import DataError, VerificationError
 from ccbench.runs.inside import inside, is_there
 from ccbench.runs.record_file import RECORD
-from ccbench.runs.scorecard import SCORECARD_VERSION, Scorecard, per_sample_table
+from ccbench.runs.scorecard import SCORECARD_VERSION, Scorecard, ScoredImages, per_sample_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,8 +20,8 @@ _CARD, _TABLE = "scores/scorecard.json", "scores/per_sample.parquet"
 _MOST_TABLE, _MOST_ROWS, _MOST_COLUMNS = 64 * 2**20, 10**6, 1000  # bytes; of the largest table that is read
 
 
-def read_scorecard(run: Path, samples_sha256: str) -> dict[str, Any] | None:
-    """Return what `Scorecard.to_json` gave; None when there is none, it is of an older version or of other images.
+def read_scorecard(run: Path, samples_sha256: str) -> Scorecard | None:
+    """Return the scorecard; None when there is none, it is of an older version or of other images.
 
     Raises:
         DataError: the file cannot be read, or holds no scorecard.
@@ -32,17 +33,17 @@ def read_scorecard(run: Path, samples_sha256: str) -> dict[str, Any] | None:
     if scores.get("version") != SCORECARD_VERSION:
         return None
     try:
-        Scorecard.from_json(scores)
-    except DataError as error:
-        raise DataError(f"{run / _CARD}: {error}; {_again(run)}") from error
-    return scores
+        return Scorecard.model_validate(scores)
+    except ValueError as error:
+        raise DataError(f"{run / _CARD}: not a scorecard ({first_problem(error)}); {_again(run)}") from error
 
 
 def read_per_sample(run: Path) -> "pd.DataFrame":
     """Return the scorecard's table of one row an image, as it was when the scores were written.
 
     Raises:
-        DataError: it is missing, or no table of scores. VerificationError: it is another one.
+        DataError: it is missing, or no table of scores.
+        VerificationError: it is another one.
     """
     import pandas as pd
     import pyarrow.parquet
@@ -64,15 +65,15 @@ def read_per_sample(run: Path) -> "pd.DataFrame":
         raise DataError(f"{run / _TABLE}: cannot be read ({one_line(error, 160)}); {_again(run)}") from error
 
 
-def write_scorecard(run: Path, run_id: str, samples_sha256: str, scorecard: Scorecard) -> None:
+def write_scorecard(run: Path, run_id: str, samples_sha256: str, scored: ScoredImages) -> None:
     """Write the scorecard and its per-sample table."""
     make_folder((run / _CARD).parent)
-    write_atomic(run / _TABLE, scorecard.per_sample.to_parquet(index=False))
+    write_atomic(run / _TABLE, scored.per_sample.to_parquet(index=False))
     stored = {
         "run_id": run_id,
         "samples_sha256": samples_sha256,
         "files": {name: sha256_file(run / name) for name in (RECORD, _TABLE)},
-        "scorecard": scorecard.to_json(),
+        "scorecard": scored.card.model_dump(mode="json"),
     }
     write_json(run / _CARD, stored)
 

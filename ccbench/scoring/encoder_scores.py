@@ -75,7 +75,8 @@ def mean_score(measured: Measured, ref: str, clusters: Sequence[str | None]) -> 
     The signature says how many there are in all: which of them have a value follows from the images.
 
     Args:
-        ref: what was measured against, for the signature. clusters: one label an image, None stands alone.
+        ref: what was measured against, for the signature.
+        clusters: one label an image, None stands alone.
     """
     metric, there = measured.metric, np.flatnonzero(np.isfinite(measured.values))
     signed = sign(metric, measured.signature, str(len(clusters)), ref=ref)

@@ -50,10 +50,12 @@ _ITSELF = "a real image compared with itself: 0 by definition"
 
 
 class Segmenter(Protocol):
-    """The judge of mask fidelity.
+    """The reference segmenter of mask fidelity.
 
     Attributes:
-        signature: says which. weights: first hex digits of their sha256. dice: its mean on real validation images.
+        signature: says which.
+        weights: first hex digits of their sha256.
+        dice: its mean on real validation images.
     """
 
     signature: str
@@ -69,7 +71,8 @@ class Seen(NamedTuple):
     """What one image shows; None where it cannot be measured, as of an image of the wrong size.
 
     Attributes:
-        mask: the judge's mask beside the wanted one, None without a judge. words: measured attributes by name.
+        mask: the reference segmenter's mask beside the wanted one, None without a reference segmenter.
+        words: measured attributes by name.
         crop: (D,) features of the square around the polyps.
     """
 
@@ -83,7 +86,8 @@ class Measured(NamedTuple):
     """One metric of each image of a set.
 
     Attributes:
-        signature: what measured it. values: (N,), NaN where an image has none; empty with `reason` where none has.
+        signature: what measured it.
+        values: (N,), NaN where an image has none; empty with `reason` where none has.
     """
 
     metric: str
@@ -96,7 +100,8 @@ class Meter:
     """Looks at each image of a set: give it to the pipeline as `visit`; `seen` then holds what each shows.
 
     Args:
-        pairs: the conditions, loaded before the images pass. judge: the segmenter, or the reason why there is none.
+        pairs: the conditions, loaded before the images pass.
+        judge: the segmenter, or the reason why there is none.
         clip: encodes the squares around the polyps, through `cache`.
     """
 

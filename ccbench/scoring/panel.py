@@ -60,7 +60,8 @@ class Panel:
         target: reference images of the set distances, called `reference_id`, and their clusters.
         training: all that a method has seen.
         real: the real test images.
-        texts: (N, D) features of the prompts. polyp_texts: of what they say of the polyp.
+        texts: (N, D) features of the prompts.
+        polyp_texts: of what they say of the polyp.
     """
 
     network: Encoder

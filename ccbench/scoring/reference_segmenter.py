@@ -1,4 +1,4 @@
-"""The judge of mask fidelity: a polyp segmenter that has seen a protocol's real training images and nothing else.
+"""The reference segmenter of mask fidelity: it has seen a protocol's real training images and nothing else.
 
 It is a cell of the segmentation protocol, of the row `classic`, kept under `CCBENCH_HOME` and named by what it depends
 on. Its network, Semantic FPN, is none of those that a method or a table of segmenters is trained with.
@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ccbench.base.assets import home
-from ccbench.base.files import remove_folder, temporary_folder
+from ccbench.base.folder_files import remove_folder, temporary_folder
 from ccbench.base.text import one_line
 from ccbench.data.pairs import DataSplit
 from ccbench.data.segmentation_sets import SegmentationSets
@@ -56,7 +56,8 @@ class Judge:
     Attributes:
         signature: how and on which images it was trained. Machines that train it anew get weights that differ by float
             rounding, and scores that differ little (docs/metrics.md), so the weights are not in it.
-        weights: first 8 hex digits of their sha256. dice: mean Dice on the real validation images.
+        weights: first 8 hex digits of their sha256.
+        dice: mean Dice on the real validation images.
     """
 
     def __init__(self, network: Any, record: CellRecord, size: int, device: str) -> None:
@@ -65,18 +66,18 @@ class Judge:
         self._network, self._size, self._device = network, size, device
 
     def segment(self, images: Sequence[Image]) -> list[Mask]:
-        """Return the mask (H, W) that the judge sees in each image (H, W, 3), of any sizes."""
+        """Return the mask (H, W) that the reference segmenter sees in each image (H, W, 3), of any sizes."""
         with exact_arithmetic(self._device):
             return [at_half(seen) for seen in segment_images(self._network, images, self._size)]
 
 
-def judge_settings(image_size: int, images: int) -> SegmenterSettings:
-    """Return the settings of the judge of a protocol with images of a side, of which it has so many to train on."""
+def reference_settings(image_size: int, images: int) -> SegmenterSettings:
+    """Return the settings of the reference segmenter for images of a side, with so many of them to train on."""
     base = JUDGE.mini if image_size <= JUDGE.mini.size else JUDGE.published
     return base.model_copy(update={"passes": max(1, round(_STEPS * base.batch_size / images))})
 
 
-def open_judge(
+def open_reference_segmenter(
     train: DataSplit,
     validation: DataSplit,
     protocol: str,
@@ -86,7 +87,7 @@ def open_judge(
     note: Callable[[str], None] = lambda text: None,
     progress: Progress = SilentProgress(),
 ) -> Judge:
-    """Return the judge of a protocol's training images, from the cache or trained now.
+    """Return the reference segmenter of a protocol's training images, from the cache or trained now.
 
     Args:
         train, validation: real images; the second tell which pass is taken and how good it is.
@@ -102,7 +103,7 @@ def open_judge(
         if (record := own.record()) is not None:
             return read(root, record)
     except (DataError, VerificationError) as error:
-        note(f"judge: {one_line(error, 120)}; it is trained anew")
+        note(f"reference segmenter: {one_line(error, 120)}; it is trained anew")
         remove_folder(own.path)
     with _writable(root, note) as folder:
         record = finish_cell(cell, folder, Material(sets, settings.size), device, progress, note=note, wait=True)
@@ -116,7 +117,8 @@ def _writable(root: Path, note: Callable[[str], None]) -> Iterator[Path]:
         with temporary_folder(root / "any"):
             pass
     except UsageError as error:
-        note(f"judge: {one_line(error, 120)}; it is trained and not kept: set CCBENCH_HOME to a folder of yours")
+        said = one_line(error, 120)
+        note(f"reference segmenter: {said}; it is trained and not kept: set CCBENCH_HOME to a folder of yours")
         with TemporaryDirectory() as folder:
             yield Path(folder)
         return

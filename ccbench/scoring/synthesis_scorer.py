@@ -15,7 +15,7 @@ from ccbench.features.feature_cache import FeatureCache
 from ccbench.features.image_pass import EncodedSet, encode_files, encode_set, encode_texts
 from ccbench.metrics.sets.diversity import copy_diversity
 from ccbench.metrics.sets.memorisation import Neighbours
-from ccbench.runs.scorecard import NearPair, Notes, Scorecard, SourceScores, per_sample_table
+from ccbench.runs.scorecard import NearPair, Notes, Scorecard, ScoredImages, SourceScores, per_sample_table
 from ccbench.scoring.conditions import StreamedPairs
 from ccbench.scoring.encoder_scores import count_failures
 from ccbench.scoring.fidelity import Measured, Meter, Segmenter
@@ -50,14 +50,15 @@ class SynthesisScorer:
 
         Args:
             reference: the real images that the set distances are taken to, of which a generator may know.
-                reference_id: their name in the signatures, such as `phantom-128-train@0123456789ab`.
+            reference_id: their name in the signatures, such as `phantom-128-train@0123456789ab`.
             judge: the segmenter that mask fidelity is told by, or why there is none.
             controls: name -> what is done to each real test image before it is scored as if it were synthetic, such as
                 "vae-ceiling": the way through the backbone's VAE and back.
             cache: where features are looked up and kept; None = all are computed. It changes no score.
 
         Raises:
-            DataError: images cannot be decoded. MissingError: an encoder's weights are not there.
+            DataError: images cannot be decoded.
+            MissingError: an encoder's weights are not there.
         """
         network = open_encoder(set_encoder, device=device)
         clip = open_text_encoder(text_encoder, device=device)
@@ -76,7 +77,9 @@ class SynthesisScorer:
         panel = self._panel.part(source, rows, self._known.rows_by_source().get(source, []))
         return _Part(rows, panel, panel.score_controls({name: control.rows(rows) for name, control in others.items()}))
 
-    def score(self, images: Sequence[Path], copies: Mapping[int, Sequence[Path]] = MappingProxyType({})) -> Scorecard:
+    def score(
+        self, images: Sequence[Path], copies: Mapping[int, Sequence[Path]] = MappingProxyType({})
+    ) -> ScoredImages:
         """Score the images of one synthesis; every file is decoded once.
 
         Args:
@@ -92,10 +95,9 @@ class SynthesisScorer:
         made = self._reader.made(images, copies)
         found = panel.score(made)
         near, judge, clip = found.memorised, panel.judge, panel.clip
-        return Scorecard(
+        card = Scorecard(
             scores=found.scores,
             controls=self._controls,
-            per_sample=per_sample_table(pairs.ids, found.values),
             failures=count_failures(made.encoded, panel.real.encoded.sizes),
             notes=Notes(
                 prompts_truncated_share=clip.count_truncated(pairs.prompts) / len(pairs.prompts),
@@ -106,10 +108,11 @@ class SynthesisScorer:
             ),
             near_pairs=[] if isinstance(near, str) else _near_pairs(near.neighbours, pairs, self._known),
             by_source={
-                source: SourceScores(part.panel.score(made.rows(part.rows)).scores, part.controls)
+                source: SourceScores(scores=part.panel.score(made.rows(part.rows)).scores, controls=part.controls)
                 for source, part in self._parts.items()
             },
         )
+        return ScoredImages(card, per_sample_table(pairs.ids, found.values))
 
 
 class _Part(NamedTuple):
@@ -191,4 +194,13 @@ def _near_pairs(neighbours: Neighbours, made: StreamedPairs, known: StreamedPair
     """Return the `NEAR_PAIRS` images nearest to a training image, nearest first."""
     index, distance = neighbours.indices[:, 0].tolist(), neighbours.distances[:, 0].tolist()
     first = sorted(range(len(index)), key=distance.__getitem__)[:NEAR_PAIRS]
-    return [NearPair(row, made.ids[row], index[row], known.ids[index[row]], distance[row]) for row in first]
+    return [
+        NearPair(
+            index=row,
+            condition_id=made.ids[row],
+            training_index=index[row],
+            training_id=known.ids[index[row]],
+            distance=distance[row],
+        )
+        for row in first
+    ]

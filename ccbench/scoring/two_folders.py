@@ -14,7 +14,7 @@ from ccbench.features import TextImageEncoder, open_encoder, open_text_encoder
 from ccbench.features.feature_cache import FeatureCache
 from ccbench.features.image_pass import EncodedSet, encode_files, encode_texts
 from ccbench.metrics import SetFamily
-from ccbench.runs.scorecard import Notes, Scorecard, per_sample_table
+from ccbench.runs.scorecard import Notes, Scorecard, ScoredImages, per_sample_table
 from ccbench.scoring.encoder_scores import (
     NETWORK_FAMILIES,
     REAL_SPLIT,
@@ -34,16 +34,16 @@ def score_folders(
     images: Path,
     reference: Path,
     *,
-    prompts: Path | None,
-    set_encoder: str,
-    set_weights: Path | None,
-    text_encoder: str | None,
-    text_weights: Path | None,
+    prompts: Path | None = None,
+    set_encoder: str = "lite0",
+    set_weights: Path | None = None,
+    text_encoder: str | None = None,
+    text_weights: Path | None = None,
     device: str = "cpu",
     cache: FeatureCache | None = None,
     progress: Progress = SilentProgress(),
     note: Callable[[str], None] = lambda text: None,
-) -> Scorecard:
+) -> ScoredImages:
     """Score a folder of images against a folder of reference images, whatever made them.
 
     CLIP-score needs `prompts`, a JSON Lines file; CLIP-image needs file stems that match one to one. What cannot be
@@ -87,15 +87,14 @@ def score_folders(
         step.advance()
         control = set_distances(*_split_real(real, len(made)), network, clip, ref, _FAMILIES)
         step.advance()
-    return Scorecard(
+    card = Scorecard(
         scores=[*distances, score.score, image.score],
         controls={REAL_SPLIT: control},
-        per_sample=per_sample_table(
-            [path.stem for path in files], {"clip_score": score.values, "clip_image": image.values}
-        ),
         failures=count_failures(made, None),
         notes=Notes(prompts_truncated_share=truncated),
     )
+    columns = {"clip_score": score.values, "clip_image": image.values}
+    return ScoredImages(card, per_sample_table([path.stem for path in files], columns))
 
 
 def _open_clip(name: str | None, weights: Path | None, device: str) -> tuple[TextImageEncoder | None, str | None]:

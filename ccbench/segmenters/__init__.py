@@ -21,7 +21,8 @@ class SegmenterSettings(Settings):
     Attributes:
         weights: of the backbone; "hub", a file, "random", or "package" for the embedded one.
         ratios: of `size`, rounded to a multiple of 32: each batch is run at each, with an optimiser step of its own.
-        clip: elements of a gradient are cut to this. window: of the loss, pixels.
+        clip: elements of a gradient are cut to this.
+        window: of the loss, pixels.
         passes: over the real training images of a setting that has them once.
         schedule: "one-cycle" rises and falls over the whole training; a learning rate is its highest.
         optimizer: "config" = that of the file of mmsegmentation.
@@ -56,7 +57,8 @@ class Segmenter:
     """A segmentation model and its two budgets.
 
     Attributes:
-        published: settings as in print. mini: those of the small protocols.
+        published: settings as in print.
+        mini: those of the small protocols.
         build_ref: `module:function` that turns settings into a model configuration of mmsegmentation.
         reported: test set -> mDice and mIoU in print, trained as published on real images alone.
     """

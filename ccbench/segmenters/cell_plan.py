@@ -9,21 +9,20 @@ from typing import Any
 
 import pandas as pd
 
-from ccbench.base.assets import key_misfits, load_safetensors, save_state
 from ccbench.base.environment import collect_environment, now
-from ccbench.base.files import remove_folder
+from ccbench.base.folder_files import remove_folder
 from ccbench.base.images import sha256_file
-from ccbench.data.segmentation_sets import SegmentationSets, open_segmentation_sets
+from ccbench.base.tensor_files import key_misfits, load_safetensors, save_state
+from ccbench.data.segmentation_sets import SegmentationSets
 from ccbench.errors import VerificationError
 from ccbench.metrics.images.map_scores import map_columns
 from ccbench.metrics.images.maps import score_map
-from ccbench.protocols.protocol import Protocol
 from ccbench.runs import RunFolder
 from ccbench.segmenters import Segmenter, SegmenterSettings
 from ccbench.segmenters.cells import CellFolder, CellPlan, CellRecord, Select, TestRecord
 from ccbench.segmenters.material import Material
 from ccbench.segmenters.prediction import predict_maps
-from ccbench.segmenters.segmenter_training import Budget, build_network, train_segmenter
+from ccbench.segmenters.segmenter_training import Budget, Exercise, build_network, train_segmenter
 from ccbench.segmenters.table_rows import Row
 from ccbench.types import Progress, SilentProgress
 
@@ -48,20 +47,6 @@ class Cell:
     def title(self) -> str:
         """Its name in messages."""
         return f"{self.segmenter.title}, {self.row.name}, seed {self.seed}"
-
-
-@dataclass(frozen=True)
-class DataPlace:
-    """Where the real pairs of a table are: what `open_segmentation_sets` is given."""
-
-    protocol: Protocol
-    data_root: Path | None
-    limit: int | None
-    native: bool
-
-    def open_sets(self) -> SegmentationSets:
-        """Open them; see `open_segmentation_sets`."""
-        return open_segmentation_sets(self.protocol, self.data_root, self.limit, self.native)
 
 
 def plan_cell(
@@ -104,14 +89,19 @@ def plan_cell(
 
 
 def finish_share(
-    root: Path, place: DataPlace, cells: Sequence[Cell], device: str, progress: Progress, note: Callable[[str], None]
+    root: Path,
+    open_sets: Callable[[], SegmentationSets],
+    cells: Sequence[Cell],
+    device: str,
+    progress: Progress,
+    note: Callable[[str], None],
 ) -> None:
     """Finish cells one after the other and say each; see `finish_cell`."""
     opened: dict[int, Material] = {}
     for cell in cells:
         size = cell.settings.size
         if size not in opened:
-            opened[size] = Material(place.open_sets(), size)
+            opened[size] = Material(open_sets(), size)
         record = finish_cell(cell, root, opened[size], device, progress, note)
         dice = f", Dice {max(record.dice):.3f} in validation" if record.plan.select == "validation" else ""
         note(f"{cell.title}: done, {record.steps} steps{dice}")
@@ -132,7 +122,8 @@ def finish_cell(
         wait: for another command that works on it, whose result is taken then.
 
     Raises:
-        UsageError: another command works on it. VerificationError: its weights are not those it recorded.
+        UsageError: another command works on it.
+        VerificationError: its weights are not those it recorded.
     """
     folder = CellFolder(root, cell.plan)
     with folder.lock(wait):
@@ -159,19 +150,10 @@ def _train(
 ) -> tuple[Any, CellRecord]:
     plan, begin = cell.plan, time.perf_counter()
     data = material.of_row(cell.row, RunFolder.read(cell.run) if cell.run else None)
+    selecting, budget = material.selecting(plan.select), Budget(plan.passes, plan.select)
+    exercise = Exercise(cell.segmenter, cell.settings, data, selecting, budget, cell.seed, plan.augment)
     network, trained = train_segmenter(
-        cell.segmenter,
-        cell.settings,
-        data,
-        material.selecting(plan.select),
-        Budget(plan.passes, plan.select),
-        cell.seed,
-        folder.training,
-        augment=plan.augment,
-        device=device,
-        progress=progress,
-        note=note,
-        title=cell.title,
+        exercise, folder.training, device=device, progress=progress, note=note, title=cell.title
     )
     save_state(folder.weights, network)
     record = CellRecord(

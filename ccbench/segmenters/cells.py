@@ -10,8 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from ccbench.base.files import lock_folder, make_folder, read_json, write_atomic, write_json
+from ccbench.base.files import make_folder, read_json, write_atomic, write_json
+from ccbench.base.folder_files import lock_folder
 from ccbench.base.images import file_stem, write_grey
+from ccbench.base.model_errors import first_problem
 from ccbench.errors import DataError
 from ccbench.types import Record
 
@@ -31,10 +33,12 @@ class CellPlan(Record):
     """All that a training depends on; equal plans are one cell.
 
     Attributes:
-        model: configuration for mmsegmentation. passes: over the images of the row.
-        select: the images on which passes are compared. selecting: their manifests.
-        train: manifest of the real training pairs, whose masks every row has. synthetic: sha256 over the images of
-            the run, and its id; empty where the row has none.
+        model: configuration for mmsegmentation.
+        passes: over the images of the row.
+        select: the images on which passes are compared.
+        selecting: their manifests.
+        train: manifest of the real training pairs, whose masks every row has.
+        synthetic: sha256 over the images of the run, and its id; empty where the row has none.
     """
 
     version: int = CELL_VERSION
@@ -76,9 +80,12 @@ class CellRecord(Record):
     """What a cell holds as JSON.
 
     Attributes:
-        images: trained on. steps: of the optimiser. dice: mean on the selecting images after each pass; empty where
-            none were looked at. taken: the pass whose weights were kept, from 1.
-        seconds: of training, interrupted attempts left out. parameters: of the network.
+        images: trained on.
+        steps: of the optimiser.
+        dice: mean on the selecting images after each pass; empty where none were looked at.
+        taken: the pass whose weights were kept, from 1.
+        seconds: of training, interrupted attempts left out.
+        parameters: of the network.
         tests: name -> set, those that the cell was tried on so far.
     """
 
@@ -103,7 +110,8 @@ class CellFolder:
     """One cell on disk.
 
     Attributes:
-        path: the folder. training: what a training needs to be resumed, removed when it is done.
+        path: the folder.
+        training: what a training needs to be resumed, removed when it is done.
     """
 
     def __init__(self, root: Path, plan: CellPlan) -> None:
@@ -133,7 +141,7 @@ class CellFolder:
         try:
             found = CellRecord.model_validate(read_json(file))
         except ValidationError as error:
-            raise DataError(f"{file}: not a cell ({error.errors()[0]['msg']}); remove the folder") from error
+            raise DataError(f"{file}: not a cell ({first_problem(error)}); remove the folder") from error
         if found.dice and not 1 <= found.taken <= len(found.dice):
             raise DataError(f"{file}: took pass {found.taken} of {len(found.dice)}; remove the folder")
         if found.plan != self._plan:

@@ -19,7 +19,8 @@ class Material:
     """The images of a table at the size that its segmenters take, in memory.
 
     Args:
-        sets: the real pairs. size: side in pixels.
+        sets: the real pairs.
+        size: side in pixels.
     """
 
     def __init__(self, sets: SegmentationSets, size: int) -> None:
@@ -60,7 +61,8 @@ class Material:
         """Return a run's images of the training masks with these masks, joined on the condition's id.
 
         Raises:
-            DataError: it has images of other conditions. VerificationError: an image is not the one that was recorded.
+            DataError: it has images of other conditions.
+            VerificationError: an image is not the one that was recorded.
         """
         files = run.training_files()
         wanted = [pair.condition.id for pair in self.sets.train.pairs]

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ccbench.base.assets import key_misfits, load_checked, save_checked
+from ccbench.base.tensor_files import key_misfits, load_checked, save_checked, under
 from ccbench.base.text import one_line
 from ccbench.errors import DataError
 from ccbench.segmenters.mmlab import Runner
@@ -24,7 +24,8 @@ class Selection:
     """Which pass is taken so far.
 
     Attributes:
-        dice: after each pass; zeros where none is measured. taken: the pass, from 1; 0 = none yet.
+        dice: after each pass; zeros where none is measured.
+        taken: the pass, from 1; 0 = none yet.
         weights: of that pass, on the CPU.
     """
 
@@ -84,7 +85,7 @@ def taken_weights(folder: Path) -> Tensors:
         DataError: it is damaged.
     """
     tensors, facts = load_checked(folder / STATE)
-    return _under("taken/" if facts["taken"] != len(facts["dice"]) else "weights/", tensors)
+    return under("taken/" if facts["taken"] != len(facts["dice"]) else "weights/", tensors)
 
 
 def plain_network(runner: Runner) -> torch.nn.Module:
@@ -98,17 +99,17 @@ def _restore_selection(tensors: Tensors, facts: dict[str, Any], selection: Selec
     if not 1 <= taken <= len(dice) <= passes or not all(map(math.isfinite, dice)):
         raise ValueError(f"pass {taken} of {len(dice)}, of {passes} at most")
     selection.dice, selection.taken = dice, taken
-    selection.weights = _under("taken/" if taken != len(dice) else "weights/", tensors)
+    selection.weights = under("taken/" if taken != len(dice) else "weights/", tensors)
 
 
 def _restore_runner(tensors: Tensors, facts: dict[str, Any], runner: Runner, selection: Selection) -> None:
     network, wrapper = plain_network(runner), runner.optim_wrapper
-    wanted, weights = _shapes(network.state_dict()), _under("weights/", tensors)
+    wanted, weights = _shapes(network.state_dict()), under("weights/", tensors)
     for part in (weights, selection.weights):
         if wrong := key_misfits(_shapes(part), wanted):
             raise ValueError(min(wrong))
     moments: dict[int, dict[str, torch.Tensor]] = {}
-    for key, value in _under("moments/", tensors).items():
+    for key, value in under("moments/", tensors).items():
         number, _, name = key.partition("/")
         moments.setdefault(int(number), {})[name] = value
     groups = wrapper.optimizer.state_dict()["param_groups"]
@@ -159,7 +160,3 @@ def _fitting(found: dict[str, Any], own: dict[str, Any]) -> dict[str, Any]:
 
 def _shapes(tensors: Tensors) -> dict[str, tuple[int, ...]]:
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-
-
-def _under(prefix: str, tensors: Tensors) -> Tensors:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

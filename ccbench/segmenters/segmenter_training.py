@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ccbench.base.assets import load_state, tensors_only
-from ccbench.base.environment import process_count
 from ccbench.base.files import make_folder, set_aside
+from ccbench.base.process_ranks import process_count
 from ccbench.base.seeding import derive_seed
+from ccbench.base.tensor_files import load_state, tensors_only
 from ccbench.errors import DataError, MissingError, UsageError
 from ccbench.features.encoder import kept_random_state
 from ccbench.segmenters import MMSEG, Segmenter, SegmenterSettings
@@ -55,6 +55,26 @@ class Budget:
 
 
 @dataclass(frozen=True)
+class Exercise:
+    """What a segmenter is trained on and how.
+
+    Attributes:
+        train: labelled images.
+        selecting: real pairs on which epochs are compared; unused where the last one is taken.
+        seed: of the network's first weights, the order of the images and every other draw.
+        augment: whether images are augmented.
+    """
+
+    segmenter: Segmenter
+    settings: SegmenterSettings
+    train: Labelled
+    selecting: PairSequence
+    budget: Budget
+    seed: int
+    augment: bool = False
+
+
+@dataclass(frozen=True)
 class Trained:
     """What a training was: optimiser steps, mean Dice after each pass, and the pass that was taken, from 1.
 
@@ -70,7 +90,8 @@ def build_network(segmenter: Segmenter, settings: SegmenterSettings, seed: int) 
     """Return the segmenter's network with its backbone's weights; what is drawn follows `seed`.
 
     Raises:
-        MissingError: weights that are not on this machine. DataError: they are of another network.
+        MissingError: weights that are not on this machine.
+        DataError: they are of another network.
     """
     config = segmenter.model_config(settings)
     if segmenter.name.startswith(MMSEG) and Path(settings.weights).is_file():
@@ -86,15 +107,9 @@ def build_network(segmenter: Segmenter, settings: SegmenterSettings, seed: int) 
 
 
 def train_segmenter(
-    segmenter: Segmenter,
-    settings: SegmenterSettings,
-    train: Labelled,
-    selecting: PairSequence,
-    budget: Budget,
-    seed: int,
+    exercise: Exercise,
     folder: Path,
     *,
-    augment: bool = False,
     device: str = "cpu",
     progress: Progress = SilentProgress(),
     note: Callable[[str], None] = lambda text: None,
@@ -108,51 +123,36 @@ def train_segmenter(
     training is set aside, and the training starts anew.
 
     Args:
-        selecting: real pairs on which passes are compared; unused where the last one is taken.
         note: told what happens besides.
 
     Raises:
         UsageError: a batch that the processes cannot share, mixed precision on a CPU, or a loss that is not finite.
-            MissingError, DataError: as `build_network`.
+        MissingError, DataError: as `build_network`.
     """
-    _check_place(settings, device)
+    _check_place(exercise.settings, device)
     make_folder(folder)
-
-    def attempt() -> tuple[Any, Trained]:
-        return _train(segmenter, settings, train, selecting, budget, seed, folder, augment, device, progress, title)
-
     try:
-        return attempt()
+        return _train(exercise, folder, device, progress, title)
     except _UnfitStateError as error:
         note(f"{title}: {error.__cause__}; set aside, and the training starts anew")
         if os.path.lexists(folder / STATE):  # not where another process was first
             set_aside(folder / STATE)
-        return attempt()
+        return _train(exercise, folder, device, progress, title)
 
 
 class _UnfitStateError(Exception):
     """A state from which no training can go on; its cause says why."""
 
 
-def _train(
-    segmenter: Segmenter,
-    settings: SegmenterSettings,
-    train: Labelled,
-    selecting: PairSequence,
-    budget: Budget,
-    seed: int,
-    folder: Path,
-    augment: bool,
-    device: str,
-    progress: Progress,
-    title: str,
-) -> tuple[Any, Trained]:
-    network = build_network(segmenter, settings, seed)
-    dataset = LabelledSet(train, seed, augment)
+def _train(exercise: Exercise, folder: Path, device: str, progress: Progress, title: str) -> tuple[Any, Trained]:
+    settings, budget, seed = exercise.settings, exercise.budget, exercise.seed
+    network = build_network(exercise.segmenter, settings, seed)
+    dataset = LabelledSet(exercise.train, seed, exercise.augment)
     steps = settings.steps(len(dataset), budget.passes)
     states = kept_states(derive_seed("segmenter", seed))
     with states, _scope(), progress.step(title, steps) as step:
-        keeper = _Keeper(folder, selecting if budget.select != "last" else (), settings.size, seed, step, title)
+        selecting = exercise.selecting if budget.select != "last" else ()
+        keeper = _Keeper(folder, selecting, settings.size, seed, step, title)
         device = _join_processes(device)
         runner = _Runner(
             model=network.to(device),
@@ -166,7 +166,7 @@ def _train(
                 "collate_fn": {"type": "pseudo_collate"},
             },
             train_cfg={"by_epoch": True, "max_epochs": budget.passes},
-            optim_wrapper=_optimizer(segmenter, settings),
+            optim_wrapper=_optimizer(exercise.segmenter, settings),
             param_scheduler=_schedule(settings, steps),
             default_hooks={"logger": None, "timer": None, "checkpoint": None},
             custom_hooks=[keeper],
@@ -223,7 +223,9 @@ class _Runner(Runner):  # type: ignore[misc]  # mmengine is untyped
 
 
 def _optimizer(segmenter: Segmenter, settings: SegmenterSettings) -> dict[str, Any]:
-    wrapper = {"type": "OptimWrapper"} if settings.precision == "fp32" else _mixed(settings)
+    wrapper = {"type": "OptimWrapper"}
+    if settings.precision != "fp32":
+        wrapper = {"type": "AmpOptimWrapper", "dtype": {"fp16": "float16", "bf16": "bfloat16"}[settings.precision]}
     clip = {"type": "value", "clip_value": settings.clip}
     if settings.optimizer == "config":
         own = read_config(segmenter.name).get("optim_wrapper") or {"optimizer": {"type": "AdamW", "lr": 1e-4}}
@@ -231,10 +233,6 @@ def _optimizer(segmenter: Segmenter, settings: SegmenterSettings) -> dict[str, A
     kind = {"adam": "Adam", "adamw": "AdamW"}[settings.optimizer]
     optimizer = {"type": kind, "lr": settings.learning_rate, "weight_decay": settings.weight_decay}
     return {**wrapper, "optimizer": optimizer, "clip_grad": clip}
-
-
-def _mixed(settings: SegmenterSettings) -> dict[str, Any]:
-    return {"type": "AmpOptimWrapper", "dtype": {"fp16": "float16", "bf16": "bfloat16"}[settings.precision]}
 
 
 def _schedule(settings: SegmenterSettings, steps: int) -> list[dict[str, Any]] | None:
@@ -281,9 +279,10 @@ class _Keeper(Hook):  # type: ignore[misc]
         """
         loss = float(outputs["loss"])
         if not math.isfinite(loss):
+            or_full = " or precision=fp32" if hasattr(runner.optim_wrapper, "loss_scaler") else ""
             raise UsageError(
                 f"{self._title}: the loss is {loss} at step {runner.iter + 1}, in pass {runner.epoch + 1}; the state "
-                f"before this pass is kept; try a lower learning_rate{_or_full(runner)}, and look at the images"
+                f"before this pass is kept; try a lower learning_rate{or_full}, and look at the images"
             )
         self._step.advance(note=f"loss {loss:.2f}")
 
@@ -296,10 +295,6 @@ class _Keeper(Hook):  # type: ignore[misc]
         if runner.rank == 0:
             save_pass(self._folder, runner, self.selection)
         barrier()  # the others read it at the end
-
-
-def _or_full(runner: Runner) -> str:
-    return " or precision=fp32" if hasattr(runner.optim_wrapper, "loss_scaler") else ""
 
 
 def _of_first_process(value: float) -> float:

@@ -26,7 +26,8 @@ class Row:
     """What a segmenter is trained on.
 
     Attributes:
-        kind: one of `KINDS`. source: name of the method whose images are used; empty where there are none.
+        kind: one of `KINDS`.
+        source: name of the method whose images are used; empty where there are none.
     """
 
     kind: str

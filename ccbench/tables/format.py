@@ -1,20 +1,17 @@
-"""How numbers and text look in print: the only place where numbers are rounded and text is escaped for its page."""
+"""How numbers look in print: the only place where they are rounded; text is brought on one line for its page."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from ccbench.base.text import printable
 from ccbench.metrics import metric_info
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 _DIGITS = {"kid": 4}  # kernel distances are small; everything else is read to the second decimal, but
 _SEGMENTATION_DIGITS = 3  # shares of segmenters, as in every table of them in print
 
-Outcome = Literal["better", "worse", "not told apart"]
-"""What a corrected test says of a row against the one that it is compared with."""
+Outcome = Literal["better", "worse", "not significant"]
+"""What a corrected test at 5 % says of a row against the one that it is compared with."""
 
 MARKS: dict[str | None, str] = {"better": " ▲", "worse": " ▼"}
 """Outcome -> what stands behind a number; nothing where nothing is known."""
@@ -42,6 +39,12 @@ def format_value(metric: str, value: float | None) -> str:
     return f"{value:z.{_digits(metric)}f}"
 
 
+def format_mean(metric: str, mean: float | None, spread: float | None) -> str:
+    """Return a mean with its spread over the seeds, such as `52.00 ± 2.00`; no spread where there is none."""
+    shown = format_value(metric, mean)
+    return f"{shown} ± {format_value(metric, spread)}" if spread else shown
+
+
 def _digits(metric: str) -> int:
     info = metric_info(metric)
     if info.group == "segmentation" and info.unit == "share":
@@ -49,9 +52,9 @@ def _digits(metric: str) -> int:
     return _DIGITS.get(metric.partition("_")[0], 2)
 
 
-def format_difference(metric: str, value: float) -> str:
-    """Return a difference of a metric's values as tables show it, with its sign."""
-    return f"{value:+z.{_digits(metric)}f}"
+def format_difference(metric: str, value: float | None) -> str:
+    """Return a difference of a metric's values as tables show it, with its sign; `-` where there is none."""
+    return "-" if value is None else f"{value:+z.{_digits(metric)}f}"
 
 
 def format_span(metric: str, low: float | None, high: float | None) -> str:
@@ -71,16 +74,16 @@ def format_effect(effect: float | None) -> str:
     return "-" if effect is None else f"{effect:+z.2f}"
 
 
-def format_p(p: float) -> str:
-    """Return a p-value as tables show it: `0.0123`, `< 0.0001`."""
-    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
+def format_p(p: float | None) -> str:
+    """Return a p-value as tables show it: `0.0123`, `< 0.0001`; `-` where there is none."""
+    return "-" if p is None else "< 0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
 def interval_notes(reasons: Sequence[tuple[str, str | None]]) -> list[str]:
-    """Return one line for each reason why numbers have no interval, from (name, reason) pairs; None has one."""
+    """Return one line for each reason why numbers have no interval, from (name, reason) pairs; one without has one."""
     named: dict[str, list[str]] = {}
     for name, reason in reasons:
-        if reason is not None:
+        if reason:
             named.setdefault(reason, []).append(name)
     return [f"no interval of {', '.join(dict.fromkeys(names))}: {reason}" for reason, names in named.items()]
 
@@ -126,88 +129,9 @@ def format_settings(settings: Mapping[str, object]) -> str:
     return ", ".join(parts)
 
 
-_TEX = {
-    **{plain: f"\\{plain}" for plain in "{}$&#%_"},
-    "\\": "\\textbackslash{}",
-    "~": "\\textasciitilde{}",
-    "^": "\\textasciicircum{}",
-    "±": "$\\pm$",
-    "↑": "$\\uparrow$",
-    "↓": "$\\downarrow$",
-    "→0": "$\\to 0$",
-}
-_TEX_SPECIAL = re.compile("|".join(map(re.escape, _TEX)))
-
-_MARKDOWN_SPECIAL = re.compile(
-    r"[\\`*$~]"  # `|` is escaped by `markdown_table`
-    r"|\](?=[(\[:]|$)"  # ends the text of a link or an image, or the name of one
-    r"|(?<!\w)_|_(?!\w)"  # inside a word it is no emphasis
-    r"|^(?:>|#(?=#*\s)|[+-](?=\s)|-(?=--)|\d+(?=[.)]\s))"  # begins a quotation, a heading, a list, a line
-)
-_PIPE = re.compile(r"\\*\|")
-_HTML_SPECIAL = re.compile(r"<(?=[A-Za-z/!?])|&(?=#?\w+;)")
-
-_FORMULA = re.compile(r"\s*(?:[=@]|[-+](?![\w .±%-]*$))")  # a number or a name behind a sign does nothing
 _LINES = re.compile(r"\s*[\n\r\x0b\x0c\x1c-\x1e\x85\u2028\u2029]\s*")
 
 
 def plain_line(text: str) -> str:
     """Return text on one line, with control characters shown as `\\x1b`."""
     return printable(_LINES.sub(" ", text).replace("\t", " "))
-
-
-def escape_tex(text: str) -> str:
-    """Return text as LaTeX shows it, on one line."""
-    return _TEX_SPECIAL.sub(lambda found: _TEX[found[0]], plain_line(text))
-
-
-def escape_markdown(text: str) -> str:
-    """Return text of a record as markdown shows it: no markup, link, image, HTML or formula in it takes effect.
-
-    Text that has none of these stays as it is. A `|` is left to `markdown_table`, and is harmless outside of tables.
-    """
-    line = _MARKDOWN_SPECIAL.sub(
-        lambda found: f"{found[0]}\\" if found[0].isdigit() else f"\\{found[0]}", plain_line(text).strip()
-    )
-    return _HTML_SPECIAL.sub(lambda found: {"<": "&lt;", "&": "&amp;"}[found[0]], line)
-
-
-def escape_cells(rows: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
-    """Return the rows of a table, every cell of which is text and no markdown, through `escape_markdown`."""
-    return [tuple(map(escape_markdown, row)) for row in rows]
-
-
-def markdown_code(text: str) -> str:
-    """Return text of a record as inline code, its backticks included."""
-    line = plain_line(text)
-    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
-    return f"{fence} {line} {fence}" if len(fence) > 1 or not line.strip() else f"{fence}{line}{fence}"
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """Return a GitHub table; the columns numbered in `right` are aligned to the right.
-
-    Cells are markdown, of `escape_markdown` where they come from a record; whatever is in them, each stays one cell.
-    """
-    rule = ["---:" if index in right else "---" for index in range(len(header))]
-    cells = [[_PIPE.sub(_escape_pipe, plain_line(cell)) for cell in row] for row in (header, rule, *rows)]
-    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
-
-
-def _escape_pipe(found: re.Match[str]) -> str:
-    """Return a pipe behind an odd number of backslashes, which every reader of tables takes for an escaped one."""
-    return found[0] if len(found[0]) % 2 == 0 else f"{found[0][:-1]}\\|"
-
-
-def csv_text(frame: "pd.DataFrame") -> str:
-    """Return a table as CSV, numbers unrounded; text that a spreadsheet would compute begins with an apostrophe."""
-    shown = frame.copy()
-    for name in shown.columns:
-        if any(isinstance(cell, str) for cell in frame[name]):
-            shown[name] = [_csv_cell(cell) if isinstance(cell, str) else cell for cell in frame[name]]
-    return shown.to_csv(index=False, lineterminator="\n")
-
-
-def _csv_cell(text: str) -> str:
-    line = plain_line(text)
-    return f"'{line}" if _FORMULA.match(line) else line

@@ -27,12 +27,34 @@ def notice(command: str) -> str:
     return f"*Generated from `{RECORD}` by `{command}` and `{COMMAND}`; edits are overwritten.*\n"
 
 
+def put_text(file: Path, text: str, check: bool = False) -> None:
+    """Write a generated file; with `check`, write nothing and compare what is there.
+
+    Raises:
+        VerificationError: with `check`, it differs or is missing; the first line that differs is named.
+    """
+    if not check:
+        write_atomic(file, text.encode())
+        return
+    held = file.read_bytes() if file.is_file() else b""
+    if held != text.encode():
+        lines = zip_longest(held.decode(errors="replace").splitlines(), text.splitlines(), fillvalue="nothing")
+        differ = ((number, *both) for number, both in enumerate(lines, start=1) if both[0] != both[1])
+        line, old, new = next(differ, (1, "other line ends", "line feeds"))
+        same = next((at for at, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), 0)
+        begin = max(same - 30, 0)
+        old, new = old[begin : begin + 60], new[begin : begin + 60]
+        raise VerificationError(f"{file}:{line}: found {old!r}, its records give {new!r}; run `{COMMAND}`")
+
+
 @dataclass(frozen=True)
 class TableKind(Generic[T]):
     """One kind of table.
 
     Attributes:
-        title: what it is, for messages. model: of its record. places: its folders in that of a board, as a pattern.
+        title: what it is, for messages.
+        model: of its record.
+        places: its folders in that of a board, as a pattern.
         render: the record -> the text of each file beside it, by name.
     """
 
@@ -49,7 +71,7 @@ class TableKind(Generic[T]):
         """Write the files of a table into a folder, which is made, and return its page; what was there is replaced."""
         make_folder(folder)
         for name, text in self.files(table).items():
-            write_atomic(folder / name, text.encode())
+            put_text(folder / name, text)
         return folder / PAGE
 
     def read(self, folder: Path) -> T:
@@ -69,21 +91,18 @@ class TableKind(Generic[T]):
         """Compare the files of a table with what its record gives.
 
         Raises:
-            VerificationError: one differs or is missing. DataError: as `read`.
+            VerificationError: one differs or is missing.
+            DataError: as `read`.
         """
         for name, text in self.files(self.read(folder)).items():
-            file = folder / name
-            held = file.read_bytes() if file.is_file() else b""
-            if held != text.encode():
-                lines = zip_longest(held.decode(errors="replace").splitlines(), text.splitlines())
-                line = next((number for number, (old, new) in enumerate(lines, start=1) if old != new), 1)
-                raise VerificationError(f"{file}:{line}: not what {RECORD} beside it gives; run `{COMMAND}`")
+            put_text(folder / name, text, check=True)
 
     def render_all(self, boards: Path, check: bool = False) -> list[Path]:
         """Write the files of every board's tables from their records, or compare them; return the pages.
 
         Raises:
-            VerificationError: with `check`, a file differs. DataError: as `read`.
+            VerificationError: with `check`, a file differs.
+            DataError: as `read`.
         """
         folders = sorted(file.parent for file in boards.glob(f"*/{self.places}/{RECORD}"))
         for folder in folders:

@@ -52,7 +52,8 @@ def structure_loss(logits: torch.Tensor, masks: torch.Tensor, bce: Bce) -> torch
     Outside the frame the mask is 0, as published: where a polyp is cut by the frame, that is an edge too.
 
     Args:
-        logits: (B, 1, S, S). masks: of that shape, 0 or 1.
+        logits: (B, 1, S, S).
+        masks: of that shape, 0 or 1.
         bce: "weighted" makes the cross-entropy heavier near the edge as well. "legacy_mean" is its plain mean, as the
             released code has it: there `reduce='none'` is a deprecated flag that any text switches on.
     """

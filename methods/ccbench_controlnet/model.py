@@ -33,7 +33,9 @@ def load_pretrained(control: ControlNetModel, reference: str, allow_pickle: bool
     """Load published weights, from a hub id, a folder in diffusers format, or a file in either layout.
 
     Raises:
-        MissingError: there is nothing. UsageError: a pickle that was not allowed. DataError: the weights do not fit.
+        MissingError: there is nothing.
+        UsageError: a pickle that was not allowed.
+        DataError: the weights do not fit.
     """
     if Path(reference).is_file():
         state = read_control(Path(reference), control, allow_pickle)

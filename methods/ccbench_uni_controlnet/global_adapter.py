@@ -12,8 +12,8 @@ from diffusers.models.attention import FeedForward
 from torch import nn
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
-from ccbench.base.assets import tensors_only
 from ccbench.base.seeding import derive_seed
+from ccbench.base.tensor_files import tensors_only
 from ccbench.base.text import one_line
 from ccbench.diffusion.backbone import Backbone, load_backbone, weights_options
 from ccbench.diffusion.branch_training import NoiseObjective, NoisyBatch, TrainingSet, encode_set

@@ -1,19 +1,22 @@
 """What the command line needs to run a whole run in a second: a fake method, a small protocol, and a fake scorer."""
 
-from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-import ccbench.scoring.run_scorer
+import ccbench.diffusion.backbone
+import ccbench.pipeline.run_scorer
+import ccbench.pipeline.verification.run_verification
 from board_runs import make_card
 from calling import Call, Finished
+from ccbench.base.images import read_image
 from ccbench.cli import execute
+from ccbench.pipeline.run_scorer import RunScorer
 from ccbench.pipeline.verification import Check
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
 from ccbench.runs import RunFolder
-from ccbench.runs.scorecard import Scorecard
-from ccbench.scoring.run_scorer import RunScorer
+from ccbench.runs.scorecard import ScoredImages
 
 
 @pytest.fixture
@@ -33,7 +36,10 @@ def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 @pytest.fixture
 def scored_images(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyPatch) -> list[list[Path]]:
-    """Make the fake method and the protocol `small` usable, score without encoders, and note what was scored."""
+    """Make the fake method and the protocol `small` usable, score without encoders, and note what was scored.
+
+    CLIP-score is the images' mean brightness: other images have another scorecard.
+    """
     monkeypatch.setitem(PROTOCOLS, "small", small_protocol)
     calls: list[list[Path]] = []
 
@@ -41,12 +47,13 @@ def scored_images(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytes
         def __init__(self, *args: object, **named: object) -> None:
             assert named["controls"] == {"vae-ceiling": small_protocol.backbone}
 
-        def score(self, images: list[Path], copies: object) -> Scorecard:
+        def score(self, images: list[Path], copies: object) -> ScoredImages:
             calls.append(images)
-            return make_card(52.126, 25.0, n=len(images))
+            brightness = float(np.mean([read_image(file) for file in images]))
+            return make_card(52.126, brightness, n=len(images))
 
-    monkeypatch.setattr(ccbench.scoring.run_scorer, "SynthesisScorer", Scorer)
-    monkeypatch.setattr(ccbench.scoring.run_scorer, "open_reconstruction", lambda reference, *rest: reference)
+    monkeypatch.setattr(ccbench.pipeline.run_scorer, "SynthesisScorer", Scorer)
+    monkeypatch.setattr(ccbench.diffusion.backbone, "open_reconstruction", lambda reference, *rest: reference)
     return calls
 
 
@@ -54,9 +61,11 @@ def scored_images(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytes
 def scored_alike(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let verifying a run give the scores and images that it has: they are made up, and no encoder would find them."""
 
-    def score(self: RunScorer, run: RunFolder) -> Scorecard:
-        return Scorecard.from_json(run.scorecard() or {}, run.per_sample())
+    def score(self: RunScorer, run: RunFolder) -> ScoredImages:
+        card = run.scorecard()
+        assert card is not None
+        return ScoredImages(card, run.per_sample())
 
     monkeypatch.setattr(RunScorer, "score", score)
     match = [Check(what="images sampled again: c0", state="match")]
-    monkeypatch.setattr(import_module("ccbench.pipeline.verification.verify_run"), "resample", lambda *_: match)
+    monkeypatch.setattr(ccbench.pipeline.verification.run_verification, "resample", lambda *_: match)

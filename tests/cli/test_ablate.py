@@ -10,10 +10,10 @@ import ccbench.comparison.compared_features
 import ccbench.studies.ablation.variant_runs
 from calling import Call
 from ccbench.base.images import read_image
+from ccbench.pipeline.run_scorer import RunScorer
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
 from ccbench.runs import RunFolder
-from ccbench.runs.scorecard import Scorecard, per_sample_table
-from ccbench.scoring.run_scorer import RunScorer
+from ccbench.runs.scorecard import Scorecard, ScoredImages, per_sample_table
 from ccbench.studies.ablation.variant_scores import AblationTable
 from ccbench.types import Score
 from compared import ColourEncoder
@@ -31,13 +31,14 @@ def here(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(ccbench.comparison.compared_features, "open_encoder", lambda name, **rest: ColourEncoder())
     scored: list[str] = []
 
-    def score(self: RunScorer, run: RunFolder) -> Scorecard:
+    def score(self: RunScorer, run: RunFolder) -> ScoredImages:
         ids = [sample.condition_id for sample in run.samples()]
         settings: Any = run.config.settings
         values = [40 + i % 7 + EFFECTS[settings.taam.mode] + 0.1 * run.config.seed * (i % 3) for i in range(len(ids))]
         score = Score("text_fidelity", "text_fidelity|v:1", sum(values) / len(ids), len(ids))
         scored.append(run.record.run_id)
-        return Scorecard([score], {}, per_sample_table(ids, {"text_fidelity": values}), {})
+        card = Scorecard(scores=[score], controls={}, failures={})
+        return ScoredImages(card, per_sample_table(ids, {"text_fidelity": values}))
 
     def in_this_process(
         work: Callable[..., None], items: Any, size: Any, devices: Any, title: str, **named: Any
@@ -45,7 +46,9 @@ def here(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyP
         assert named["counted"] == ("training", "sampling") and set(map(size, items)) <= {27, 25}
         work(items, devices[0], named["progress"], named["note"])
 
-    monkeypatch.setattr(ccbench.studies.ablation.variant_runs, "find_judge", lambda *rest: "none in a test")
+    monkeypatch.setattr(
+        ccbench.studies.ablation.variant_runs, "find_reference_segmenter", lambda *rest: "none in a test"
+    )
     monkeypatch.setattr(RunScorer, "score", score)
     monkeypatch.setattr(ccbench.studies.ablation.variant_runs, "work_in_processes", in_this_process)
     return scored
@@ -59,9 +62,11 @@ def test_a_table_of_differences(call: Call, here: list[str]) -> None:
     table = AblationTable.model_validate_json((folder / "table.json").read_text())
     assert list(table.variants) == ["full", "taam.mode=A", "taam.mode=C", "tint=0.1"] and table.n == 24
     found = {one.variant: one for one in table.scores}
-    assert [found[name].outcome for name in table.variants] == [None, "better", "worse", "not told apart"]
-    assert found["taam.mode=A"].difference == pytest.approx(5) and found["tint=0.1"].difference == 0
+    tests: dict[str, Any] = {variant: found[variant].test for variant in table.variants}
+    assert [test and test.outcome for test in tests.values()] == [None, "better", "worse", "not significant"]
+    assert tests["taam.mode=A"].difference == pytest.approx(5) and tests["tint=0.1"].difference == 0
     assert found["full"].by_seed.keys() == {0, 1, 2, 3} and table.tests == 3 and len(table.runs) == len(here) == 16
+    assert len(list(Path("runs").rglob("gallery.png"))) == 16, "a run like any other"
     page = (folder / "README.md").read_text()
     assert "| full | 42.90 ± 0.13 |" in page and "| taam.mode=A | +5.00 ▲ |" in page and "| tint=0.1 | +0.00 |" in page
     assert "4 trainings of each variant" in page and "paired by condition and seed" in page
@@ -86,7 +91,9 @@ def test_the_judge_is_trained_before_the_runs_and_only_for_them(
     call: Call, here: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else every process but one waits for it."""
-    monkeypatch.setattr(ccbench.studies.ablation.variant_runs, "find_judge", lambda *rest: here.append("judge"))
+    monkeypatch.setattr(
+        ccbench.studies.ablation.variant_runs, "find_reference_segmenter", lambda *rest: here.append("judge")
+    )
     for _ in range(2):
         assert call(*ABLATE, "--vary", "tint=0.1", "--seeds", "0").code == 0
         assert len(here) == 3 and here[0] == "judge" and here.count("judge") == 1
@@ -117,7 +124,7 @@ def test_a_plan_of_a_file_is_kept_with_the_board_and_checked(call: Call, tmp_pat
     assert call("leaderboard", "render", "--check", "--boards", "boards").code == 0
     (kept / "README.md").write_text(page.replace("+5.00", "+6.00"))
     drift = call("leaderboard", "render", "--check", "--boards", "boards")
-    assert drift.code == 5 and "not what table.json beside it gives" in drift.err
+    assert drift.code == 5 and "its records give" in drift.err and "+6.00" in drift.err
 
 
 @pytest.mark.parametrize(

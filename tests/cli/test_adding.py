@@ -13,7 +13,7 @@ import pytest
 
 from calling import Call
 from ccbench.base.image_folders import list_images
-from ccbench.plugins.registry import find_entry
+from ccbench.plugins.registry import find_entry, find_offers
 from ccbench.runs import RunFolder
 
 README = Path(__file__).parents[2] / "methods" / "README.md"
@@ -39,6 +39,7 @@ def install(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with zipfile.ZipFile(Path("wheels", name)) as wheel:
         wheel.extractall("site")
     monkeypatch.syspath_prepend(Path("site").resolve())
+    find_offers.cache_clear()
 
 
 def test_the_readmes_blocks_work_as_they_stand(
@@ -69,7 +70,9 @@ def test_the_readmes_blocks_work_as_they_stand(
     )
     for run in (ours, outside):
         assert run.record.status == "complete" and len(list_images(run.path / "images")) == 4 and run.gallery.is_file()
-        values = {score["metric"]: score["value"] for score in (run.scorecard() or {})["scores"]}
+        card = run.scorecard()
+        assert card is not None
+        values = {score.metric: score.value for score in card.scores}
         assert all(values[name] is not None for name in ("fd_lite0", "clip_score", "clip_image", "text_fidelity"))
     assert ours.record.training is not None and ours.record.training.steps == ours.config.protocol.training.max_steps
     assert outside.record.method is not None and outside.record.method.title == "My GAN"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from calling import Call
-from ccbench.features.lite0 import Lite0Encoder
+from ccbench.features.fast_paths import TowerEncoder
 from fake_encoders import random_images, write_images
 
 SCORE = ("score", "--images", "made", "--reference", "real", "--device", "cpu", "--json")
@@ -24,7 +24,7 @@ def test_a_second_scoring_prints_the_same_and_encodes_nothing(
     plain = call(*SCORE, "--no-cache")
     assert not Path("home/features").exists()
     cold = call(*SCORE)
-    monkeypatch.setattr(Lite0Encoder, "encode_images", lambda *args: pytest.fail("encoded"))
+    monkeypatch.setattr(TowerEncoder, "encode_images", lambda *args: pytest.fail("encoded"))
     warm = call(*SCORE)
     assert plain.out == cold.out == warm.out and plain.code == warm.code == 0
 

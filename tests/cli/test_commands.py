@@ -10,18 +10,21 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ccbench.pipeline.gallery
+import ccbench.pipeline.run_scorer
 import ccbench.plugins.registry
-import ccbench.tables.pictures
 import fake_methods
 from calling import Call
 from ccbench.base.image_folders import list_images
 from ccbench.base.images import read_image, write_png
 from ccbench.base.mask_files import read_mask
-from ccbench.cli.options import RunOptions
+from ccbench.pipeline.make_run import run_config
 from ccbench.plugins.contract import TrainContext, TrainReport
 from ccbench.plugins.registry import list_methods
 from ccbench.protocols.protocol import PROTOCOLS
-from ccbench.runs import RunFolder
+from ccbench.runs import RunFolder, default_run_folder
+from ccbench.runs.scorecard import ScoredImages
+from ccbench.scoring import SynthesisScorer
 
 RUN = ("run", "--method", "fake", "--protocol", "small", "--limit", "4")
 STEPS = ("train", "synthesize", "score", "gallery")
@@ -59,8 +62,7 @@ def test_run_json_holds_the_scores_in_their_published_form(call: Call, scored_im
 
 def test_the_default_folder_names_what_differs(scored_images: list[list[Path]]) -> None:
     def folder(seed: int = 0, sets: list[str] | None = None, limit: int | None = None) -> str:
-        options = RunOptions("fake", "small", None, seed, sets, None, None, limit)
-        return options.resolve()[1].as_posix()
+        return default_run_folder(run_config("fake", "small", seed=seed, sets=sets or (), limit=limit)).as_posix()
 
     assert folder() == "runs/small/fake-seed0"
     assert (
@@ -121,7 +123,7 @@ def test_sigterm_ends_any_command_with_143(
 ) -> None:
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(
-        ccbench.tables.pictures, "draw_gallery", lambda *_, **named: os.kill(os.getpid(), signal.SIGTERM)
+        ccbench.pipeline.gallery, "draw_gallery", lambda *_, **named: os.kill(os.getpid(), signal.SIGTERM)
     )
     ended = call(*RUN, "--output", "out", "--quiet")
     assert ended.code == 143 and ended.err.startswith("error: ended by SIGTERM; what was finished is kept")
@@ -167,6 +169,30 @@ def test_failed_images_end_in_code_one_and_are_counted(
     done = call(*RUN, "--json")
     assert done.code == 1
     assert done.json["failures"]["black"] == 4
+
+
+def test_run_score_and_report_show_the_scorecards_failures(
+    call: Call, scored_images: list[list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = {"unreadable": 0, "constant": 2, "duplicate": 0, "wrong_size": 0}
+    scorer = ccbench.pipeline.run_scorer.SynthesisScorer
+    score = scorer.score
+
+    def failing(self: SynthesisScorer, images: list[Path], copies: object) -> ScoredImages:
+        card, table = score(self, images, copies)  # type: ignore[arg-type]
+        ids = [f"phantom-test-{number:04d}" for number in range(len(table))]
+        return ScoredImages(card.model_copy(update={"failures": failures}), table.assign(condition_id=ids))
+
+    monkeypatch.setattr(scorer, "score", failing)
+    done = call(*RUN, "--output", "out", "--json")
+    assert (done.code, done.json["failures"]) == (1, {**failures, "black": 0})
+    assert json.loads(Path("out", "run.json").read_text())["failures"]["constant"] == 0  # the card's counts are shown
+    assert call(*RUN, "--output", "out").code == 1
+    assert "failures: 2 constant\n" in call("score", "out").out
+    assert call("score", "out", "--json").json["failures"] == done.json["failures"]
+    assert call("synthesize", *RUN[1:], "--output", "out", "--json").json["failures"] == done.json["failures"]
+    assert call("report", "out", "--output", "page.html").code == 0
+    assert "2 constant" in Path("page.html").read_text()
 
 
 def test_a_read_only_output_is_one_line(call: Call, scored_images: list[list[Path]]) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 import ccbench.boards.copies
 import ccbench.comparison.compared_features
+import ccbench.pipeline.session
 from calling import Call
 from ccbench.data.split import open_split
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
@@ -16,7 +17,6 @@ from compared import ColourEncoder, N, draw_images, write_run
 @pytest.fixture
 def two_runs(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Path]:
     """Two scored runs on the first phantoms, whose ids and reference are the fake ones of `compared`."""
-    import ccbench.data.split as sources
     from ccbench.data.pairs import DataSplit
     from compared import pairs_of
 
@@ -28,7 +28,7 @@ def two_runs(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.Mon
     def fake_split(protocol: Protocol, split: str, *rest: object) -> DataSplit:
         return DataSplit(split, images[split], lambda: [split], "none")
 
-    for place in (sources, ccbench.comparison.compared_features, ccbench.boards.copies):
+    for place in (ccbench.pipeline.session, ccbench.boards.copies):
         monkeypatch.setattr(place, "open_split", fake_split)
     manifest = fake_split(small_protocol, "test").manifest_sha256
     conditions = ConditionsRecord(split="test", n=N, manifest_sha256=manifest)
@@ -50,7 +50,7 @@ def test_a_table_and_its_json(call: Call, two_runs: list[Path]) -> None:
     assert "corrected over the 7 tests" in done.out
     found = call("compare", *two_runs, "--json").json
     clip = next(one for one in found["comparisons"] if one["metric"] == "clip_score")
-    assert clip["verdict"] == "fake" and clip["difference"]["value"] == pytest.approx(33.75, rel=1e-12)
+    assert clip["verdict"] == "fake" and clip["difference"] == pytest.approx(33.75, rel=1e-12)
     assert [one["name"] for one in found["methods"]] == ["fake", "fake (tint=0.1)"] and found["tests"] == 7
 
 
@@ -58,7 +58,7 @@ def test_the_records_suffice_without_the_method(
     call: Call, two_runs: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = call("compare", *two_runs, "--json").json
-    monkeypatch.setattr("ccbench.plugins.registry._scan", lambda group: iter(()))
+    monkeypatch.setattr("ccbench.plugins.registry.find_offers", lambda group: {})
     done = call("compare", *two_runs, "--json")
     assert done.code == 0 and done.json == wanted
 
@@ -67,9 +67,9 @@ def test_errors_are_one_line(call: Call, two_runs: list[Path], monkeypatch: pyte
     for args, code in ((two_runs[:1], 2), ((*two_runs, "--against", "x"), 2), ((two_runs[0], "nowhere"), 2)):
         done = call("compare", *args, "--quiet")
         assert done.code == code and done.err.count("\n") == 1, done.err
-    import ccbench.data.split as sources
-
-    monkeypatch.setattr(sources, "open_split", open_split)  # real phantoms: not what the runs were scored on
+    monkeypatch.setattr(
+        ccbench.pipeline.session, "open_split", open_split
+    )  # real phantoms: not what the runs were scored on
     done = call("compare", *two_runs, "--quiet")
     assert done.code == 4 and "the runs were scored on" in done.err and done.err.count("\n") == 1
 

@@ -80,6 +80,15 @@ def one_pair(condition_id: str, image: Image) -> RealPair:
     return RealPair(image, Condition(condition_id, np.eye(8, dtype=bool), "a polyp"))
 
 
+def test_a_licence_is_text_in_the_readme(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [one_pair("a", np.zeros((8, 8, 3), dtype=np.uint8))]
+    licence = "none\n\n# Rules\n<script>x</script>"
+    monkeypatch.setattr(export_conditions, "open_split", lambda *_: DataSplit("test", pairs, lambda: ["a"], licence))
+    assert call("protocols", "export-conditions", "phantom-128", "--output", "out").code == 0
+    text = Path("out", "README.md").read_text()
+    assert "- licence of the data: none # Rules &lt;script>x&lt;/script>\n" in text
+
+
 @pytest.mark.parametrize(("ids", "code"), [(("a/b c", "ü"), 0), (("a/b", "a_b"), 4)])
 def test_ids_become_file_names_by_one_rule(
     call: Call, monkeypatch: pytest.MonkeyPatch, ids: tuple[str, str], code: int

@@ -1,18 +1,20 @@
 """`ccbench leaderboard`: show, check and export."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
 
 import ccbench.boards.copies
+import ccbench.boards.model_index
 from board_runs import N, make_card, make_run
 from calling import Call
 from ccbench.boards.copies import SIDE, RealThumbnails
 from ccbench.boards.rota import run_due
+from ccbench.pipeline.run_scorer import RunScorer
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
-from ccbench.scoring.run_scorer import RunScorer
 
 
 @pytest.fixture
@@ -62,6 +64,17 @@ def test_export_is_a_block_that_hugging_face_reads(call: Call, board: Path) -> N
     assert found.keys() == {"fd_lite0", "clip_score"} and found["fd_lite0"]["value"] == 50.5
     assert found["fd_lite0"]["args"]["seeds"] == "0 1" and found["fd_lite0"]["args"]["n"] == 3
     assert found["fd_lite0"]["args"]["signature"] == "fd_lite0|enc:lite0"
+
+
+def test_whatever_text_a_record_holds_the_export_is_one_block(
+    call: Call, board: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "x: {y}\n---\n# <img src=//x.example/b.png> \u2028 'q' \"r\" [a](b) \x85&c *d"
+    monkeypatch.setattr(ccbench.boards.model_index, "metric_info", lambda metric: SimpleNamespace(title=text))
+    lines = call("leaderboard", "export", "small", "--row", "fake").out.splitlines()
+    assert [number for number, line in enumerate(lines) if line == "---"] == [0, len(lines) - 1]
+    (model,) = yaml.safe_load("\n".join(lines[1:-1]))["model-index"]
+    assert {metric["name"] for metric in model["results"][0]["metrics"]} == {text}
 
 
 def test_export_refuses_a_control_and_another_format(call: Call, board: Path) -> None:

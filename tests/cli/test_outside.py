@@ -19,6 +19,7 @@ from ccbench.data.phantom import phantom_source
 from ccbench.data.split import open_split
 from ccbench.errors import DataError
 from ccbench.pipeline.outside_images import check_outside
+from ccbench.pipeline.session import Session
 from ccbench.protocols.config import OutsideConfig, restore_config
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
 from ccbench.runs import RunFolder
@@ -91,27 +92,27 @@ def test_other_images_or_words_are_another_configuration(call: Call, made: Path)
 
 
 def test_the_hash_is_of_the_pixels(made: Path) -> None:
-    before = check_outside(made, "my-gan", PROTOCOLS["small"], None, limit=4)
+    before = check_outside(made, "my-gan", PROTOCOLS["small"], Session(), limit=4)
     for file in list_images(made):
         PIL.Image.fromarray(read_image(file)).save(file, compress_level=0)
-    after = check_outside(made, "my-gan", PROTOCOLS["small"], None, limit=4)
+    after = check_outside(made, "my-gan", PROTOCOLS["small"], Session(), limit=4)
     assert before.config.config_hash == after.config.config_hash
     assert restore_config(json.loads(before.config.model_dump_json())) == before.config
     first, second = list_images(made)[:2]
     pixels = read_image(first)
     write_png(first, read_image(second))
     write_png(second, pixels)
-    swapped = check_outside(made, "my-gan", PROTOCOLS["small"], None, limit=4)
+    swapped = check_outside(made, "my-gan", PROTOCOLS["small"], Session(), limit=4)
     assert swapped.config.config_hash != before.config.config_hash
 
 
 def test_a_suffix_in_capitals_is_png_too_and_a_name_twice_is_refused(call: Call, made: Path) -> None:
     for file in list_images(made):
         file.rename(file.with_suffix(".PNG"))
-    assert len(check_outside(made, "my-gan", PROTOCOLS["small"], None, limit=4).images) == 4
+    assert len(check_outside(made, "my-gan", PROTOCOLS["small"], Session(), limit=4).images) == 4
     shutil.copy(list_images(made)[0], list_images(made)[0].with_suffix(".png"))
     with pytest.raises(DataError, match="has the same name; keep one of the two"):
-        check_outside(made, "my-gan", PROTOCOLS["small"], None, limit=4)
+        check_outside(made, "my-gan", PROTOCOLS["small"], Session(), limit=4)
 
 
 def _one_missing(made: Path) -> None:
@@ -226,10 +227,10 @@ def test_boards_take_the_seeds_as_one_marked_row(
 ) -> None:
     monkeypatch.setitem(PROTOCOLS, "small", small_protocol.model_copy(update={"backbone": "sd-mini"}))
     card = make_card(52.0, 25.0, 6)
-    monkeypatch.setattr("ccbench.scoring.run_scorer.SynthesisScorer.__init__", lambda *_, **__: None)
-    monkeypatch.setattr("ccbench.scoring.run_scorer.SynthesisScorer.score", lambda *_: card)
+    monkeypatch.setattr("ccbench.pipeline.run_scorer.SynthesisScorer.__init__", lambda *_, **__: None)
+    monkeypatch.setattr("ccbench.pipeline.run_scorer.SynthesisScorer.score", lambda *_: card)
     judge = SimpleNamespace(signature="judge:none", dice=0.5)  # the real one trains for minutes
-    monkeypatch.setattr("ccbench.scoring.reference_segmenter.open_judge", lambda *_, **__: judge)
+    monkeypatch.setattr("ccbench.scoring.reference_segmenter.open_reference_segmenter", lambda *_, **__: judge)
     for seed in range(3):
         write_images(made, 6, seed)
         done = call("run", *RUN[1:5], *RUN[7:], *SAID, "--seed", seed, "--output", f"out{seed}")

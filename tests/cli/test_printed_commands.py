@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ccbench.cli.commands import command, interpreter
-from ccbench.cli.options import RunOptions
+from ccbench.cli.options import run_words
 
 ODD = ["my run (1)", "$HOME", "a'b", "semi;colon", "two\nlines", "*"]
 
@@ -50,8 +50,8 @@ def test_as_a_module_the_interpreter_is_named(installed: Path, monkeypatch: pyte
 
 
 def test_options_come_back_as_they_were_typed() -> None:
-    chosen = RunOptions("m", "polyp-128", Path("my data"), 2, ["a.b=1", "c=x y"], None, Path("out (1)"), 8)
-    line = command("synthesize", *chosen.words())
+    sets, output = ["a.b=1", "c=x y"], Path("out (1)")
+    line = command("synthesize", *run_words("m", "polyp-128", Path("my data"), 2, sets=sets, output=output, limit=8))
     assert (
         shlex.split(line)[-16:]
         == [
@@ -60,4 +60,4 @@ def test_options_come_back_as_they_were_typed() -> None:
             *("--set", "a.b=1", "--set", "c=x y"),
         ][-16:]
     )
-    assert RunOptions("m", "phantom-128", None, 0, None, None, None, None).words() == ["--method", "m"]
+    assert run_words("m", "phantom-128", None, 0) == ["--method", "m"]

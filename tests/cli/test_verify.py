@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from board_runs import add_unverified, make_card, make_run
+from board_runs import add_unverified, make_card, make_run, with_scores
 from calling import Call
+from ccbench.pipeline.run_scorer import RunScorer
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
 from ccbench.runs import RunFolder
-from ccbench.runs.scorecard import NearPair, Notes, Scorecard, SourceScores
-from ccbench.scoring.run_scorer import RunScorer
+from ccbench.runs.scorecard import NearPair, Notes, ScoredImages, SourceScores
 from ccbench.types import Interval, Score
 
 
@@ -24,7 +24,13 @@ def run(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyPa
     return make_run(tmp_path / "made", "small", full_card(52.0, 25.0))
 
 
-NOTES = Notes(0.125, "publish", {"lite0": "fused cpu, feature error 1e-05"}, "1ef66590", 0.889)
+NOTES = Notes(
+    prompts_truncated_share=0.125,
+    memorisation="publish",
+    paths={"lite0": "fused cpu, feature error 1e-05"},
+    judge_weights="1ef66590",
+    judge_dice_validation=0.889,
+)
 
 
 def full_card(
@@ -39,28 +45,32 @@ def full_card(
     missing: tuple[float, ...] = (0.0, 0.0, 1.0),
     notes: Notes = NOTES,
     memorised: float = 0.25,
-) -> Scorecard:
+) -> ScoredImages:
     """A scorecard with a p-value, shares, a data set scored apart, a copy and a pair near to a training image."""
-    card = make_card(fd, clip)
+    card, table = make_card(fd, clip)
     more = [
         Score("kid_lite0", "kid_lite0|enc:lite0", 0.25, 3, 5, p=p),
-        Score("recall_lite0", "recall_lite0|enc:lite0", 0.4, 3, 5, Interval(0.2, recall, 0.95, "bootstrap")),
+        Score("recall_lite0", "recall_lite0|enc:lite0", 0.4, 3, 5, interval=Interval(0.2, recall, 0.95, "bootstrap")),
         Score("precision_lite0", "precision_lite0|enc:lite0", precision, 3, 5),
         Score("memorised_near", "memorised_near|enc:mini-clip", memorised, 3, 5),
     ]
-    return dataclasses.replace(
-        card,
-        scores=[*card.scores, *more],
-        by_source={"kvasir": SourceScores([Score("fd_lite0", "fd_lite0|apart", apart, 3, 5)], {})},
-        near_pairs=[NearPair(0, "c0", 2, "t2", same), NearPair(1, "c1", 4, "t4", near)],
-        per_sample=card.per_sample.assign(polyp_missing=missing),
-        notes=notes,
-    )
+    held_apart = SourceScores(scores=[Score("fd_lite0", "fd_lite0|apart", apart, 3, 5)], controls={})
+    pairs = [(0, 2, same), (1, 4, near)]
+    changed = {
+        "scores": [*card.scores, *more],
+        "by_source": {"kvasir": held_apart},
+        "near_pairs": [
+            NearPair(index=i, condition_id=f"c{i}", training_index=k, training_id=f"t{k}", distance=distance)
+            for i, k, distance in pairs
+        ],
+        "notes": notes,
+    }
+    return ScoredImages(card.model_copy(update=changed), table.assign(polyp_missing=missing))
 
 
-def again(monkeypatch: pytest.MonkeyPatch, card: Scorecard) -> None:
-    """Let scoring the run again give this card."""
-    monkeypatch.setattr(RunScorer, "score", lambda self, run: card)
+def again(monkeypatch: pytest.MonkeyPatch, scored: ScoredImages) -> None:
+    """Let scoring the run again give this."""
+    monkeypatch.setattr(RunScorer, "score", lambda self, run: scored)
 
 
 def states(done: object) -> dict[str, str]:
@@ -190,7 +200,7 @@ def test_scores_computed_again(
 
 
 def noted(**changes: Any) -> Notes:
-    return dataclasses.replace(NOTES, **changes)
+    return NOTES.model_copy(update=changes)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +227,7 @@ def test_each_note_has_its_rule(
 
 
 def test_the_record_suffices_without_the_method(call: Call, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ccbench.plugins.registry._scan", lambda group: iter(()))
+    monkeypatch.setattr("ccbench.plugins.registry.find_offers", lambda group: {})
     done = call("verify", run, "--json")
     assert done.code == 0 and done.json["state"] == "match"
     assert states(done)["configuration"] == "not checked" and states(done)["run.json"] == "match"
@@ -230,16 +240,16 @@ def test_intervals_of_an_earlier_rule_are_not_compared(
     kind: str, call: Call, run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """The same value with the interval of another rule is the score on record; another value still is drift."""
-    earlier = Score("kid_lite0", "kid_lite0|enc:lite0", 0.25, 3, 5, Interval(0.2, 0.3, 0.95, kind), p=0.5)
+    earlier = Score("kid_lite0", "kid_lite0|enc:lite0", 0.25, 3, 5, interval=Interval(0.2, 0.3, 0.95, kind), p=0.5)
     refused = dataclasses.replace(earlier, interval=None, no_interval="3 clusters: too few for an interval")
-    held = dataclasses.replace(full_card(52.0, 25.0), scores=[earlier])
+    held = with_scores(full_card(52.0, 25.0), [earlier])
     old = make_run(tmp_path / "old", "small", held)
     for found, state in (
         (refused, "match"),
         (dataclasses.replace(refused, value=0.5), "drift"),
         (dataclasses.replace(refused, p=None), "drift"),
     ):
-        again(monkeypatch, dataclasses.replace(held, scores=[found]))
+        again(monkeypatch, with_scores(held, [found]))
         assert states(call("verify", old, "--json"))["kid_lite0"] == state
 
 

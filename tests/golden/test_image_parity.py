@@ -23,7 +23,7 @@ from torchmetrics.multimodal import CLIPScore
 from ccbench.features import open_encoder
 from ccbench.features.image_pass import encode_files
 from ccbench.metrics.sets.frechet import frechet_distance
-from ccbench.metrics.sets.kernel import kernel_distance
+from ccbench.metrics.sets.kernel import CUBIC, squared_mmd
 from ccbench.scoring import score_folders
 from ccbench.types import SilentProgress
 from fake_encoders import WORDS, random_images, write_images, write_inception, write_mini_clip
@@ -70,10 +70,10 @@ def test_fid_and_kid_equal_torch_fidelity(folders: tuple[Path, Path], inception_
     )
     made, real = encode("inception", inception_file, folders)
     # Its matrix root of 2048 x 2048 is by eigenvalues, of which all but four are rounding: the largest part of 1e-4.
-    assert frechet_distance(made, real).value == pytest.approx(expected["frechet_inception_distance"], rel=1e-4, abs=0)
+    assert frechet_distance(made, real) == pytest.approx(expected["frechet_inception_distance"], rel=1e-4, abs=0)
     draw = np.random.RandomState(7)
     rows = draw.choice(5, 5, replace=False), draw.choice(7, 5, replace=False)
-    found = kernel_distance(made[rows[0]], real[rows[1]]).value
+    found = squared_mmd(made[rows[0]], real[rows[1]], CUBIC)
     assert found == pytest.approx(expected["kernel_inception_distance_mean"], rel=1e-4, abs=0)
 
 
@@ -97,7 +97,7 @@ def test_clean_fid_on_the_same_files(folders: tuple[Path, Path], inception_file:
     expected = cleanfid.compute_fid(str(folders[0]), str(folders[1]), custom_feat_extractor=extract, **plain)
     for features, theirs in zip(found, kept, strict=True):  # one batch a folder
         np.testing.assert_allclose(features, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max())
-    distance = frechet_distance(*(features[:, columns] for features in found)).value
+    distance = frechet_distance(*(features[:, columns] for features in found))
     assert distance == pytest.approx(expected, rel=1e-4, abs=0)
 
 
@@ -139,7 +139,7 @@ def test_clip_score_of_short_prompts_equals_torchmetrics(folders: tuple[Path, Pa
     prompts = ["a red polyp", "pale fold on the left", "a polyp", "round red fold", "the right fold"]
     lines = [json.dumps({"id": f"case-{i:03d}", "prompt": text}) for i, text in enumerate(prompts)]
     (folders[0].parent / "prompts.jsonl").write_text("\n".join(lines))
-    card = score_folders(
+    card, table = score_folders(
         *folders,
         prompts=folders[0].parent / "prompts.jsonl",
         set_encoder="mini-clip",
@@ -154,7 +154,7 @@ def test_clip_score_of_short_prompts_equals_torchmetrics(folders: tuple[Path, Pa
             for image, text in zip(MADE, prompts, strict=True)
         ]
         mean = float(metric.compute())
-    assert card.per_sample["clip_score"].tolist() == pytest.approx(one_by_one, rel=1e-4, abs=1e-4)
+    assert table["clip_score"].tolist() == pytest.approx(one_by_one, rel=1e-4, abs=1e-4)
     score = next(item for item in card.scores if item.metric == "clip_score")
     assert any(value > 1 for value in one_by_one) and score.value is not None
     # torchmetrics clips the mean at 0, ccbench each pair: they differ where a pair's cosine is negative.
@@ -166,7 +166,7 @@ def test_clip_image_equals_torchmetrics(folders: tuple[Path, Path]) -> None:
     clip = write_mini_clip(folders[0].parent / "clip")
     for file in sorted(folders[1].iterdir())[len(MADE) :]:
         file.unlink()  # pairs are one to one; the five left are of other sizes than their partners
-    card = score_folders(
+    card, table = score_folders(
         *folders,
         prompts=None,
         set_encoder="mini-clip",
@@ -181,6 +181,6 @@ def test_clip_image_equals_torchmetrics(folders: tuple[Path, Path]) -> None:
     with torch.inference_mode():
         one_by_one = [float(metric.forward(image, partner)) for image, partner in zip(made, real, strict=True)]
         mean = float(metric.compute())
-    assert card.per_sample["clip_image"].tolist() == pytest.approx(one_by_one, rel=1e-4)
+    assert table["clip_image"].tolist() == pytest.approx(one_by_one, rel=1e-4)
     score = next(item for item in card.scores if item.metric == "clip_image")
     assert score.value == pytest.approx(mean, rel=1e-4)

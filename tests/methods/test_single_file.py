@@ -19,8 +19,9 @@ from ccbench.diffusion.backbone import Backbone, decode_latents, encode_images, 
 from ccbench.diffusion.sd15 import SD15, Architecture
 from ccbench.diffusion.single_file import load_part, openai_tokenizer
 from ccbench.errors import DataError, MissingError, UsageError, VerificationError
-from ccbench.pipeline.synthesis import synthesize
-from ccbench.pipeline.training import train
+from ccbench.pipeline.session import Session
+from ccbench.pipeline.synthesis import synthesize_run
+from ccbench.pipeline.training import train_run
 from ccbench.plugins.contract import TrainingSettings
 from ccbench.protocols.config import resolve_config
 from ccbench.protocols.protocol import find_protocol
@@ -235,11 +236,11 @@ def test_a_run_on_a_copy_of_the_backbone_records_its_weights_and_not_its_place(
     file = write(tmp_path / "sd.ckpt", ldm_state(wanted))
     other = write(tmp_path / "other.safetensors", {key: value + 1 for key, value in ldm_state(wanted).items()})
     with RunFolder.open(tmp_path / "run", config) as run:
-        train(run, None, backbone=BackboneSource(str(file), allow_pickle=True))
+        train_run(run, Session(backbone=BackboneSource(str(file), allow_pickle=True)))
         assert run.record.backbone is not None
         assert (run.record.backbone.kind, run.record.backbone.weights_sha256) == ("file", wanted.weights_sha256())
         with pytest.raises(VerificationError, match="the branch was trained on"):
-            synthesize(run, None, backbone=BackboneSource(str(other)))
-        synthesize(run, None, backbone=BackboneSource(str(folder)))  # the same weights in another layout
+            synthesize_run(run, Session(backbone=BackboneSource(str(other))))
+        synthesize_run(run, Session(backbone=BackboneSource(str(folder))))  # the same weights in another layout
         assert run.record.status == "complete"
     assert str(tmp_path) not in (tmp_path / "run" / "run.json").read_text()

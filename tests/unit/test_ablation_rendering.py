@@ -1,5 +1,6 @@
 """An ablation's page: differences that were tested, those that were not, and no row for what was not tested."""
 
+from ccbench.comparison import PairedTest
 from ccbench.studies.ablation.ablation_page import render_csv, render_markdown
 from ccbench.studies.ablation.variant_scores import AblationTable, RunLine, VariantScore
 from ccbench.studies.ablation.variants import Claim
@@ -16,10 +17,10 @@ TESTED = {
 }
 
 
-def score(variant: str, metric: str, mean: float | None, **changes: object) -> VariantScore:
-    return VariantScore.model_validate(
-        {"variant": variant, "metric": metric, "mean": mean, "spread": 0.02, "by_seed": {}, **changes}
-    )
+def score(variant: str, metric: str, mean: float | None, **test: object) -> VariantScore:
+    """A score, with the fields of its test against the base where there is one."""
+    paired = PairedTest.model_validate({"metric": metric, "first": variant, "second": "full", **test}) if test else None
+    return VariantScore(variant=variant, metric=metric, mean=mean, spread=0.02, by_seed={}, test=paired)
 
 
 TABLE = AblationTable(
@@ -37,7 +38,7 @@ TABLE = AblationTable(
     tests=1,
     scores=[
         score("full", "clip_score", 58.2),
-        score("-bmws", "clip_score", 53.9, **TESTED, outcome="not told apart"),
+        score("-bmws", "clip_score", 53.9, **TESTED),
         score("full", "precision_lite0", 0.14),
         score("-bmws", "precision_lite0", 0.09, reason="no paired test of this metric"),
         score("full", "clip_score_polyp", None),
@@ -68,7 +69,7 @@ def test_a_metric_whose_best_is_0_is_compared_by_its_distance_from_0() -> None:
 
 def test_a_difference_without_an_interval_says_why() -> None:
     few = {**TESTED, "low": None, "high": None, "no_interval": "5 clusters: too few for an interval, 8 are needed"}
-    scores = [score("full", "clip_score", 58.2), score("-bmws", "clip_score", 53.9, **few, outcome="not told apart")]
+    scores = [score("full", "clip_score", 58.2), score("-bmws", "clip_score", 53.9, **few)]
     table = TABLE.model_copy(update={"scores": scores})
     assert "no interval of clip_score: 5 clusters: too few for an interval, 8 are needed." in render_markdown(table)
     assert "no_interval" in render_csv(table) and "no_interval" not in render_csv(TABLE)
@@ -91,7 +92,7 @@ def test_a_reason_stands_once_and_names_variants_where_it_is_not_all() -> None:
     scores = [
         *(score(one, "clip_score_polyp", None, reason=f"{one}: whole frames: not crops") for one in variants),
         score("full", "precision_lite0", 0.1),
-        score("-bmws", "precision_lite0", 0.1, **TESTED, outcome="not told apart"),
+        score("-bmws", "precision_lite0", 0.1, **TESTED),
         score("-taam", "precision_lite0", 0.1, reason="-taam: too few images"),
     ]
     every: dict[str, dict[str, object]] = {"full": {}, "-bmws": {}, "-taam": {}}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ccbench.base import assets
+from ccbench.base import assets, tensor_files
 from ccbench.base.images import sha256_file
 from ccbench.errors import CcbenchError, DataError, MissingError, VerificationError
 
@@ -63,9 +63,9 @@ def test_state_of_both_formats_is_equal(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "a.pt")
     torch.save({"state_dict": state}, tmp_path / "wrapped.pt")
     for name in ("a.safetensors", "a.pt", "wrapped.pt"):
-        assert torch.equal(assets.load_state(tmp_path / name)["w"], state["w"]), name
+        assert torch.equal(tensor_files.load_state(tmp_path / name)["w"], state["w"]), name
     (tmp_path / "renamed.pt").write_bytes((tmp_path / "a.safetensors").read_bytes())  # content counts, not the suffix
-    assert torch.equal(assets.load_state(tmp_path / "renamed.pt")["w"], state["w"])
+    assert torch.equal(tensor_files.load_state(tmp_path / "renamed.pt")["w"], state["w"])
 
 
 def test_files_that_are_no_weights_say_what_they_are(tmp_path: Path) -> None:
@@ -81,9 +81,9 @@ def test_files_that_are_no_weights_say_what_they_are(tmp_path: Path) -> None:
     for name, (content, words) in contents.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=words):
-            assets.load_safetensors(tmp_path / name)
+            tensor_files.load_safetensors(tmp_path / name)
     with pytest.raises(MissingError, match="gone"):
-        assets.load_safetensors(tmp_path / "gone")
+        tensor_files.load_safetensors(tmp_path / "gone")
 
 
 class _Trap:
@@ -95,10 +95,10 @@ class _Trap:
 def test_a_checkpoint_that_holds_code_is_refused_unexecuted(tmp_path: Path) -> None:
     torch.save({"w": _Trap()}, tmp_path / "trap.pt")
     with pytest.raises(DataError, match="plain tensors"):
-        assets.load_state(tmp_path / "trap.pt")
+        tensor_files.load_state(tmp_path / "trap.pt")
     torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), tmp_path / "script.pt")
     with pytest.raises(DataError, match="plain tensors"):
-        assets.load_state(tmp_path / "script.pt")
+        tensor_files.load_state(tmp_path / "script.pt")
 
 
 def test_where_there_is_no_home_folder_caches_lie_where_nobody_writes(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,19 +11,21 @@ import pytest
 
 import board_runs
 import fake_methods
-from board_runs import N, add_unverified, make_card, make_run
+from board_runs import N, add_unverified, make_card, make_run, with_scores
 from ccbench.base.images import read_image, write_png
 from ccbench.boards.board_files import read_board
 from ccbench.boards.board_page import render_page
-from ccbench.boards.comparison_file import BoardComparison, PairTest
+from ccbench.boards.comparison_file import BoardComparison
 from ccbench.boards.rendered_boards import render_boards
-from ccbench.boards.score_table import score_frame
+from ccbench.boards.score_table import score_table
+from ccbench.comparison import PairedTest
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.plugins import controls
 from ccbench.plugins.registry import find_method
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
 from ccbench.runs import RunFolder
 from ccbench.runs.record import BackboneRecord
+from ccbench.runs.scorecard import ScoredImages
 from ccbench.tables.format import format_seconds, format_value
 from ccbench.types import Score
 
@@ -202,14 +204,26 @@ def test_controls_stand_apart_without_a_best_and_without_missing_seeds(tmp_path:
     assert all(f"| {method.info.name}" in text.partition("## Records")[2] for method in (controls.TRAIN_COPY,))
 
 
+def test_a_record_shows_the_scorecards_failures(tmp_path: Path, protocol: str) -> None:
+    """The run's own record, of sampling, has seen none."""
+    card, table = make_card(50.0, 25.0)
+    failing = card.model_copy(update={"failures": {"unreadable": 0, "constant": 2, "duplicate": 0, "wrong_size": 0}})
+    file = add_unverified(
+        make_run(tmp_path / "run", protocol, ScoredImages(failing, table)), boards := tmp_path / "boards"
+    )
+    assert json.loads(file.read_text())["record"]["failures"]["constant"] == 0
+    render_boards(boards)
+    assert "| 2 constant; clip_image: the encoder is missing |" in page(boards)
+
+
 def test_a_controls_run_takes_the_place_of_the_scorecards_row(tmp_path: Path, protocol: str) -> None:
     boards = tmp_path / "boards"
     add_unverified(make_run(tmp_path / "fake", protocol, make_card(50.0, 25.0)), boards)
-    card = make_card(10.126, 31.5)
+    held = make_card(10.126, 31.5)
     none = Score("clip_image", "clip_image|ref:none", None, N, reason="a real image compared with itself")
     paired = Score("clip_image", "clip_image|ref:partners", 80.0, N)
     for name, method, score in (("other", fake_methods.METHOD, paired), ("real", controls.REAL_SPLIT, none)):
-        scored = dataclasses.replace(card, scores=[*card.scores[:2], score])
+        scored = with_scores(held, [*held.card.scores[:2], score])
         add_unverified(make_run(tmp_path / name, protocol, scored, method=method, seed=int(name == "other")), boards)
     render_boards(boards)  # a metric without a value compares with nothing, whatever its signature
     text = page(boards)
@@ -380,23 +394,23 @@ def test_a_page_says_which_seeds_are_paired_and_why_there_is_no_interval(
     protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = "5 clusters: too few for an interval, 8 are needed"
-    card = make_card(52.0, 25.0)
-    refused = [dataclasses.replace(score, interval=None, no_interval=few) for score in card.scores]
-    run = make_run(tmp_path / "run", protocol, dataclasses.replace(card, scores=refused))
+    scored = make_card(52.0, 25.0)
+    refused = [dataclasses.replace(score, interval=None, no_interval=few) for score in scored.card.scores]
+    run = make_run(tmp_path / "run", protocol, with_scores(scored, refused))
     add_unverified(run, tmp_path / "boards")
     render_boards(tmp_path / "boards")
     board = read_board(tmp_path / "boards" / "small")
     assert f"no interval of fd_lite0 (fake), clip_score (fake), clip_image (fake): {few}" in page(tmp_path / "boards")
-    pair = PairTest(metric="fd_lite0", first="fake", second="other", difference=-2.0, low=None, high=None, p=0.001,
+    pair = PairedTest(metric="fd_lite0", first="fake", second="other", difference=-2.0, low=None, high=None, p=0.001,
                     p_holm=0.002, effect=None, n=9, verdict="fake", seeds=((0, 0), (1, 2)),
                     no_interval=few)  # fmt: skip
     compared = BoardComparison(protocol="small", protocol_hash="0", scorecards={}, tests=1, pairs=[pair], ranks=[],
                                zero_differences="absolute")  # fmt: skip
-    text = render_page(board._replace(comparison=compared), score_frame(board))
+    text = render_page(board._replace(comparison=compared), score_table(board))
     assert "| fd_lite0 ↓ | fake | other | 0, 1 - 2 | -2.00 | - |" in text and "that of the distances from 0" in text
     assert "of the runs of the seeds named" in text and f"no interval of fd_lite0 (fake less other): {few}" in text
     stored = compared.model_dump(exclude={"zero_differences"}) | {"pairs": [pair.model_dump(exclude={"seeds"})]}
     before = BoardComparison.model_validate(stored)  # of a version that recorded neither
     assert before.pairs[0].seeds == () and before.zero_differences == "signed"
-    old = render_page(board._replace(comparison=before), score_frame(board))
+    old = render_page(board._replace(comparison=before), score_table(board))
     assert "| fd_lite0 ↓ | fake | other | -2.00 | - |" in old and "distances from 0" not in old

@@ -10,7 +10,8 @@ import PIL.Image
 import pytest
 
 from ccbench.data.prepare.examination import map_threads
-from ccbench.data.prepare.fitness import KINDS, CheckReport, check_data_set
+from ccbench.data.prepare.findings import KINDS
+from ccbench.data.prepare.fitness import CheckReport, check_data_set
 from ccbench.data.sets import DATA_SETS
 from ccbench.errors import DataError
 from ccbench.types import SilentProgress

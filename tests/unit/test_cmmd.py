@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ccbench.metrics.sets.kernel import CUBIC, GAUSSIAN, Kernel, cmmd_distance, kernel_distance, squared_mmd
+from ccbench.metrics.sets.kernel import CUBIC, GAUSSIAN, Kernel, kernel_jackknife, squared_mmd
 from ccbench.metrics.sets.kernel_permutation import permutation_test
+from ccbench.metrics.statistics.intervals import jackknife_influence
 
 
 def brute_force(x: np.ndarray, y: np.ndarray) -> float:
@@ -24,26 +25,29 @@ def brute_force(x: np.ndarray, y: np.ndarray) -> float:
 def test_right_angles_by_hand() -> None:
     # Each set is one direction: within-set kernels are 1, across |a - b|^2 = 2, so 2000 (1 - exp(-1 / 100)).
     x, y = np.array([[1.0, 0], [5, 0]]), np.array([[0, 2.0], [0, 3], [0, 4]])
-    assert cmmd_distance(x, y).value == pytest.approx(2000 * (1 - np.exp(-0.01)), rel=1e-12)
+    assert squared_mmd(x, y, GAUSSIAN) == pytest.approx(2000 * (1 - np.exp(-0.01)), rel=1e-12)
 
 
 @pytest.mark.parametrize("block", [1, 5, 1024])
 def test_brute_force_on_unequal_sets(block: int) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(9, 5)), rng.normal(size=(14, 5)) + 0.5
-    assert squared_mmd(x, y, GAUSSIAN, block).value == pytest.approx(brute_force(x, y), rel=1e-9)
+    assert squared_mmd(x, y, GAUSSIAN, block) == pytest.approx(brute_force(x, y), rel=1e-9)
     without = [brute_force(np.delete(x, i, axis=0), y) for i in range(9)]
     without_y = [brute_force(x, np.delete(y, i, axis=0)) for i in range(14)]
     error = np.sqrt(8 / 9 * np.var(without) * 9 + 13 / 14 * np.var(without_y) * 14)
-    assert cmmd_distance(x, y).error == pytest.approx(error, rel=1e-8)
+    found = kernel_jackknife(x, y, GAUSSIAN, np.arange(9), np.arange(14), block)
+    moved = [np.sum(jackknife_influence(part) ** 2) for part in found[1:]]
+    assert np.sqrt(sum(moved)) == pytest.approx(error, rel=1e-8)
 
 
 def test_length_of_features_does_not_count_and_zero_has_no_direction() -> None:
     rng = np.random.default_rng(1)
     x, y = rng.normal(size=(9, 5)), rng.normal(size=(14, 5)) + 0.5
-    assert cmmd_distance(x * rng.uniform(1, 9, (9, 1)), y).value == pytest.approx(cmmd_distance(x, y).value, rel=1e-9)
+    longer = x * rng.uniform(1, 9, (9, 1))
+    assert squared_mmd(longer, y, GAUSSIAN) == pytest.approx(squared_mmd(x, y, GAUSSIAN), rel=1e-9)
     with pytest.raises(ValueError, match="no direction"):
-        cmmd_distance(np.zeros((3, 5)), y)
+        squared_mmd(np.zeros((3, 5)), y, GAUSSIAN)
 
 
 @pytest.mark.parametrize("kernel", [CUBIC, GAUSSIAN])
@@ -51,8 +55,7 @@ def test_every_relabelling_by_hand(kernel: Kernel) -> None:
     # 3 + 3 images have 20 relabellings, of which the true one and its mirror image are the furthest apart.
     x, y = np.random.default_rng(2).normal(size=(2, 3, 4)) * 0.01 + np.array([0, 1.0]).reshape(2, 1, 1) + np.eye(4)[0]
     result = permutation_test(x, y, kernel, seed=0, permutations=4000, block=4)
-    distance = kernel_distance if kernel is CUBIC else cmmd_distance
-    assert result.value == pytest.approx(distance(x, y).value, rel=1e-9)
+    assert result.value == pytest.approx(squared_mmd(x, y, kernel), rel=1e-9)
     assert result.p == pytest.approx(2 / 20, abs=4 * np.sqrt(0.1 * 0.9 / 4000))
     assert result == permutation_test(x, y, kernel, seed=0, permutations=4000)
 

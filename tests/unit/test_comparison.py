@@ -1,15 +1,16 @@
 """Comparisons of scored runs: joined on ids, refused across signatures, corrected, and honest about seeds."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ccbench.base.seeding import derive_seed
-from ccbench.comparison import Compared, Comparison, ScoringData, compare_entries, read_entries, read_scoring_data
+from ccbench.comparison import Comparison, PairedTest, ScoringData, compare_entries, read_entries, read_scoring_data
 from ccbench.comparison.compared_runs import signature_difference
 from ccbench.errors import DataError, UsageError, VerificationError
-from ccbench.metrics.statistics.paired import compare_frechet, compare_manifold, compare_means
+from ccbench.metrics.statistics.paired import Difference, compare_frechet, compare_manifold, compare_means
 from ccbench.metrics.statistics.ranking import holm
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
 from ccbench.runs import RunFolder
@@ -33,31 +34,36 @@ def compare(*runs: RunFolder, against: str | None = None, clusters: bool = False
     return compare_entries(read_entries(runs), scoring_data(clusters), against)
 
 
-def by_metric(comparison: Comparison, first: str = "fake", second: str = "fake (tint=0.1)") -> dict[str, Compared]:
+def by_metric(comparison: Comparison, first: str = "fake", second: str = "fake (tint=0.1)") -> dict[str, PairedTest]:
     return {one.metric: one for one in comparison.compared if (one.first, one.second) == (first, second)}
 
 
-def test_two_runs_are_told_apart_where_they_differ(tmp_path: Path) -> None:
+def numbers(test: PairedTest) -> dict[str, Any]:
+    """What `Difference.fields` names, as the record has it."""
+    return {name: getattr(test, name) for name in Difference(0, 0, None, 1, None, 0, 0).fields()}
+
+
+def test_two_runs_differ_significantly_where_they_do(tmp_path: Path) -> None:
     a = write_run(tmp_path / "a", draw_images(2), CLEAR)
     b = write_run(tmp_path / "b", draw_images(3), LOW, sets=("tint=0.1",), order=tuple(reversed(range(N))))
     found = by_metric(compare(a, b))
-    clip, fd = found["clip_score"].difference, found["fd_lite0"].difference
-    assert clip is not None and fd is not None
+    clip, fd = found["clip_score"], found["fd_lite0"]
     # The per-sample rows of b are in the opposite order: joined by id the differences are linear, not constant.
     expected = compare_means(np.array(CLEAR), np.array(LOW), derive_seed("compare", "clip_score"), [None] * N)
-    assert clip == expected and clip.effect is not None and clip.effect > 50
+    assert numbers(clip) == expected.fields() and clip.effect is not None and clip.effect > 50
     assert found["clip_score"].verdict == "fake" and found["clip_score"].unit == "condition"
     encode, seed = ColourEncoder().encode_images, derive_seed("compare", "fd_lite0")
     sets = [encode(images) for images in (draw_images(2), draw_images(3), draw_images(99, 20))]
-    assert fd == compare_frechet(*sets, seed, None, 400)
+    assert numbers(fd) == compare_frechet(*sets, seed, None, 400).fields()
     assert found["fd_lite0"].verdict is None
     for family, exchanges in (("precision", 10_000), ("density", 10_000), ("recall", 400), ("coverage", 400)):
         seed, name = derive_seed("compare", f"{family}_lite0"), f"{family}_lite0"
-        assert found[name].difference == compare_manifold(*sets, family, seed, None, exchanges)  # type: ignore[arg-type]
+        wanted = compare_manifold(*sets, family, seed, None, exchanges)  # type: ignore[arg-type]
+        assert numbers(found[name]) == wanted.fields()
     assert found["memorised_near"].difference is None
     assert found["memorised_near"].reason == "no paired test of this metric"
-    tested = [one.difference.p for one in found.values() if one.difference]
-    assert [one.p_holm for one in found.values() if one.difference] == pytest.approx(holm(tested).tolist())
+    tested = [one.p for one in found.values() if one.p is not None]
+    assert [one.p_holm for one in found.values() if one.outcome] == pytest.approx(holm(tested).tolist())
 
 
 def test_direction_decides_which_is_better(tmp_path: Path) -> None:
@@ -65,14 +71,14 @@ def test_direction_decides_which_is_better(tmp_path: Path) -> None:
     b = write_run(tmp_path / "b", draw_images(2), CLEAR, sets=("tint=0.1",))
     found = by_metric(compare(a, b))
     assert [found[m].verdict for m in ("fd_lite0", "kid_lite0", "clip_score")] == ["fake (tint=0.1)"] * 3
-    assert found["fd_lite0"].difference is not None and found["fd_lite0"].difference.value > 0
+    assert (found["fd_lite0"].difference or 0) > 0
 
 
 def test_clusters_of_conditions_are_used(tmp_path: Path) -> None:
     a = write_run(tmp_path / "a", draw_images(2), CLEAR)
     b = write_run(tmp_path / "b", draw_images(3), LOW, sets=("tint=0.1",))
     for one in compare(a, b, clusters=True).compared:
-        assert one.difference is None or (one.difference.n, one.difference.clusters) == (12, 6)
+        assert one.outcome is None or (one.n, one.clusters) == (12, 6)
 
 
 def test_another_signature_is_refused_and_named(tmp_path: Path) -> None:
@@ -103,9 +109,9 @@ def test_seeds_decide_between_methods(tmp_path: Path) -> None:
     assert one.verdict == "fake" and one.unit == "condition" and one.seeds == ((1, 1),)
     assert several.verdict is None and several.unit == "condition and training"
     assert several.seeds == ((0, 0), (1, 1), (2, 2)) and several.by_seed == pytest.approx((-8, 10, 28))
-    assert several.difference is not None and several.difference.value == pytest.approx(10)
-    assert several.first_values is not None and several.first_values.between == pytest.approx(18)
-    assert several.second_values is not None and several.second_values.between == 0
+    assert several.difference == pytest.approx(10)
+    assert several.first_values is not None and several.first_values.spread == pytest.approx(18)
+    assert several.second_values is not None and several.second_values.spread is None
 
 
 NOISE = np.linspace(-0.3, 0.3, N)
@@ -125,10 +131,8 @@ def test_a_metric_whose_best_is_0_is_tested_by_distance_from_0(
     b = write_run(tmp_path / "b", draw_images(3), LOW, sets=("tint=0.1",), seam=seams[1].tolist())
     found = by_metric(compare(a, b))["seam_colour"]
     signs = np.sign([first, second])
-    assert found.difference == compare_means(
-        signs[0] * seams[0], signs[1] * seams[1], derive_seed("compare", "seam_colour"), [None] * N
-    )
-    assert found.difference is not None and found.difference.value == pytest.approx(abs(first) - abs(second))
+    wanted = compare_means(signs[0] * seams[0], signs[1] * seams[1], derive_seed("compare", "seam_colour"), [None] * N)
+    assert numbers(found) == wanted.fields() and found.difference == pytest.approx(abs(first) - abs(second))
     assert found.verdict == winner and found.by_seed == pytest.approx((abs(first) - abs(second),))
 
 
@@ -154,9 +158,9 @@ def test_the_verdict_follows_the_paired_seeds(tmp_path: Path) -> None:
         write_run(tmp_path / "b0", draw_images(4), low + 0.1 * NOISE, sets=("tint=0.1",)),
     ]
     found = by_metric(compare(*runs))["clip_score"]
-    assert found.first_values is not None and found.second_values is not None and found.difference is not None
+    assert found.first_values is not None and found.second_values is not None
     assert found.first_values.mean < found.second_values.mean
-    assert found.seeds == ((0, 0),) and found.difference.value == pytest.approx(5)
+    assert found.seeds == ((0, 0),) and found.difference == pytest.approx(5)
     assert found.verdict == "fake"
 
 
@@ -168,10 +172,10 @@ def test_clusters_of_the_reference_are_read_and_used(tmp_path: Path) -> None:
     a = write_run(tmp_path / "a", draw_images(2), CLEAR)
     b = write_run(tmp_path / "b", draw_images(3), LOW, sets=("tint=0.1",))
     videos, alone = (
-        by_metric(compare_entries(read_entries([a, b]), one))["fd_lite0"].difference for one in (data, scoring_data())
+        by_metric(compare_entries(read_entries([a, b]), one))["fd_lite0"] for one in (data, scoring_data())
     )
-    assert videos is not None and alone is not None
-    assert videos.p == alone.p and videos.error != pytest.approx(alone.error, rel=1e-6)
+    assert videos.low is not None and alone.low is not None
+    assert videos.p == alone.p and videos.low != pytest.approx(alone.low, rel=1e-6)
 
 
 def test_seeds_of_one_method_stand_alone(tmp_path: Path) -> None:
@@ -189,7 +193,8 @@ def test_three_methods_have_ranks_and_ties_and_one_baseline_has_none(tmp_path: P
     assert comparison.tests == 21
     ranks = {rank.name: rank for rank in comparison.ranks if rank.metric == "clip_score"}
     assert (ranks["fake"].low, ranks["fake"].high, ranks["fake"].groups) == (1, 1, "a")
-    assert {ranks[f"fake (tint={tint})"][3:] for tint in (0.1, 0.2)} == {(2, 3, "b")}
+    others = [ranks[f"fake (tint={tint})"] for tint in (0.1, 0.2)]
+    assert {(one.low, one.high, one.groups) for one in others} == {(2, 3, "b")}
     only = compare(a, b, c, against="fake (tint=0.2)")
     assert {(one.first, one.second) for one in only.compared} == {
         ("fake", "fake (tint=0.2)"),

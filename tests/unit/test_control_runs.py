@@ -9,8 +9,9 @@ import pytest
 
 import fake_methods
 from ccbench.errors import DataError, UsageError, VerificationError
-from ccbench.pipeline.synthesis import synthesize
-from ccbench.pipeline.training import copy_training, train
+from ccbench.pipeline.session import Session
+from ccbench.pipeline.synthesis import synthesize_run
+from ccbench.pipeline.training import train_run
 from ccbench.plugins import controls
 from ccbench.plugins.contract import Method
 from ccbench.protocols.config import RunConfig, resolve_config
@@ -30,15 +31,15 @@ def resolve(small_protocol: Protocol, fake_plugin: str) -> Callable[..., RunConf
 def source(tmp_path: Path, resolve: Any) -> RunFolder:
     """A complete run of the fake method."""
     with RunFolder.open(tmp_path / "source", resolve()) as run:
-        train(run, None)
-        synthesize(run, None)
+        train_run(run, Session())
+        synthesize_run(run, Session())
     return RunFolder.read(run.path)
 
 
 def test_a_control_is_run_recorded_and_resumed(tmp_path: Path, resolve: Any) -> None:
     with RunFolder.open(tmp_path / "run", resolve(controls.CORRUPTED_REAL)) as run:
-        train(run, None)
-        synthesize(run, None, batch_size=3)
+        train_run(run, Session())
+        synthesize_run(run, Session(), batch_size=3)
         assert run.record.status == "complete" and run.record.method is not None and run.record.training is not None
         assert (run.record.method.control, run.record.training.steps, run.record.method.weights_sha256) == (
             True,
@@ -47,8 +48,8 @@ def test_a_control_is_run_recorded_and_resumed(tmp_path: Path, resolve: Any) -> 
         )
         before = {file.name: file.read_bytes() for file in run.image_files()}
         run.image_files()[1].unlink()
-        train(run, None)
-        synthesize(run, None, batch_size=2)
+        train_run(run, Session())
+        synthesize_run(run, Session(), batch_size=2)
         assert {file.name: file.read_bytes() for file in run.image_files()} == before
 
 
@@ -58,15 +59,15 @@ def test_a_training_is_copied_and_ends_as_one_of_its_own(
 ) -> None:
     config = resolve(control, "of=fake") if control else resolve()
     with RunFolder.open(tmp_path / "own", config) as own:
-        train(own, None)
-        synthesize(own, None)
+        train_run(own, Session())
+        synthesize_run(own, Session())
     monkeypatch.setattr(fake_methods, "train", None)
     with RunFolder.open(tmp_path / "copied", config) as run:
         (run.checkpoint / "half").mkdir(parents=True)  # an interrupted training of this run
-        copy_training(run, source, None)
-        copy_training(run, source, None)
-        train(run, None)
-        synthesize(run, None)
+        train_run(run, Session(), source.path)
+        train_run(run, Session(), source.path)
+        train_run(run, Session())
+        synthesize_run(run, Session())
         assert [f.read_bytes() for f in run.image_files()] == [f.read_bytes() for f in own.image_files()]
         assert sorted(p.name for p in run.checkpoint.iterdir()) == ["colour.safetensors"]
         record = RunFolder.read(run.path).record
@@ -81,7 +82,7 @@ def test_another_training_is_not_copied(source: RunFolder, tmp_path: Path, resol
     def refused(config: RunConfig, error: type[Exception], message: str, folder: RunFolder = source) -> None:
         with RunFolder.open(tmp_path / config.config_hash, config) as run:
             with pytest.raises(error, match=message):
-                copy_training(run, folder, None)
+                train_run(run, Session(), folder.path)
             assert not run.checkpoint.exists() and run.record.training is None
         shutil.rmtree(run.path)
 

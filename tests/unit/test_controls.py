@@ -292,7 +292,7 @@ def test_the_runs_of_real_split_and_vae_ceiling_score_as_the_scorecards_controls
         assert all(np.array_equal(read_image(f), i) for f, i in zip(files, make(method), strict=True))
         changes = {VAE_CEILING: reconstruct}
         scorer = SynthesisScorer(real.test, real.train, "train@0", controls=changes, **names)
-        return scorer.score(files)
+        return scorer.score(files).card
 
     floor, ceiling = score(controls.REAL_SPLIT), score(controls.VAE_CEILING)
     assert floor.scores == floor.controls[REAL_SPLIT] == ceiling.controls[REAL_SPLIT]
@@ -302,7 +302,7 @@ def test_the_runs_of_real_split_and_vae_ceiling_score_as_the_scorecards_controls
     moved = [image.copy() for image in make(controls.REAL_SPLIT)]
     moved[0][0, 0, 0] ^= 1  # as another processor may render it
     scorer = SynthesisScorer(real.test, real.train, "train@0", **names)
-    again = scorer.score(write_images(tmp_path / "moved", moved))
+    again = scorer.score(write_images(tmp_path / "moved", moved)).card
     assert next(entry.value for entry in again.scores if entry.metric == "clip_image") is None
     none = {entry.metric.removesuffix("_lite0") for entry in ceiling.scores if entry.value is None}
     assert none <= {

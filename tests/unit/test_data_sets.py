@@ -243,6 +243,13 @@ def test_folders_of_splits_and_of_patients_are_parts(tmp_path: Path) -> None:
         write_pairs(tmp_path / "s", f"{split}/{images}/{{}}.png", f"{split}/{masks}/{{}}_mask.png", ["1"])
     pairs = recognise(tmp_path / "s").list_pairs(tmp_path / "s")
     assert {pair.id: pair.split for pair in pairs} == {"train-1": "train", "Val-1": "validation", "test-1": "test"}
+    for split in ("train", "val", "test"):
+        write_pairs(tmp_path / "i", f"Images/{split}/{{}}.png", f"masks/{split}/{{}}.png", ["1"])
+    pairs = recognise(tmp_path / "i").list_pairs(tmp_path / "i")
+    assert {pair.id: pair.split for pair in pairs} == {"train-1": "train", "val-1": "validation", "test-1": "test"}
+    (tmp_path / "i" / "masks" / "test").rename(tmp_path / "i" / "masks" / "testing")  # no split is dropped unsaid
+    with pytest.raises(DataError):
+        recognise(tmp_path / "i").scan(tmp_path / "i")
     for patient in ("patient_01", "patient_02"):
         write_pairs(tmp_path / "p", f"{patient}/inputs/{{}}.png", f"{patient}/gt/{{}}.png", ["1"])
     pairs = recognise(tmp_path / "p").list_pairs(tmp_path / "p")

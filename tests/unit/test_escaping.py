@@ -7,11 +7,14 @@ import re
 import pandas as pd
 import pytest
 
+from ccbench.comparison import PairedTest
 from ccbench.studies.ablation.ablation_page import ABLATION_TABLES
 from ccbench.studies.ablation.variant_scores import AblationTable, VariantScore
 from ccbench.studies.leak_audit.audit_record import KINDS, Audit, AuditedSet, Counts, ImageName, Pair, Thresholds
 from ccbench.studies.leak_audit.audit_tables import audit_section
-from ccbench.tables.format import csv_text, escape_markdown, escape_tex, markdown_code, markdown_table
+from ccbench.tables.csv import csv_table
+from ccbench.tables.latex import escape_tex
+from ccbench.tables.markdown import escape_markdown, markdown_code, markdown_table
 
 HOSTILE = {
     "another table": "fake\n\n| method | fd |\n| --- | --- |\n| better | 0.01 |",
@@ -95,7 +98,7 @@ def test_a_spreadsheet_computes_nothing() -> None:
         "-0.30 ± 0.10",
         "plain",
     ]
-    rows = list(csv.reader(io.StringIO(csv_text(pd.DataFrame({"name": texts, "value": range(len(texts))})))))[1:]
+    rows = list(csv.reader(io.StringIO(csv_table(pd.DataFrame({"name": texts, "value": range(len(texts))})))))[1:]
     assert [row[0] for row in rows] == [
         *("'=1+2", "'@SUM(A1)", "'+cmd|' /C calc'!A0", "'-2+3", "' =1", "' =1", "\\x1b[2J x"),
         *("-bmws", "-0.30 ± 0.10", "plain"),
@@ -105,9 +108,10 @@ def test_a_spreadsheet_computes_nothing() -> None:
 
 def make_ablation(name: str) -> AblationTable:
     """Two variants, with `name` wherever a plan or a run says a word."""
+    untested = PairedTest(metric="clip_score", first="other", second=name, reason=name)
     scores = [
-        VariantScore(variant=variant, metric="clip_score", mean=50.0, spread=None, by_seed={}, reason=reason)
-        for variant, reason in ((name, None), ("other", name))
+        VariantScore(variant=variant, metric="clip_score", mean=50.0, spread=None, by_seed={}, test=test)
+        for variant, test in ((name, None), ("other", untested))
     ]
     return AblationTable(
         title=name,

@@ -14,7 +14,7 @@ import pytest
 from ccbench.base.images import read_image
 from ccbench.errors import DataError
 from ccbench.features import feature_cache as module
-from ccbench.features import image_pass, open_encoder
+from ccbench.features import image_pass, open_encoder, read_ahead
 from ccbench.features.feature_cache import FILE, FeatureCache, ImageFacts
 from ccbench.features.image_pass import encode_files, encode_set
 from ccbench.types import Image, SilentProgress
@@ -287,7 +287,8 @@ def test_pixels_in_memory_are_bounded_whatever_the_images_sizes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Batches hold up to so many pixels, decoders run as far ahead, and one larger image passes alone."""
-    monkeypatch.setattr(image_pass, "PIXELS", 1000)
+    for reader in (image_pass, read_ahead):
+        monkeypatch.setattr(reader, "PIXELS", 1000)
     sizes = [(10, 10)] * 35 + [(30, 30), (20, 20), (20, 20), (50, 50), (5, 5)] + [(30, 20)] * 9
     images = [random_images(1, size, seed=number)[0] for number, size in enumerate(sizes)]
     files = write_images(tmp_path / "images", images)
@@ -324,7 +325,8 @@ def test_pixels_in_memory_are_bounded_whatever_the_images_sizes(
 def test_large_images_are_found_in_the_cache_too(
     tmp_path: Path, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(image_pass, "PIXELS", 1000)
+    for reader in (image_pass, read_ahead):
+        monkeypatch.setattr(reader, "PIXELS", 1000)
     files = write_images(tmp_path / "large", random_images(70, (20, 20), seed=1))
     encoder = Counting()
     cold = encode(files, cache, encoder)
@@ -334,7 +336,8 @@ def test_large_images_are_found_in_the_cache_too(
 
 
 def test_an_unreadable_image_among_many_lets_no_decoder_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_pass, "PIXELS", 500)
+    for reader in (image_pass, read_ahead):
+        monkeypatch.setattr(reader, "PIXELS", 500)
     files = write_images(tmp_path / "images", random_images(60, (20, 20), seed=1))
     for file in files[3::7]:
         file.write_bytes(b"no image")

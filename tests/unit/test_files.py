@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ccbench.base import files
+from ccbench.base import files, folder_files
 from ccbench.errors import CcbenchError, DataError, UsageError
 
 Writer = Callable[[Path, bytes], None]
@@ -60,7 +60,7 @@ def test_a_planted_temporary_file_is_not_written_through(
 ) -> None:
     target = tmp_path / "elsewhere"
     target.write_text("mine")
-    monkeypatch.setattr(files, "_temporary_name", lambda: ".planted.tmp")
+    monkeypatch.setattr(files, "temporary_name", lambda: ".planted.tmp")
     (place / ".planted.tmp").symlink_to(target)
     with pytest.raises(UsageError):
         files.write_atomic(place / "a.json", b"new")
@@ -68,7 +68,7 @@ def test_a_planted_temporary_file_is_not_written_through(
 
 
 def test_temporary_names_cannot_be_foreseen() -> None:
-    assert len({files._temporary_name() for _ in range(100)}) == 100
+    assert len({files.temporary_name() for _ in range(100)}) == 100
 
 
 @pytest.mark.parametrize("write", [files.append_line, lambda path, line: files.write_atomic(path, line.encode())])
@@ -86,7 +86,7 @@ def test_a_lock_that_is_a_link_empties_nothing(place: Path, tmp_path: Path) -> N
     (tmp_path / "elsewhere").write_text("mine")
     (place / ".lock").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UsageError, match=r"\.lock"):
-        files.lock_folder(place)
+        folder_files.lock_folder(place)
     assert (tmp_path / "elsewhere").read_text() == "mine"
 
 
@@ -129,7 +129,7 @@ def test_an_output_that_cannot_be_is_a_usage_error(place: Path, wrong: str) -> N
 def test_the_longest_name_can_be_written(place: Path) -> None:
     name = "n" * os.pathconf(place, "PC_NAME_MAX")
     files.write_output(place / name, b"1")
-    with files.whole_folder(place / name[:-1]) as folder:
+    with folder_files.whole_folder(place / name[:-1]) as folder:
         files.write_atomic(folder / "a", b"1")
     assert names(place) == [name[:-1], name]
 
@@ -143,7 +143,7 @@ def test_a_folder_is_written_wherever_it_is_new_or_empty(
     (place / "link").symlink_to(tmp_path / "disk")
     inside = place / "empty" if output == "." else place
     monkeypatch.chdir(inside)
-    with files.whole_folder(Path(output)) as folder:
+    with folder_files.whole_folder(Path(output)) as folder:
         files.make_folder(folder / "images")
         files.write_atomic(folder / "README.md", b"1")
         assert not (inside / output / "README.md").exists()
@@ -155,7 +155,7 @@ def test_a_folder_is_written_wherever_it_is_new_or_empty(
 def test_a_folder_that_is_there_is_filled_and_not_replaced(place: Path) -> None:
     """It may be a mounted disk, onto which nothing can be renamed, below a folder that nobody may write to."""
     before = place.stat().st_ino
-    with files.whole_folder(place) as folder:
+    with folder_files.whole_folder(place) as folder:
         assert folder.parent == place
         files.write_atomic(folder / "a", b"1")
     assert place.stat().st_ino == before and names(place) == ["a"]
@@ -166,7 +166,7 @@ def test_a_folder_that_fails_leaves_nothing(place: Path, there: bool) -> None:
     output = place / "out"
     if there:
         output.mkdir()
-    with pytest.raises(RuntimeError), files.whole_folder(output) as folder:
+    with pytest.raises(RuntimeError), folder_files.whole_folder(output) as folder:
         files.write_atomic(folder / "a", b"1")
         raise RuntimeError
     assert names(place) == (["out"] if there else []) and (not there or names(output) == [])
@@ -174,10 +174,10 @@ def test_a_folder_that_fails_leaves_nothing(place: Path, there: bool) -> None:
 
 def test_a_folder_with_something_in_it_is_refused(place: Path) -> None:
     (place / ".hidden").write_text("")
-    with pytest.raises(UsageError, match="not empty"), files.whole_folder(place):
+    with pytest.raises(UsageError, match="not empty"), folder_files.whole_folder(place):
         pass
     (place / "dangling").symlink_to(place / "nowhere")
-    with pytest.raises(UsageError, match="not empty"), files.whole_folder(place / "dangling"):
+    with pytest.raises(UsageError, match="not empty"), folder_files.whole_folder(place / "dangling"):
         pass
 
 
@@ -188,11 +188,11 @@ def test_a_copy_takes_the_place_of_the_old_folder_and_holds_no_link(place: Path,
     (source / "deep" / "a").write_text("1")
     (place / "copy").mkdir()
     (place / "copy" / "old").write_text("old")
-    files.copy_folder(source, place / "copy")
+    folder_files.copy_folder(source, place / "copy")
     assert names(place / "copy") == ["deep"] and names(place) == ["copy"]
     (source / "deep" / "b").symlink_to(secret)
     with pytest.raises(DataError, match="deep/b: is a link"):
-        files.copy_folder(source, place / "copy")
+        folder_files.copy_folder(source, place / "copy")
     assert names(place) == ["copy"] and names(place / "copy" / "deep") == ["a"]
 
 
@@ -200,7 +200,7 @@ def test_a_removed_folder_that_is_a_link_leaves_what_it_leads_to(place: Path, tm
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "a").write_text("")
     (place / "training").symlink_to(tmp_path / "kept")
-    files.remove_folder(place / "training")
+    folder_files.remove_folder(place / "training")
     assert names(place) == [] and names(tmp_path / "kept") == ["a"]
 
 
@@ -273,10 +273,10 @@ def test_every_refusal_is_one_of_ours_and_one_line(place: Path, monkeypatch: pyt
         lambda: files.make_folder(below),
         lambda: files.append_line(below, ""),
         lambda: files.remove_file(below / "y"),
-        lambda: files.lock_folder(below),
+        lambda: folder_files.lock_folder(below),
         lambda: files.write_json(below, {}),
-        lambda: files.copy_folder(place, below),
-        lambda: files.temporary_folder(below).__enter__(),
+        lambda: folder_files.copy_folder(place, below),
+        lambda: folder_files.temporary_folder(below).__enter__(),
         lambda: files.new_file(place / "file").__enter__(),
     ):
         with pytest.raises(CcbenchError) as caught:

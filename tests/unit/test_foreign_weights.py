@@ -15,7 +15,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ccbench.base.assets import load_checked, load_safetensors, load_state, save_checked, tensors_only, weights_hash
+from ccbench.base.tensor_files import (
+    load_checked,
+    load_safetensors,
+    load_state,
+    save_checked,
+    tensors_only,
+    weights_hash,
+)
 from ccbench.diffusion.backbone import load_backbone, open_reconstruction
 from ccbench.errors import CcbenchError, DataError, MissingError, UsageError
 from ccbench.features import open_encoder
@@ -90,7 +97,7 @@ def test_devices_pipes_and_dangling_links_are_refused_at_once(tmp_path: Path) ->
     code = """
 import sys
 from pathlib import Path
-from ccbench.base.assets import is_pickle, load_safetensors, load_state, weights_hash
+from ccbench.base.tensor_files import is_pickle, load_safetensors, load_state, weights_hash
 from ccbench.errors import CcbenchError
 from ccbench.base.images import open_image, sha256_file
 for name in sys.argv[1:]:

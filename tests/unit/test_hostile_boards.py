@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import fake_methods
-from board_runs import CONDITIONS, N, add_unverified, make_card, make_run
+from board_runs import CONDITIONS, N, add_unverified, add_verified, make_card, make_run
 from ccbench.base.images import read_image, write_png
-from ccbench.boards.additions import _find_path, add_run
+from ccbench.boards.additions import _find_path
 from ccbench.boards.board_files import BoardRules, list_boards, read_board, rules_toml, seal
 from ccbench.boards.comparison_file import scorecard_sha256
 from ccbench.boards.copies import SIDE, RealThumbnails, near, thumbnails
@@ -121,16 +121,16 @@ def test_one_training_is_one_seed(tmp_path: Path, protocol: str) -> None:
 def test_images_stand_in_a_methods_row_only_when_its_weights_give_them(
     tmp_path: Path, boards: Path, protocol: str
 ) -> None:
-    def verified(state: str) -> Callable[[], Verification]:
+    def verified(state: str) -> Verification:
         check = Check.model_validate({"what": "images sampled again", "state": state, "detail": "no checkpoint"})
-        return lambda: Verification(run_id="x", checks=[check])
+        return Verification(run_id="x", checks=[check])
 
     run = make_run(tmp_path / "run", protocol, make_card(50.0, 25.0), seed=1)
     with pytest.raises(
         VerificationError, match=r"images sampled again: no checkpoint; only images that its checkpoint"
     ):
-        add_run(run, boards, verified("not checked"))
-    file = add_run(run, boards, verified("match")).file
+        add_verified(run, boards, verified("not checked"))
+    file = add_verified(run, boards, verified("match"))
     assert json.loads(file.read_text())["resampled"] == 1
     render_boards(boards)
     assert "agreed, when it was added: of 1 of 2 runs of methods" in (boards / "small" / "README.md").read_text()
@@ -139,12 +139,12 @@ def test_images_stand_in_a_methods_row_only_when_its_weights_give_them(
 def test_scores_are_those_computed_anew(tmp_path: Path, protocol: str) -> None:
     run = make_run(tmp_path / "run", protocol, make_card(50.04, 25.0))
     checks = [Check(what="fd_lite0", state="within tolerance")]
-    file = add_run(
-        run, tmp_path / "boards", lambda: Verification(run_id="x", checks=checks, card=make_card(50.0, 25.0))
-    ).file
+    found = Verification(run_id="x", checks=checks, card=make_card(50.0, 25.0).card)
+    file = add_verified(run, tmp_path / "boards", found)
     held = json.loads(file.read_text())
     assert held["scorecard"]["scores"][0]["value"] == 50.0
-    assert held["claimed_sha256"] == scorecard_sha256(RunFolder.read(run).scorecard() or {})
+    claimed = RunFolder.read(run).scorecard()
+    assert claimed is not None and held["claimed_sha256"] == scorecard_sha256(claimed)
 
 
 # Records that state something else than was done

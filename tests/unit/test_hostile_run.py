@@ -4,6 +4,8 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,27 +14,33 @@ from board_runs import make_card, make_run
 from ccbench.base.images import write_png
 from ccbench.comparison import make_entry
 from ccbench.errors import CcbenchError, DataError, UsageError, VerificationError
+from ccbench.pipeline.session import Session
 from ccbench.pipeline.verification import verify_run
 from ccbench.protocols.config import resolve_config
 from ccbench.protocols.protocol import Protocol
 from ccbench.runs import RunFolder
 from ccbench.runs.record import RunRecord, count_failures
-from ccbench.scoring.run_scorer import RunScorer
 from fake_methods import METHOD
 from hostile_run import ATTACKS, SECRET, in_json, record_hashes
 
 
+class Rescored(Session):
+    """A session in which scoring the run again gives its card."""
+
+    def scorer(self) -> Any:
+        return SimpleNamespace(score=lambda run: make_card(52.0, 25.0))
+
+
 @pytest.fixture
-def run(small_protocol: Protocol, fake_plugin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(RunScorer, "score", lambda self, run: make_card(52.0, 25.0))
+def run(small_protocol: Protocol, fake_plugin: str, tmp_path: Path) -> Path:
     return make_run(tmp_path / "run", "small", make_card(52.0, 25.0))
 
 
 def test_the_honest_run_is_accepted(run: Path, tmp_path: Path) -> None:
-    assert verify_run(run, RunScorer(None)).state == "match"
+    assert verify_run(run, Rescored()).state == "match"
     assert len(make_entry("fake", [RunFolder.read(run)]).runs) == 1
     (tmp_path / "by a link").symlink_to(run)
-    assert verify_run(tmp_path / "by a link", RunScorer(None)).state == "match"
+    assert verify_run(tmp_path / "by a link", Rescored()).state == "match"
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -40,7 +48,7 @@ def test_an_attack_is_one_line(attack: str, run: Path, tmp_path: Path) -> None:
     ATTACKS[attack](run)
     told, codes = list[str](), (2, 4, 5) if "is cut" in attack else (4, 5)  # without samples it is not scored
     try:
-        found = verify_run(run, RunScorer(None))
+        found = verify_run(run, Rescored())
         assert found.state == "drift", found
         told += [check.detail for check in found.checks]
     except CcbenchError as error:
@@ -121,9 +129,9 @@ def test_a_protocol_of_ones_own_is_not_used(run: Path) -> None:
 
     in_json("run.json", edit)(run)
     with pytest.raises(UsageError, match=r"made under small .* this version of ccbench has small"):
-        verify_run(run, RunScorer(None))
+        verify_run(run, Rescored())
     in_json("run.json", lambda record: record.update(protocol_hash="0" * 16))(run)
-    assert "protocol" in {check.what for check in verify_run(run, RunScorer(None)).checks if check.state == "drift"}
+    assert "protocol" in {check.what for check in verify_run(run, Rescored()).checks if check.state == "drift"}
 
 
 @pytest.mark.parametrize(
@@ -131,7 +139,7 @@ def test_a_protocol_of_ones_own_is_not_used(run: Path) -> None:
 )
 def test_what_a_record_says_of_its_method_is_checked(name: str, value: object, run: Path) -> None:
     in_json("run.json", lambda record: record["method"].update({name: value}))(run)
-    assert verify_run(run, RunScorer(None)).state == "drift"
+    assert verify_run(run, Rescored()).state == "drift"
 
 
 def test_images_under_each_others_conditions_are_drift(run: Path) -> None:
@@ -139,15 +147,18 @@ def test_images_under_each_others_conditions_are_drift(run: Path) -> None:
     lines[0]["condition_id"], lines[1]["condition_id"] = lines[1]["condition_id"], lines[0]["condition_id"]
     (run / "samples.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
     record_hashes(run)
-    found = verify_run(run, RunScorer(None))
+    found = verify_run(run, Rescored())
     assert [check.what for check in found.checks if check.state == "drift"] == ["conditions"]
 
 
-def test_failures_are_the_larger_count(run: Path) -> None:
+def test_failures_are_the_scorecards(run: Path) -> None:
+    """Whatever a record states, in either direction; what no scorecard counts is the record's."""
     record = RunFolder.read(run).record
     assert record.failures == {"black": 0, "constant": 0, "duplicate": 0}
     scored = {"unreadable": 0, "constant": 2, "duplicate": 1}
-    assert count_failures(record, scored) == {"unreadable": 0, "constant": 2, "duplicate": 1, "black": 0}
+    for stated in (record, record.model_copy(update={"failures": {"black": 0, "constant": 9, "duplicate": 0}})):
+        assert count_failures(stated, scored) == {"unreadable": 0, "constant": 2, "duplicate": 1, "black": 0}
+    assert count_failures(record, {}) == record.failures  # not scored yet
     method = record.method.model_copy(update={"control": True})  # type: ignore[union-attr]
     control = record.model_copy(update={"method": method, "failures": {"black": 3}})
     assert isinstance(control, RunRecord) and count_failures(control, scored) == {

@@ -12,6 +12,7 @@ import PIL.Image
 import pytest
 import tifffile
 
+from ccbench.base import image_decoding
 from ccbench.base import images as io
 from ccbench.base.image_folders import list_images
 from ccbench.base.mask_files import read_mask
@@ -115,7 +116,7 @@ def test_what_a_file_holds_besides_colours(tmp_path: Path) -> None:
 
 def test_pixel_cap_is_checked_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     PIL.Image.new("RGB", (20, 20)).save(tmp_path / "big.png")
-    monkeypatch.setattr(io, "MAX_PIXELS", 399)
+    monkeypatch.setattr(image_decoding, "MAX_PIXELS", 399)
     with pytest.raises(DataError, match="20 x 20 pixels"):
         io.read_image(tmp_path / "big.png")
 
@@ -197,7 +198,7 @@ def test_bad_tiffs_are_rejected_by_name(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(DataError, match=r"head\.tif"):
         io.read_image(tmp_path / "head.tif")
     write_grey_tiff(tmp_path / "big.tif", image)
-    monkeypatch.setattr(io, "MAX_PIXELS", 399)
+    monkeypatch.setattr(image_decoding, "MAX_PIXELS", 399)
     with pytest.raises(DataError, match="20 x 20 pixels"):
         io.read_image(tmp_path / "big.tif")
 
@@ -323,12 +324,12 @@ def test_formats_that_are_not_read_are_refused_whatever_they_are_called(format: 
 def test_the_five_formats_are_read_whatever_they_are_called(format: str, tmp_path: Path) -> None:
     (tmp_path / "x.png").write_bytes(encode(format))
     assert io.open_image(tmp_path / "x.png").format == format
-    assert io.count_pixels((tmp_path / "x.png").read_bytes()) == 256
+    assert image_decoding.count_pixels((tmp_path / "x.png").read_bytes()) == 256
 
 
 def test_a_line_of_many_pixels_is_refused_before_decoding(tmp_path: Path) -> None:
     """As many as a picture may have, and no picture; and a bomb that says more than Pillow itself lets pass."""
-    for size, words in (((io.MAX_SIDE + 1, 1), "a side are read"), ((30_000, 30_000), "x")):
+    for size, words in (((image_decoding.MAX_SIDE + 1, 1), "a side are read"), ((30_000, 30_000), "x")):
         header = struct.pack(">IIBBBBB", *size, 1, 0, 0, 0, 0)
         chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(bytes(10))), (b"IEND", b"")]
         data = b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -339,7 +340,7 @@ def test_a_line_of_many_pixels_is_refused_before_decoding(tmp_path: Path) -> Non
         with pytest.raises(DataError, match=words) as found:
             io.open_image(tmp_path / "x.png")
         assert found.value.exit_code == 4 and "\n" not in str(found.value)
-        assert io.count_pixels(data) <= io.MAX_PIXELS
+        assert image_decoding.count_pixels(data) <= image_decoding.MAX_PIXELS
 
 
 def test_a_tiff_of_many_channels_is_refused_before_room_is_made_for_them(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ccbench.metrics.sets.frechet import frechet_value
+from ccbench.metrics.sets.frechet import frechet_distance
 from ccbench.metrics.sets.infinity import frechet_infinity
 
 
@@ -12,7 +12,7 @@ def test_the_limit_of_equal_distributions_and_its_seed() -> None:
     x, y = rng.normal(size=(400, 40)), rng.normal(size=(20_000, 40))
     result = frechet_infinity(x, y, seed=1)
     assert result.value is not None and result.r2 is not None and result.r2 > 0.95
-    assert abs(result.value) < 0.2 * frechet_value(x, y)
+    assert abs(result.value) < 0.2 * frechet_distance(x, y)
     assert result == frechet_infinity(x, y, seed=1)
     assert result != frechet_infinity(x, y, seed=2)
 

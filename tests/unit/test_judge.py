@@ -9,7 +9,7 @@ import torch
 
 from ccbench.data.pairs import DataSplit
 from ccbench.errors import UsageError
-from ccbench.scoring.reference_segmenter import JUDGE, Judge, judge_settings, open_judge
+from ccbench.scoring.reference_segmenter import JUDGE, Judge, open_reference_segmenter, reference_settings
 from ccbench.segmenters import SEGMENTERS, SegmenterSettings
 from ccbench.types import Image, Mask
 from hostile import Bomb
@@ -32,7 +32,7 @@ def make_split(count: int, seed: int, size: int = 64) -> DataSplit:
 
 def open_one(seed: int = 1, note: list[str] | None = None, settings: SegmenterSettings = SETTINGS) -> Judge:
     kept = note if note is not None else []
-    return open_judge(make_split(12, seed), make_split(4, 9), "discs", settings, note=kept.append)
+    return open_reference_segmenter(make_split(12, seed), make_split(4, 9), "discs", settings, note=kept.append)
 
 
 def overlap(a: Mask, b: Mask) -> float:
@@ -79,7 +79,7 @@ def test_masks_have_the_images_sizes_and_do_not_depend_on_the_batch() -> None:
 def test_it_is_no_segmenter_of_a_table_and_takes_six_hundred_steps() -> None:
     assert JUDGE.name not in SEGMENTERS and JUDGE.build_ref not in {one.build_ref for one in SEGMENTERS.values()}
     for image_size, images, passes, size in ((128, 800, 12, 128), (128, 1326, 7, 128), (512, 1326, 7, 352)):
-        settings = judge_settings(image_size, images)
+        settings = reference_settings(image_size, images)
         assert (settings.passes, settings.size) == (passes, size)
 
 

@@ -5,7 +5,8 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from ccbench.metrics.sets.kernel import kernel_distance
+from ccbench.metrics.sets.kernel import CUBIC, kernel_jackknife, squared_mmd
+from ccbench.metrics.statistics.intervals import jackknife_influence
 
 
 def by_definition(x: np.ndarray, y: np.ndarray) -> float:
@@ -19,15 +20,21 @@ def by_definition(x: np.ndarray, y: np.ndarray) -> float:
     return float(xx + yy - 2 * np.mean([k(a, b) for a in x for b in y]))
 
 
+def error(x: np.ndarray, y: np.ndarray) -> float:
+    """Return the jackknife standard error of the distance of sets of images that stand alone."""
+    found = kernel_jackknife(x, y, CUBIC, np.arange(len(x)), np.arange(len(y)))
+    return float(np.sqrt(sum(np.sum(jackknife_influence(without) ** 2) for without in found[1:])))
+
+
 def test_definition_on_unequal_sets() -> None:
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(7, 5)), rng.normal(size=(11, 5)) + 0.5
-    assert kernel_distance(x, y).value == pytest.approx(by_definition(x, y), rel=1e-12)
+    assert squared_mmd(x, y, CUBIC) == pytest.approx(by_definition(x, y), rel=1e-12)
 
 
 def test_expectation_is_zero_between_equal_distributions() -> None:
     rng = np.random.default_rng(1)
-    values = [kernel_distance(rng.normal(size=(12, 6)), rng.normal(size=(20, 6))).value for _ in range(400)]
+    values = [squared_mmd(rng.normal(size=(12, 6)), rng.normal(size=(20, 6)), CUBIC) for _ in range(400)]
     assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(400)
     assert min(values) < 0  # unbiased, so not clipped at zero
 
@@ -35,10 +42,9 @@ def test_expectation_is_zero_between_equal_distributions() -> None:
 def test_order_and_symmetry() -> None:
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(9, 4)), rng.normal(size=(14, 4)) + 1
-    base = kernel_distance(x, y)
-    for other in (kernel_distance(y, x), kernel_distance(rng.permutation(x), rng.permutation(y))):
-        assert other.value == pytest.approx(base.value, rel=1e-12)
-        assert other.error == pytest.approx(base.error, rel=1e-9)
+    for other in ((y, x), (rng.permutation(x), rng.permutation(y))):
+        assert squared_mmd(*other, CUBIC) == pytest.approx(squared_mmd(x, y, CUBIC), rel=1e-12)
+        assert error(*other) == pytest.approx(error(x, y), rel=1e-9)
 
 
 def test_blocks_of_rows_change_nothing() -> None:
@@ -48,7 +54,7 @@ def test_blocks_of_rows_change_nothing() -> None:
     expected = (
         (k[0].sum() - np.trace(k[0])) / (1500 * 1499) + (k[1].sum() - np.trace(k[1])) / (40 * 39) - 2 * k[2].mean()
     )
-    assert kernel_distance(x, y).value == pytest.approx(expected, rel=1e-10)
+    assert squared_mmd(x, y, CUBIC) == pytest.approx(expected, rel=1e-10)
 
 
 def test_jackknife_equals_leaving_each_image_out() -> None:
@@ -59,13 +65,14 @@ def test_jackknife_equals_leaving_each_image_out() -> None:
         np.array([by_definition(x, np.delete(y, i, axis=0)) for i in range(len(y))]),
     ]
     expected = np.sqrt(sum((len(t) - 1) / len(t) * np.sum((t - t.mean()) ** 2) for t in left_out))
-    assert kernel_distance(x, y).error == pytest.approx(expected, rel=1e-10)
+    assert error(x, y) == pytest.approx(expected, rel=1e-10)
 
 
 def test_refusals() -> None:
     x = np.random.default_rng(5).normal(size=(4, 3))
     with pytest.raises(ValueError, match="at least 2"):
-        kernel_distance(x, x[:1])
+        squared_mmd(x, x[:1], CUBIC)
     with pytest.raises(ValueError, match="not finite"):
-        kernel_distance(x, np.where(x > 0, np.inf, x))
-    assert kernel_distance(x[:2], x).error is None
+        squared_mmd(x, np.where(x > 0, np.inf, x), CUBIC)
+    with pytest.raises(ValueError, match="fewer than 2"):
+        error(x[:2], x)

@@ -65,19 +65,6 @@ def test_copies_that_moved_away_from_all_real_images_are_alone_with_theirs() -> 
     assert found.neighbours.distances.shape == (60, 2)
 
 
-def test_own_mask_distance() -> None:
-    owners = np.array([3, -1, 5, 0])
-    images = np.stack([TRAINING[3], TRAINING[7], TRAINING[9], TRAINING[0] * 2])
-    found = memorisation(images, TRAINING, HELD_OUT, owners)
-    assert found.own[[0, 3]] == pytest.approx([0, 0]) and np.isnan(found.own[1]) and found.own[2] > 0.1
-    assert found.own_nearest == pytest.approx(2 / 3)
-    without = memorisation(images, TRAINING, HELD_OUT, np.full(4, -1))
-    assert without.own_nearest is None and np.isnan(without.own).all()
-    for bad in (np.array([0, 1, 2]), np.array([0, 1, 2, 300]), np.array([0, 1, 2, -2])):
-        with pytest.raises(ValueError, match="owners"):
-            memorisation(images, TRAINING, HELD_OUT, bad)
-
-
 def test_features_without_a_direction_or_of_another_width_are_refused() -> None:
     with pytest.raises(ValueError, match="1 of 2 feature rows are zero"):
         nearest(np.array([[1.0, 0], [0, 0]]), np.ones((2, 2)), 1)

@@ -17,7 +17,7 @@ from ccbench.errors import CcbenchError, DataError, MissingError, UsageError
 from ccbench.segmenters import Segmenter, find_segmenter
 from ccbench.segmenters.loading import Labelled
 from ccbench.segmenters.prediction import predict_maps
-from ccbench.segmenters.segmenter_training import Budget, build_network, train_segmenter
+from ccbench.segmenters.segmenter_training import Budget, Exercise, build_network, train_segmenter
 from hostile import Bomb
 
 CONFIGS = Path(mmseg.__file__).parent / ".mim" / "configs"
@@ -38,7 +38,7 @@ def test_it_trains_on_phantoms_and_sees_polyps_or_mucosa(config: str, tmp_path: 
     settings = segmenter.mini.model_copy(update={"weights": "random", "size": 32, "batch_size": 2})
     pairs = open_phantoms("train", 32, 4).pairs
     data, check, budget = Labelled.of(pairs, 32), open_phantoms("test", 32, 2).pairs, Budget(1, "validation")
-    network, trained = train_segmenter(segmenter, settings, data, check, budget, 0, tmp_path)
+    network, trained = train_segmenter(Exercise(segmenter, settings, data, check, budget, 0), tmp_path)
     assert (trained.steps, trained.taken, segmenter.title) == (2, 1, Path(config).stem)
     classifiers = [part.conv_seg.out_channels for part in network.modules() if hasattr(part, "conv_seg")]
     assert set(classifiers) == {2} and not [one for one in network.modules() if isinstance(one, nn.SyncBatchNorm)]

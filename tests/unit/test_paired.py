@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from ccbench.metrics.sets.frechet import frechet_value
+from ccbench.metrics.sets.frechet import frechet_distance
 from ccbench.metrics.sets.frechet_grams import FrechetGrams
 from ccbench.metrics.sets.kernel import CUBIC, GAUSSIAN, Kernel, squared_mmd
 from ccbench.metrics.statistics.influence import Shares, frechet_shares, kernel_shares
@@ -32,7 +32,7 @@ def test_gram_distances_equal_recomputing_from_features() -> None:
     (a, b), ref = methods(rng, 17, 1, 2), draw(rng, 29) + 3
     pooled, choices = np.vstack([a, b]), np.array([rng.permutation(34)[:17] for _ in range(5)])
     found = FrechetGrams.of(pooled, ref).distances(choices)
-    wanted = [frechet_value(pooled[choice], ref) for choice in choices]  # without the reference's own trace
+    wanted = [frechet_distance(pooled[choice], ref) for choice in choices]  # without the reference's own trace
     np.testing.assert_allclose(found - found[0], np.array(wanted) - wanted[0], rtol=1e-6)
 
 
@@ -52,7 +52,7 @@ def test_kernel_exchange_equals_every_exchange_recomputed(kernel: Kernel) -> Non
     (a, b), ref = methods(rng, 6, 0.5, 1.5), draw(rng, 9) + 0.3
 
     def distance(x: np.ndarray, y: np.ndarray) -> float:
-        return squared_mmd(x, y, kernel).value
+        return squared_mmd(x, y, kernel)
 
     result = compare_kernel(a, b, ref, kernel, seed=0, permutations=20_000)
     assert result.value == pytest.approx(distance(a, ref) - distance(b, ref), rel=1e-9)
@@ -63,7 +63,7 @@ def test_kernel_exchange_equals_every_exchange_recomputed(kernel: Kernel) -> Non
 def test_frechet_exchange_equals_every_exchange_recomputed() -> None:
     rng = np.random.default_rng(9)
     (a, b), ref = methods(rng, 6, 0.5, 1.5), draw(rng, 9) + 0.3
-    exact = exchange_p(frechet_value, a, b, ref)
+    exact = exchange_p(frechet_distance, a, b, ref)
     result = compare_frechet(a, b, ref, seed=0, permutations=2000)
     assert 0.02 < exact < 1 and result.p == pytest.approx(exact, abs=4 * np.sqrt(0.25 / 2000))
 
@@ -76,7 +76,7 @@ def test_shares_are_the_jackknife_of_both_samples(family: str, clusters: list[in
 
     def difference(rows: np.ndarray, columns: np.ndarray) -> float:
         a, b = (
-            frechet_value(z, y) if family == "frechet" else squared_mmd(z, y, CUBIC).value
+            frechet_distance(z, y) if family == "frechet" else squared_mmd(z, y, CUBIC)
             for z, y in ((first[rows], ref[columns]), (second[rows], ref[columns]))
         )
         return a - b
@@ -128,7 +128,7 @@ def test_a_clear_difference_and_none_at_all() -> None:
     rng = np.random.default_rng(2)
     (a, b), ref = methods(rng, 40, 0.5, 3), draw(rng, 60)
     worse = compare_frechet(b, a, ref, seed=0, permutations=199)
-    assert worse.value == pytest.approx(frechet_value(b, ref) - frechet_value(a, ref), rel=1e-7)
+    assert worse.value == pytest.approx(frechet_distance(b, ref) - frechet_distance(a, ref), rel=1e-7)
     assert worse.interval is not None and 0 < worse.interval.low < worse.value < worse.interval.high
     assert worse.p == 1 / 200 and worse.effect is not None and worse.effect > 0.5 and worse.n == worse.clusters == 40
     other = compare_frechet(a, b, ref, seed=0, permutations=199)

@@ -17,8 +17,10 @@ from ccbench.data.name_matching import PairFiles
 from ccbench.data.pairs import LazyPairs
 from ccbench.data.polyp_source import LEAKING
 from ccbench.data.sets.splits import read_split
-from ccbench.data.split import DataSplit, Split, check_data, open_split
+from ccbench.data.split import DataSplit, Split, open_split
 from ccbench.errors import DataError
+from ccbench.pipeline.make_run import open_run, run_config
+from ccbench.pipeline.session import Session
 from ccbench.protocols.protocol import find_protocol
 from fake_polyps import write_file, write_grey_tiff, write_pair
 from real_files import real_data
@@ -137,12 +139,14 @@ def other_image(root: Path) -> None:
     ],
 )
 def test_other_files_than_the_listed_ones_are_refused_before_any_work(
-    polyp_files: Path, harm: Callable[[Path], None], message: str
+    polyp_files: Path, harm: Callable[[Path], None], message: str, tmp_path: Path
 ) -> None:
-    check_data(POLYP, polyp_files)
+    config = run_config("train-copy", POLYP.name)
+    open_run(config, Session(polyp_files), tmp_path / "whole").close()
     harm(polyp_files)
     with pytest.raises(DataError, match=message):
-        check_data(POLYP, polyp_files)
+        open_run(config, Session(polyp_files), tmp_path / "harmed")
+    assert not (tmp_path / "harmed").exists()
 
 
 def test_opening_decodes_nothing(polyp_files: Path) -> None:

@@ -61,6 +61,16 @@ def test_rows_tell_id_source_licence_and_hashes(source: Path, tmp_path: Path) ->
     assert not list(tmp_path.glob(".*"))  # no temporary folder stays
 
 
+def test_names_of_splits_are_text_in_the_readme(source: Path, tmp_path: Path) -> None:
+    prepare(FOLDER, source, tmp_path / "out")
+    rows = rows_of(tmp_path / "out")
+    rows[0]["split"] = "train\n# better\n<img src=//x.example/b.png> [a](b)"
+    (tmp_path / "out" / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    prepare(FOLDER, tmp_path / "out", tmp_path / "again")
+    lines = (tmp_path / "again" / "README.md").read_text().splitlines()
+    assert len(lines) == 8 and "<img" not in "".join(lines) and "](" not in "".join(lines).replace("\\](", "")
+
+
 def test_hugging_face_datasets_load_it(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
         monkeypatch.setenv(name, "1")

@@ -1,10 +1,10 @@
-"""Holm's correction, tie groups, rank stability and seed spread, each by hand."""
+"""Holm's correction, tie groups and rank stability, each by hand."""
 
 import numpy as np
 import pytest
 
 from ccbench.metrics.statistics.influence import Shares
-from ccbench.metrics.statistics.ranking import holm, rank_stability, resample_values, seed_spread, tie_groups
+from ccbench.metrics.statistics.ranking import holm, rank_stability, resample_values, tie_groups
 
 
 def test_holm_by_hand() -> None:
@@ -67,18 +67,7 @@ def test_resampled_values_have_the_error_of_their_shares() -> None:
 def test_rank_stability_by_hand() -> None:
     values = np.array([[1.0, 2, 3], [1, 3, 2], [2, 1, 3], [1, 2, 3]])
     down, up = rank_stability(values, "down"), rank_stability(-values, "up")
-    np.testing.assert_allclose(down.shares, [[0.75, 0.25, 0], [0.25, 0.5, 0.25], [0, 0.25, 0.75]])
     assert (down.low.tolist(), down.high.tolist()) == ([0, 0, 1], [1, 2, 2])
-    np.testing.assert_array_equal(up.shares, down.shares)
+    assert (up.low.tolist(), up.high.tolist()) == ([0, 0, 1], [1, 2, 2])
     with pytest.raises(ValueError, match="finite"):
         rank_stability(np.array([[1.0, np.nan]]), "down")
-
-
-def test_seed_spread_by_hand() -> None:
-    spread = seed_spread([1.0, 2, 3], [3.0, 4, 5])
-    assert (spread.mean, spread.between, spread.seeds) == (2, 1, 3)
-    assert spread.within == pytest.approx(np.sqrt(50 / 3))
-    assert seed_spread([1.0], [0.5]).between is None
-    assert seed_spread([1.0, 2.0], [0.5, None]).within is None
-    with pytest.raises(ValueError, match="one of each"):
-        seed_spread([], [])

@@ -10,15 +10,15 @@ import pytest
 import fake_methods
 from ccbench.base.images import read_image
 from ccbench.errors import VerificationError
-from ccbench.pipeline.synthesis import synthesize
-from ccbench.pipeline.training import train
+from ccbench.pipeline.session import Session
+from ccbench.pipeline.synthesis import synthesize_run
+from ccbench.pipeline.training import train_run
 from ccbench.pipeline.verification import RESAMPLED, resample
 from ccbench.pipeline.verification.resampled import GREY_LEVELS, compare_images
 from ccbench.plugins.contract import Method
 from ccbench.protocols.config import resolve_config
 from ccbench.protocols.protocol import Protocol
 from ccbench.runs import RunFolder
-from ccbench.scoring.run_scorer import RunScorer
 
 COUNT = 8
 
@@ -33,26 +33,26 @@ def make(tmp_path: Path, small_protocol: Protocol, fake_plugin: str) -> MakeRun:
         chosen: Method[Any] = method or fake_methods.METHOD
         config = resolve_config(chosen, small_protocol, limit=COUNT, seed=seed, sets=sets)
         with RunFolder.open(tmp_path / name, config) as run:
-            train(run, None)
-            synthesize(run, None)
+            train_run(run, Session())
+            synthesize_run(run, Session())
         return RunFolder.read(tmp_path / name)
 
     return make
 
 
 def states(run: RunFolder, k: int = RESAMPLED) -> list[str]:
-    return [check.state for check in resample(run, k, RunScorer(None))]
+    return [check.state for check in resample(run, k, Session())]
 
 
 def test_the_checkpoints_own_images_are_found(make: MakeRun) -> None:
     run = make()
-    found = resample(run, RESAMPLED, RunScorer(None))
+    found = resample(run, RESAMPLED, Session())
     assert [check.state for check in found] == ["match"] * RESAMPLED == ["match"] * 4
-    assert found == resample(run, RESAMPLED, RunScorer(None)), "whoever verifies samples the same"
+    assert found == resample(run, RESAMPLED, Session()), "whoever verifies samples the same"
     assert states(run, 100) == ["match"] * COUNT and states(run, 0) == []
     # In an odd batch the fake method gives one grey level more, as float rounding may.
     assert states(run, 3) == ["within tolerance"] * 3
-    assert resample(run, 3, RunScorer(None))[0].detail == "differs by 1 grey levels in the mean (tolerance 1)"
+    assert resample(run, 3, Session())[0].detail == "differs by 1 grey levels on average (tolerance 1)"
 
 
 def replace_images(run: RunFolder, images: list[Path]) -> RunFolder:
@@ -73,23 +73,23 @@ def test_other_weights_than_recorded_are_refused(make: MakeRun) -> None:
     run = make()
     (run.checkpoint / "colour.safetensors").write_bytes(np.zeros(3).tobytes())
     with pytest.raises(VerificationError, match="not the weights that training left"):
-        resample(run, RESAMPLED, RunScorer(None))
+        resample(run, RESAMPLED, Session())
 
 
 def test_a_run_without_checkpoint_or_method_says_so(make: MakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make()
     bare = run.record.model_copy(update={"method": run.record.method.model_copy(update={"weights_sha256": None})})  # type: ignore[union-attr]
     record, run._record = run._record, bare
-    assert [check.detail for check in resample(run, 4, RunScorer(None))] == ["not resampled: no checkpoint"]
+    assert [check.detail for check in resample(run, 4, Session())] == ["not resampled: no checkpoint"]
     run._record = record
-    monkeypatch.setattr("ccbench.plugins.registry._scan", lambda group: iter(()))
-    (check,) = resample(RunFolder.read(run.path), 4, RunScorer(None))
+    monkeypatch.setattr("ccbench.plugins.registry.find_offers", lambda group: {})
+    (check,) = resample(RunFolder.read(run.path), 4, Session())
     assert check.state == "not checked" and "not resampled: --method: unknown method 'fake'" in check.detail
 
 
 def test_nothing_that_a_run_names_is_opened(make: MakeRun) -> None:
     """Free text of a stranger's settings may name a file, or a repository on a hub."""
-    (check,) = resample(make(sets=("taam.mode=somebody/else",)), 4, RunScorer(None))
+    (check,) = resample(make(sets=("taam.mode=somebody/else",)), 4, Session())
     assert check.detail == (
         "not resampled: method.taam.mode is 'somebody/else'; nothing that a run names is loaded or fetched"
     )

@@ -5,15 +5,18 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fake_methods
 from board_runs import add_unverified, make_card, make_run
+from ccbench.base.images import write_png
 from ccbench.boards.rendered_boards import render_boards
 from ccbench.comparison.compared_runs import read_entries
 from ccbench.errors import DataError, UsageError
-from ccbench.pipeline.synthesis import synthesize
-from ccbench.pipeline.training import train
+from ccbench.pipeline.session import Session
+from ccbench.pipeline.synthesis import synthesize_run
+from ccbench.pipeline.training import train_run
 from ccbench.plugins import controls
 from ccbench.plugins.contract import Method
 from ccbench.protocols.config import config_of, require_current, resolve_config, restore_config, revisions_of
@@ -68,15 +71,15 @@ def test_a_run_of_another_revision_is_not_resumed(tmp_path: Path, protocol: Prot
     del record["config"]["revision"], record["config"]["settings"]["tile"]  # as a record of before has neither
     (tmp_path / "begun" / "run.json").write_text(json.dumps(record), encoding="utf-8")
     with RunFolder.open(tmp_path / "trained", config) as run:
-        train(run, None)
+        train_run(run, Session())
     second = resolve_config(revise(2), protocol)
     with pytest.raises(UsageError, match=r"another configuration \(revision 1, not 2\); choose another folder"):
         RunFolder.open(tmp_path / "begun", second)
     wanted = "begun with revision 1 of fake, revision 2 is installed and gives other images; start a new run"
     with RunFolder.open(tmp_path / "begun") as run, pytest.raises(UsageError, match=wanted):
-        train(run, None)
+        train_run(run, Session())
     with RunFolder.open(tmp_path / "trained") as run, pytest.raises(UsageError, match=wanted):
-        synthesize(run, None)
+        synthesize_run(run, Session())
     assert not list((tmp_path / "begun").glob("checkpoint/*")) and not (tmp_path / "trained" / "images").exists()
 
 
@@ -103,6 +106,8 @@ def test_an_ablation_counts_no_run_of_another_revision_as_finished(
 ) -> None:
     path = make_run(tmp_path / "run", "small", make_card(50.0, 25.0))
     config = RunFolder.read(path).config
+    assert not is_finished(AblationRun("full", config, path, 3)), "it has no gallery yet"
+    write_png(path / "gallery.png", np.zeros((8, 8, 3), np.uint8))
     assert is_finished(AblationRun("full", config, path, 3))
     assert not is_finished(AblationRun("full", resolve_config(revise(2), protocol), path, 3))
 

@@ -13,7 +13,7 @@ from ccbench.errors import DataError, MissingError
 from ccbench.features import open_encoder
 from ccbench.features.image_pass import encode_set
 from ccbench.metrics.sets.frechet import frechet_distance
-from ccbench.runs.scorecard import Scorecard
+from ccbench.runs.scorecard import Scorecard, ScoredImages
 from ccbench.scoring import REAL_SPLIT, VAE_CEILING, SynthesisScorer, score_folders, synthesis_scorer, two_folders
 from ccbench.types import Condition, Image, RealPair, Score, SilentProgress
 from fake_encoders import RedJudge, random_images, write_images, write_mini_clip
@@ -58,6 +58,10 @@ def write_prompts(path: Path, prompts: dict[str, str], key: str = "id", text: st
 
 
 def score(pair: Folders, **changes: object) -> Scorecard:
+    return score_images(pair, **changes).card
+
+
+def score_images(pair: Folders, **changes: object) -> ScoredImages:
     settings: dict[str, object] = {
         "prompts": None,
         "set_encoder": "lite0",
@@ -92,7 +96,7 @@ def test_folders_with_both_encoders(tmp_path: Path, both: Folders) -> None:
     prompts = write_prompts(
         tmp_path / "p.jsonl", {f"case-{i:03d}": long_text if i == 0 else "a red polyp" for i in range(9)}
     )
-    card = score(both, prompts=prompts, text_encoder="mini-clip", text_weights=clip)
+    card, table = score_images(both, prompts=prompts, text_encoder="mini-clip", text_weights=clip)
     scores = by_name(card.scores)
     assert list(scores) == [
         *(f"{name}_lite0" for name in ("fd", "kid", "precision", "recall", "density", "coverage", "fd_infinity")),
@@ -105,14 +109,14 @@ def test_folders_with_both_encoders(tmp_path: Path, both: Folders) -> None:
     assert not without & {"fd_lite0", "kid_lite0", "cmmd_mini-clip", "clip_score", "clip_image"}
     assert all(scores[metric].no_interval for metric in without - {"fd_infinity_lite0"})
     made, real = (open_encoder("lite0").encode_images(random_images(8, seed=seed)) for seed in (1, 2))
-    assert scores["fd_lite0"].value == pytest.approx(frechet_distance(made, real).value, rel=1e-4)
+    assert scores["fd_lite0"].value == pytest.approx(frechet_distance(made, real), rel=1e-4)
     assert scores["fd_lite0"].signature.startswith(
         "fd_lite0|enc:lite0|w:57934424|resize:clean-bicubic224|n:8x8|ref:folder@"
     )
     assert scores["clip_score"].n_real is None
-    assert card.per_sample["condition_id"].tolist() == [f"case-{i:03d}" for i in range(8)]
-    assert card.per_sample["clip_image"].mean() == pytest.approx(scores["clip_image"].value)
-    assert card.notes.to_json() == {"prompts_truncated_share": 1 / 8}
+    assert table["condition_id"].tolist() == [f"case-{i:03d}" for i in range(8)]
+    assert table["clip_image"].mean() == pytest.approx(scores["clip_image"].value)
+    assert card.notes.model_dump(mode="json") == {"prompts_truncated_share": 1 / 8}
     assert [entry.signature.split("|n:")[1].split("|")[0] for entry in card.controls[REAL_SPLIT]] == ["4x4"] * 8
 
 
@@ -129,26 +133,25 @@ def test_partners_are_joined_on_the_stem_not_on_the_order(tmp_path: Path, tiny: 
         (tmp_path / folder).mkdir()
         PIL.Image.fromarray(a).save(tmp_path / folder / f"a.{suffix}")
         PIL.Image.fromarray(b).save(tmp_path / folder / f"a.c.{suffix}")
-    card = score((tmp_path / "made", tmp_path / "real"), text_weights=write_mini_clip(tmp_path / "clip"))
-    assert card.per_sample["condition_id"].tolist() == ["a.c", "a"]
-    assert card.per_sample["clip_image"].tolist() == pytest.approx([100, 100])
+    table = score_images(
+        (tmp_path / "made", tmp_path / "real"), text_weights=write_mini_clip(tmp_path / "clip")
+    ).per_sample
+    assert table["condition_id"].tolist() == ["a.c", "a"]
+    assert table["clip_image"].tolist() == pytest.approx([100, 100])
 
 
 def test_scorecard_survives_json(both: Folders, tiny: TinyEncoder) -> None:
     card = score(both)
-    text = json.dumps(card.to_json(), allow_nan=False)
-    again = Scorecard.from_json(json.loads(text))
-    assert again.to_json() == card.to_json()
-    assert again.scores == card.scores
+    text = json.dumps(card.model_dump(mode="json"), allow_nan=False)
+    again = Scorecard.model_validate(json.loads(text))
+    assert again == card and json.dumps(again.model_dump(mode="json")) == text
     fields = ["metric", "signature", "value", "interval", "p", "n", "n_real", "reason", "no_interval"]
     assert list(json.loads(text)["scores"][0]) == fields
     assert [entry.metric for entry in card.scores if entry.p is not None] == ["kid_lite0", "cmmd_mini-clip"]
-    old = card.to_json()
+    old = card.model_dump(mode="json")
     for entry in old["scores"]:
         del entry["p"]  # of a version that did not test
-    assert Scorecard.from_json(old).scores[1].p is None
-    with pytest.raises(DataError, match="scorecard"):
-        Scorecard.from_json({"scores": [{}]})
+    assert Scorecard.model_validate(old).scores[1].p is None
 
 
 def test_pair_metrics_without_pairs_say_why(tmp_path: Path, both: Folders, tiny: TinyEncoder) -> None:
@@ -163,9 +166,9 @@ def test_a_default_text_encoder_that_is_missing_is_a_reason_and_an_asked_one_an_
     tmp_path: Path, both: Folders, tiny: TinyEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ccbench.base.assets.WEIGHTS_ROOT", tmp_path / "none")
-    card = score(both)
+    card, table = score_images(both)
     assert "no shipped weights" in str(by_name(card.scores)["clip_image"].reason)
-    assert card.per_sample["clip_image"].isna().all()
+    assert table["clip_image"].isna().all()
     with pytest.raises(MissingError):
         score(both, text_encoder="mini-clip")
     with pytest.raises(MissingError):
@@ -253,7 +256,7 @@ def open_scorer(test: list[RealPair], train: list[RealPair], controls: Any = Non
 
 
 def run(files: list[Path], test: list[RealPair], train: list[RealPair], controls: Any = None) -> Scorecard:
-    return open_scorer(test, train, controls).score(files)
+    return open_scorer(test, train, controls).score(files).card
 
 
 def test_synthesis_and_its_real_control(
@@ -287,11 +290,11 @@ def test_what_runs_share_is_read_once_and_changes_no_score(
     change = {VAE_CEILING: lambda image: 255 - image}
     scorer = open_scorer(mixed, train, change)
     shared = 9 + 14 + 9
-    cards = [scorer.score(others), scorer.score(files)]
+    found = [scorer.score(others), scorer.score(files)]
     assert tiny.seen == shared + 9 + 9
-    for card, images in zip(cards, (others, files), strict=True):
-        alone = run(images, mixed, train, change)
-        assert card.to_json() == alone.to_json() and card.per_sample.equals(alone.per_sample)
+    for (card, table), images in zip(found, (others, files), strict=True):
+        alone = open_scorer(mixed, train, change).score(images)
+        assert card == alone.card and table.equals(alone.per_sample)
         assert list(card.by_source) == ["ours", "theirs"] and len(card.near_pairs) == 9
 
 
@@ -331,17 +334,17 @@ def test_the_data_sets_of_a_mixed_split_are_also_scored_apart(
     assert "|n:3x5|ref:train@0123456789ab/theirs|" in theirs.scores[0].signature
     # What a method has seen is all of the training images.
     assert [entry.n_real for entry in theirs.scores if "memorised" in entry.metric] == [14, 14]
-    assert Scorecard.from_json(card.to_json()).by_source == card.by_source
+    assert Scorecard.model_validate(card.model_dump(mode="json")).by_source == card.by_source
 
 
 def test_synthesis_is_repeatable_and_pairs_by_position(
     made: tuple[list[Path], list[RealPair], list[RealPair]], tiny: TinyEncoder
 ) -> None:
     files, test, train = made
-    first, again = run(files, test, train), run(files, test, train)
-    assert first.to_json() == again.to_json()
-    assert first.per_sample.equals(again.per_sample)
-    assert first.per_sample["condition_id"].tolist() == [pair.condition.id for pair in test]
+    (first, table), again = (open_scorer(test, train).score(files) for _ in range(2))
+    assert first == again.card
+    assert table.equals(again.per_sample)
+    assert table["condition_id"].tolist() == [pair.condition.id for pair in test]
     shuffled = by_name(run(files[1:] + files[:1], test, train).scores)
     assert shuffled["fd_lite0"].value == pytest.approx(by_name(first.scores)["fd_lite0"].value, rel=1e-9)
     assert shuffled["clip_image"].value != by_name(first.scores)["clip_image"].value
@@ -358,7 +361,7 @@ def test_synthesis_of_another_size_or_count(
 
 
 def test_memory_is_bounded_by_the_chunk(tiny: TinyEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ccbench.features.image_pass.CHUNK", 3)
+    monkeypatch.setattr("ccbench.features.read_ahead.CHUNK", 3)
     sizes: list[int] = []
     encode = tiny.encode_images
     monkeypatch.setattr(tiny, "encode_images", lambda images: (sizes.append(len(images)), encode(images))[1])

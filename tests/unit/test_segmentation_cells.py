@@ -13,10 +13,12 @@ from ccbench.data.pairs import DataSplit
 from ccbench.data.segmentation_sets import SegmentationSets
 from ccbench.data.split import open_split
 from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.pipeline.session import Session
 from ccbench.pipeline.synthesis import add_training_images
-from ccbench.pipeline.training import train
+from ccbench.pipeline.training import train_run
 from ccbench.plugins.registry import find_method
-from ccbench.protocols.config import RunConfig, override_settings, resolve_config
+from ccbench.protocols.config import RunConfig, resolve_config
+from ccbench.protocols.given_settings import override_settings
 from ccbench.protocols.protocol import Protocol
 from ccbench.runs import RunFolder
 from ccbench.segmenters import SEGMENTERS, cells
@@ -158,9 +160,9 @@ def run(small_protocol: Protocol, fake_plugin: str, tmp_path: Path) -> RunFolder
     """A run of the fake method on four phantoms of 16 pixels, with its images of their masks."""
     config: RunConfig = resolve_config(find_method(fake_plugin), small_protocol, limit=4)
     with RunFolder.open(tmp_path / "run", config) as held:
-        train(held, None)
-        assert add_training_images(held, None, batch_size=3) == 4
-        assert add_training_images(held, None, batch_size=3) == 0
+        train_run(held, Session())
+        assert add_training_images(held, Session(), batch_size=3) == 4
+        assert add_training_images(held, Session(), batch_size=3) == 0
     return RunFolder.read(tmp_path / "run")
 
 
@@ -194,7 +196,7 @@ def test_images_that_changed_or_lack_are_refused_and_made_again(run: RunFolder, 
     with pytest.raises(DataError, match="3 images of training masks, wanted those of the 4 training pairs"):
         material.of_row(row, run)
     with RunFolder.open(run.path) as held:
-        assert add_training_images(held, None, batch_size=3) == 1
+        assert add_training_images(held, Session(), batch_size=3) == 1
     assert run.training_sha256() == digest and len(material.of_row(row, run).images) == 4
     with pytest.raises(DataError, match="wanted those of the 2 training pairs"):
         Material(phantoms(small_protocol, 2), 16).of_row(row, run)
@@ -208,7 +210,7 @@ def test_only_trained_runs_get_images_of_training_masks(
         RunFolder.open(tmp_path / "new", config) as held,
         pytest.raises(UsageError, match="this run is not trained; finish it first"),
     ):
-        add_training_images(held, None)
+        add_training_images(held, Session())
 
 
 def test_settings_are_overridden_by_name() -> None:

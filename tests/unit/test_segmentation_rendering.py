@@ -27,7 +27,7 @@ FILES = ("table.json", "README.md", "table.tex", "table.csv")
 
 @pytest.fixture(scope="module")
 def made() -> SegmentationTable:
-    """Two segmenters of two seeds on eight images: one row is better, one is worse, one is not told apart."""
+    """Two segmenters of two seeds on eight images: one row is better, one is worse, one is neither."""
     rng, cells = np.random.default_rng(0), []
     base, shares = rng.uniform(0.5, 0.7, 6), [0.01, 0.02, 0.06, 0.1, 0.2, 0.0]
     for segmenter in ("PraNet", "Polyp-PVT"):
@@ -70,17 +70,16 @@ def test_numbers_and_marks_are_those_of_the_record(made: SegmentationTable) -> N
         dice = values["mDice_256"]
         return f"{dice.mean:.3f} ± {dice.spread:.3f} / {values['mIoU_256'].mean:.3f}"
 
-    marks = {"better": " ▲", "worse": " ▼", "not told apart": ""}
+    marks = {"better": " ▲", "worse": " ▼", "not significant": ""}
     assert main_header(made) == ("segmenter", "trained on", "overall", "a", "b")
     for budget in BUDGETS:
         for segmenter, row, *cells in main_rows(made, budget):
             for test, cell in zip(("overall", "a", "b"), cells, strict=True):
                 wanted = (segmenter, row, test)
-                outcomes = [
-                    o.outcome for o in made.comparisons if (o.segmenter, o.row, o.test, o.budget) == (*wanted, budget)
-                ]
+                tests = [o for o in made.comparisons if (o.segmenter, o.row, o.test, o.budget) == (*wanted, budget)]
+                outcomes = [one.paired.outcome for one in tests]
                 assert cell == shown(test) + "".join(marks[outcome] for outcome in outcomes)
-    assert {one.outcome for one in made.comparisons} >= {"worse", "not told apart"}
+    assert {one.paired.outcome for one in made.comparisons} >= {"worse", "not significant"}
 
 
 def test_latex_has_a_column_for_each_segmenter_and_set(made: SegmentationTable) -> None:

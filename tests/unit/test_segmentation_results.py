@@ -118,10 +118,10 @@ def test_rows_are_tested_against_the_baseline_of_each_of_their_budgets() -> None
         ("real+a", "steps", "real-x2"),
         ("a-x2", "steps", "real-x2"),
     }
-    assert len(made.comparisons) == 6 * 2 and {one.metric for one in made.comparisons} == {PRIMARY}
+    assert len(made.comparisons) == 6 * 2 and {one.paired.metric for one in made.comparisons} == {PRIMARY}
     by_name = {(cell.row.name, cell.record.plan.seed): cell.tables["a"][PRIMARY].to_numpy() for cell in cells}
     first, second = (np.stack([by_name[row, seed] for seed in (0, 1)]) for row in ("real+a", "real-x2"))
-    (found,) = (one for one in made.comparisons if (one.row, one.budget, one.test) == ("real+a", "steps", "a"))
+    (found,) = (one.paired for one in made.comparisons if (one.row, one.budget, one.test) == ("real+a", "steps", "a"))
     wanted = compare_means(first.mean(0), second.mean(0), derive_seed("segmentation", "a"))
     wanted = across_seeds(wanted, (first - second).mean(1).tolist())
     assert wanted.interval is not None
@@ -133,21 +133,22 @@ def test_rows_are_tested_against_the_baseline_of_each_of_their_budgets() -> None
 
 def test_holms_correction_goes_over_all_tests_of_the_table() -> None:
     made = table(grid(), BUDGETS, own=("a",))
-    raw, corrected = ([getattr(one, name) for one in made.comparisons] for name in ("p", "p_holm"))
+    raw, corrected = ([getattr(one.paired, name) for one in made.comparisons] for name in ("p", "p_holm"))
     np.testing.assert_allclose(corrected, holm(raw), rtol=0, atol=0)
     assert max(corrected) <= 1 and any(c > p for c, p in zip(corrected, raw, strict=True))
-    for one in made.comparisons:
-        assert one.outcome == ("not told apart" if one.p_holm > 0.05 else "better" if one.difference > 0 else "worse")
-    outcomes = {one.outcome for one in made.comparisons}
+    for one in (row_test.paired for row_test in made.comparisons):
+        assert one.difference is not None and one.p_holm is not None
+        assert one.outcome == ("not significant" if one.p_holm > 0.05 else "better" if one.difference > 0 else "worse")
+    outcomes = {one.paired.outcome for one in made.comparisons}
     assert {"better", "worse"} <= outcomes
     same = table(grid(0.0)[:2] + grid(0.0)[4:6], own=("a",))
-    assert {one.outcome for one in same.comparisons} == {"not told apart"}
+    assert {one.paired.outcome for one in same.comparisons} == {"not significant"}
 
 
 def test_only_shared_seeds_are_paired_and_a_row_without_baseline_is_not_tested() -> None:
     cells = [one_cell(0), one_cell(1, 0.1), one_cell(1, 0.05, MIXED), one_cell(2, 0.9, MIXED)]
     made = table(cells, own=("a",))
-    (found,) = (one for one in made.comparisons if one.test == "a")
+    (found,) = (one.paired for one in made.comparisons if one.test == "a")
     assert found.difference == pytest.approx(0.05) and made.rows == {"real": ("epochs",), "real+a": ("epochs",)}
     assert not table([one_cell(0, 0.0, MIXED)]).comparisons
     assert not table(cells, ("steps",)).comparisons
@@ -165,7 +166,7 @@ def test_whole_videos_count_as_one() -> None:
 
 def test_a_test_says_which_seeds_it_pairs_and_needs_one_in_common() -> None:
     made = table([one_cell(0), one_cell(1), one_cell(1, 0.05, MIXED), one_cell(2, 0.9, MIXED)], own=("a",))
-    assert {one.seeds for one in made.comparisons} == {(1,)}
+    assert {one.paired.seeds for one in made.comparisons} == {((1, 1),)}
     assert not table([one_cell(0), one_cell(1, 0.05, MIXED)], own=("a",)).comparisons
 
 

@@ -13,7 +13,7 @@ from ccbench.errors import DataError, MissingError
 from ccbench.features.lite0 import load_lite0
 from ccbench.segmenters import SEGMENTERS
 from ccbench.segmenters.networks.backbones import Lite0Pyramid, TimmPyramid
-from ccbench.segmenters.segmenter_training import Budget, build_network, train_segmenter
+from ccbench.segmenters.segmenter_training import Budget, Exercise, build_network, train_segmenter
 from tiny_segmenters import draw_discs, label, tiny
 
 SMALL = "resnet10t"  # 5 M parameters, built in 0.1 s; PraNet's own has 23 M
@@ -37,7 +37,7 @@ def test_the_mini_segmenters_start_from_imagenet(name: str) -> None:
 @pytest.mark.parametrize("name", SEGMENTERS)
 def test_frozen_stages_and_all_batch_norm_stay_and_the_rest_learns(name: str, tmp_path: Path) -> None:
     data, budget = label(draw_discs(4, 0)), Budget(1, "last")
-    network, _ = train_segmenter(SEGMENTERS[name], tiny(name), data, (), budget, 0, tmp_path)
+    network, _ = train_segmenter(Exercise(SEGMENTERS[name], tiny(name), data, (), budget, 0), tmp_path)
     start: dict[str, torch.Tensor] = load_lite0().state_dict()
     moved = {key for key, tensor in backbone(network) if not torch.equal(tensor, start[key])}
     frozen = ("conv_stem", "bn1", "blocks.0.", "blocks.1.", "conv_head", "bn2")

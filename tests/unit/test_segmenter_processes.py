@@ -13,14 +13,13 @@ import hashlib, json, os, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import torch
-from ccbench.downstream import training
-from ccbench.downstream.segmenters import SEGMENTERS
-from ccbench.downstream.training import Budget, train_segmenter
+from ccbench.segmenters import SEGMENTERS, segmenter_training
+from ccbench.segmenters.segmenter_training import Budget, Exercise, train_segmenter
 from tiny_segmenters import draw_discs, label, tiny
 folder, measured = Path(sys.argv[1]), iter([(0.2, 0.1), (0.1, 0.2)][int(os.environ["RANK"])])
-training.mean_dice = lambda *rest: next(measured)
+segmenter_training.mean_dice = lambda *rest: next(measured)
 data, check, budget = label(draw_discs(8, 0)), draw_discs(3, 1), Budget(2, "validation")
-network, trained = train_segmenter(SEGMENTERS["pranet"], tiny(), data, check, budget, 0, folder / "training")
+network, trained = train_segmenter(Exercise(SEGMENTERS["pranet"], tiny(), data, check, budget, 0), folder / "training")
 state = b"".join(tensor.numpy().tobytes() for tensor in network.state_dict().values())
 found = [*trained.dice, trained.steps, trained.taken, hashlib.sha256(state).hexdigest()]
 (folder / f"{os.environ['RANK']}.json").write_text(json.dumps(found))

@@ -17,13 +17,13 @@ import pytest
 import torch
 from torch import nn
 
-from ccbench.base.assets import load_checked, save_checked
+from ccbench.base.tensor_files import load_checked, save_checked
 from ccbench.errors import UsageError
 from ccbench.segmenters import SEGMENTERS, segmenter_training
 from ccbench.segmenters.cells import Select
 from ccbench.segmenters.prediction import mean_dice, predict_maps
 from ccbench.segmenters.segmenter_state import STATE
-from ccbench.segmenters.segmenter_training import Budget, Trained, train_segmenter
+from ccbench.segmenters.segmenter_training import Budget, Exercise, Trained, train_segmenter
 from hostile import Bomb
 from tiny_segmenters import SIDE, draw_discs, label, tiny
 
@@ -33,7 +33,7 @@ TRAIN, CHECK = draw_discs(8, 0), draw_discs(3, 1)
 def train(folder: Path, name: str = "pranet", select: Select = "last", seed: int = 0, **named: bool) -> Trained:
     """Three passes of two steps on eight discs."""
     budget, data = Budget(3, select), label(TRAIN)
-    return train_segmenter(SEGMENTERS[name], tiny(name), data, CHECK, budget, seed, folder, **named)[1]
+    return train_segmenter(Exercise(SEGMENTERS[name], tiny(name), data, CHECK, budget, seed, **named), folder)[1]
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +103,8 @@ def test_a_damaged_state_is_set_aside_with_a_word(
     """And the training starts anew; nothing is printed."""
     state, notes = tmp_path / STATE, list[str]()
     state.write_bytes(damage(whole["pranet"]))
-    _, trained = train_segmenter(
-        SEGMENTERS["pranet"], tiny(), label(TRAIN), CHECK, Budget(3, "last"), 0, tmp_path, note=notes.append
-    )
+    exercise = Exercise(SEGMENTERS["pranet"], tiny(), label(TRAIN), CHECK, Budget(3, "last"), 0)
+    _, trained = train_segmenter(exercise, tmp_path, note=notes.append)
     assert trained == Trained(6, (), 3) and state.read_bytes() == whole["pranet"]
     (note,) = notes
     assert str(state) in note and note.endswith("set aside, and the training starts anew")
@@ -185,9 +184,8 @@ def test_validation_takes_the_first_best_pass_and_last_the_last(
         return next(measured)
 
     monkeypatch.setattr(segmenter_training, "mean_dice", dice)
-    network, trained = train_segmenter(
-        SEGMENTERS["pranet"], tiny(), label(TRAIN), CHECK, Budget(3, "validation"), 0, tmp_path
-    )
+    exercise = Exercise(SEGMENTERS["pranet"], tiny(), label(TRAIN), CHECK, Budget(3, "validation"), 0)
+    network, trained = train_segmenter(exercise, tmp_path)
     assert trained == Trained(6, (0.2, 0.7, 0.7), 2) and len(set(kept)) == 3 and not network.training
     assert torch.cat([tensor.flatten() for tensor in network.parameters()]).detach().numpy().tobytes() == kept[1]
 
@@ -217,7 +215,8 @@ def test_it_learns_and_the_dice_is_that_of_its_maps(tmp_path: Path) -> None:
     """
     pairs, settings = draw_discs(2, 0, 64), tiny(size=64, batch_size=2, schedule="constant", learning_rate=3e-4)
     budget = Budget(30, "validation")
-    network, trained = train_segmenter(SEGMENTERS["polyp-pvt"], settings, label(pairs, 64), pairs, budget, 0, tmp_path)
+    exercise = Exercise(SEGMENTERS["polyp-pvt"], settings, label(pairs, 64), pairs, budget, 0)
+    network, trained = train_segmenter(exercise, tmp_path)
     assert max(trained.dice) > 0.6 and trained.taken == trained.dice.index(max(trained.dice)) + 1
     assert mean_dice(network, pairs, 64) == pytest.approx(max(trained.dice), abs=1e-12)
     maps = [seen for seen, _ in predict_maps(network, draw_discs(2, 3, 50), 64)]
@@ -227,7 +226,7 @@ def test_it_learns_and_the_dice_is_that_of_its_maps(tmp_path: Path) -> None:
 def test_settings_that_a_place_cannot_have(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, budget, segmenter = label(TRAIN), Budget(1, "last"), SEGMENTERS["pranet"]
     with pytest.raises(UsageError, match="precision=bf16: needs a GPU"):
-        train_segmenter(segmenter, tiny(precision="bf16"), data, CHECK, budget, 0, tmp_path)
+        train_segmenter(Exercise(segmenter, tiny(precision="bf16"), data, CHECK, budget, 0), tmp_path)
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(UsageError, match="batch_size=4: 3 processes cannot share it"):
-        train_segmenter(segmenter, tiny(), data, CHECK, budget, 0, tmp_path)
+        train_segmenter(Exercise(segmenter, tiny(), data, CHECK, budget, 0), tmp_path)

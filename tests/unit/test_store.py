@@ -18,7 +18,7 @@ from ccbench.protocols.config import RunConfig, resolve_config
 from ccbench.protocols.protocol import Protocol
 from ccbench.runs import RunFolder
 from ccbench.runs.record import ConditionsRecord
-from ccbench.runs.scorecard import Notes, Scorecard, per_sample_table
+from ccbench.runs.scorecard import Notes, Scorecard, ScoredImages, per_sample_table
 from ccbench.types import Image, Score, SilentProgress
 from fake_methods import METHOD
 
@@ -302,9 +302,10 @@ def test_the_scorecard_comes_back_until_an_image_changes(run: RunFolder) -> None
     assert run.scorecard() is None
     score = Score(metric="fd_lite0", signature="s", value=1.25, n=2, n_real=3)
     table = per_sample_table(["a", "b"], {"clip_score": [1.0, 2.0], "clip_image": []})
-    card = Scorecard([score], {"real-split": [score]}, table, {"black": 0}, Notes(0.5, paths={"lite0": "eager cpu"}))
-    run.write_scorecard(card)
-    assert run.scorecard() == card.to_json()
+    notes = Notes(prompts_truncated_share=0.5, paths={"lite0": "eager cpu"})
+    card = Scorecard(scores=[score], controls={"real-split": [score]}, failures={"black": 0}, notes=notes)
+    run.write_scorecard(ScoredImages(card, table))
+    assert run.scorecard() == card
     pd.testing.assert_frame_equal(run.per_sample(), table)
     run.add_sample(1, "phantom-test-0001", 101, noise(9))
     assert run.scorecard() is None
@@ -313,7 +314,7 @@ def test_the_scorecard_comes_back_until_an_image_changes(run: RunFolder) -> None
 def test_a_missing_table_is_an_error(run: RunFolder) -> None:
     with pytest.raises(VerificationError, match=r"per_sample\.parquet: not the table that was written"):
         run.per_sample()
-    run.write_scorecard(Scorecard([], {}, per_sample_table([], {}), {}))
+    run.write_scorecard(ScoredImages(Scorecard(scores=[], controls={}, failures={}), per_sample_table([], {})))
     (run.path / "scores" / "per_sample.parquet").unlink()
     with pytest.raises(DataError, match=r"per_sample\.parquet: is missing; .* run: ccbench score"):
         run.per_sample()
@@ -332,5 +333,8 @@ def test_the_checkpoint_hash_sees_names_and_bytes(run: RunFolder) -> None:
 
 
 def test_a_number_that_no_record_holds_is_a_usage_error(tmp_path: Path, config: RunConfig) -> None:
-    with pytest.raises(UsageError, match=r"configuration: .*not below 1e"):
+    with pytest.raises(UsageError, match=r"configuration: .*seed: found 1000.*, wanted a finite number below 1e\+18"):
         RunFolder.open(tmp_path / "run", config.model_copy(update={"seed": 10**23}))
+    with pytest.raises(UsageError, match=r"training.learning_rate: found 1e\+30, wanted a finite number"):
+        training = config.training.model_copy(update={"learning_rate": 1e30})
+        RunFolder.open(tmp_path / "run", config.model_copy(update={"training": training}))

@@ -11,7 +11,8 @@ import fake_methods
 from ccbench.base.assets import backbone_kind, find_backbone, locate_backbone
 from ccbench.data.split import open_split
 from ccbench.errors import MissingError, UsageError
-from ccbench.pipeline.training import peak_memory_mb, train
+from ccbench.pipeline.session import Session
+from ccbench.pipeline.training import peak_memory_mb, train_run
 from ccbench.plugins.contract import TrainContext, TrainReport
 from ccbench.protocols.config import resolve_config
 from ccbench.protocols.protocol import Protocol
@@ -40,7 +41,7 @@ def contexts(monkeypatch: pytest.MonkeyPatch) -> list[TrainContext[Any]]:
 
 
 def test_the_method_is_given_the_protocols_budget_and_data(run: RunFolder, contexts: list[TrainContext[Any]]) -> None:
-    train(run, None)
+    train_run(run, Session())
     (context,) = contexts
     assert [pair.condition.id for pair in context.pairs] == [f"phantom-train-{i:04d}" for i in range(4)]
     assert context.pairs[0].image.shape == (16, 16, 3)
@@ -49,7 +50,7 @@ def test_the_method_is_given_the_protocols_budget_and_data(run: RunFolder, conte
 
 
 def test_the_record_says_what_training_was_and_cost(run: RunFolder) -> None:
-    train(run, None)
+    train_run(run, Session())
     record = RunFolder.read(run.path).record
     assert record.training is not None and record.method is not None
     assert (record.training.steps, record.training.loss) == (3, [(1, 1.0), (2, 0.5), (3, 1 / 3)])
@@ -67,16 +68,16 @@ def test_the_record_says_what_training_was_and_cost(run: RunFolder) -> None:
 
 
 def test_training_is_done_once(run: RunFolder, contexts: list[TrainContext[Any]]) -> None:
-    train(run, None)
-    train(run, None)
+    train_run(run, Session())
+    train_run(run, Session())
     assert len(contexts) == 1
 
 
 def test_a_checkpoint_that_was_deleted_is_trained_again(run: RunFolder, contexts: list[TrainContext[Any]]) -> None:
-    train(run, None)
+    train_run(run, Session())
     (run.checkpoint / "colour.safetensors").unlink()
     run.checkpoint.rmdir()
-    train(run, None)
+    train_run(run, Session())
     assert len(contexts) == 2
 
 
@@ -88,11 +89,11 @@ def test_interrupted_training_goes_on_and_both_attempts_cost(run: RunFolder, mon
     with monkeypatch.context() as patch:
         patch.setattr(fake_methods, "train", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            train(run, None)
+            train_run(run, Session())
     first = run.record.cost.train_seconds
     assert (run.record.status, run.record.training) == ("interrupted", None)
     assert first > 0
-    train(run, None)
+    train_run(run, Session())
     assert run.record.training is not None
     assert run.record.cost.train_seconds > first
 
@@ -100,7 +101,7 @@ def test_interrupted_training_goes_on_and_both_attempts_cost(run: RunFolder, mon
 def test_a_method_that_leaves_no_checkpoint_fails_the_run(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fake_methods, "train", fake_methods.train_nothing)
     with pytest.raises(UsageError, match="training left nothing in"):
-        train(run, None)
+        train_run(run, Session())
     assert run.record.status == "failed"
     assert str(run.record.error).startswith("UsageError: method 'fake'")
 
@@ -115,7 +116,7 @@ def test_a_loss_that_is_not_finite_fails_the_run(run: RunFolder, monkeypatch: py
     monkeypatch.setattr(fake_methods, "train", train_to_nan)
     for _ in range(2):
         with pytest.raises(UsageError, match="method 'fake': the loss of step 2 is not finite; lower"):
-            train(run, None)
+            train_run(run, Session())
         assert (run.record.status, run.record.training) == ("failed", None)
 
 
@@ -129,7 +130,7 @@ def test_what_training_left_can_be_read_by_whom_the_run_can(run: RunFolder, monk
 
     real = fake_methods.train
     monkeypatch.setattr(fake_methods, "train", train_alone)
-    train(run, None)
+    train_run(run, Session())
     weights, record = run.checkpoint / "colour.safetensors", run.path / "run.json"
     assert weights.stat().st_mode == record.stat().st_mode
 

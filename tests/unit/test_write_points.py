@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,18 +14,18 @@ import typer.main
 
 import ccbench.base.files
 import ccbench.boards.copies
-import ccbench.cli
+import ccbench.cli.command_line
 import ccbench.comparison.compared_features
 import ccbench.data.phantom.phantom_source
 import ccbench.pipeline.training
-import ccbench.plugins.registry
 import ccbench.studies.ablation.variant_runs
 import ccbench.studies.segmentation.segmentation_study
+from ccbench.base import folder_files
 from ccbench.cli import execute
+from ccbench.pipeline.run_scorer import RunScorer
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
 from ccbench.runs import RunFolder
-from ccbench.runs.scorecard import Scorecard, per_sample_table
-from ccbench.scoring.run_scorer import RunScorer
+from ccbench.runs.scorecard import Scorecard, ScoredImages, per_sample_table
 from ccbench.segmenters import SEGMENTERS
 from ccbench.types import Score
 from compared import ColourEncoder
@@ -41,7 +40,7 @@ ABLATE = (*ABLATE, "--no-cache", "--store")
 SEGMENT = ("segment", "--protocol", "small", "--rows", "real", "--budget", "epochs", "--seeds", "0", "--output", "out")
 SEGMENT = (*SEGMENT, "--segmenter", "one-layer", "--set", "passes=2", "--jobs", "1", "--device", "cpu")
 TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp")
-COMMAND = typer.main.get_command(ccbench.cli.app)  # built once: each case is called a hundred times
+COMMAND = typer.main.get_command(ccbench.cli.command_line.app)  # built once: each case is called a hundred times
 READING = {"check_new_folder", "is_locked"}
 """Functions of the part of `files` that writes which only look."""
 
@@ -153,17 +152,17 @@ def _small(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.Monke
     monkeypatch.setitem(PROTOCOLS, "small", small_protocol.model_copy(update={"backbone": "sd-mini"}))
     monkeypatch.setattr(PIL.Image.Image, "save", save_uncompressed)
     monkeypatch.setitem(SEGMENTERS, "one-layer", ONE_LAYER)
-    monkeypatch.setattr(ccbench.cli, "app", COMMAND)
-    monkeypatch.setattr(ccbench.plugins.registry, "find_offers", cache(ccbench.plugins.registry.find_offers))
+    monkeypatch.setattr(ccbench.cli.command_line, "app", COMMAND)
     monkeypatch.setattr(ccbench.pipeline.training, "source_state", lambda package: {})
     monkeypatch.setattr(ccbench.pipeline.training, "collect_environment", lambda device: {"device": device})
     monkeypatch.setattr(ccbench.comparison.compared_features, "open_encoder", lambda name, **rest: ColourEncoder())
 
-    def score(self: RunScorer, run: RunFolder) -> Scorecard:
+    def score(self: RunScorer, run: RunFolder) -> ScoredImages:
         ids = [sample.condition_id for sample in run.samples()]
         values = [float(int(sample.sha256[:2], 16)) for sample in run.samples()]
         score = Score("text_fidelity", "text_fidelity|v:1", sum(values) / len(ids), len(ids))
-        return Scorecard([score], {}, per_sample_table(ids, {"text_fidelity": values}), {})
+        card = Scorecard(scores=[score], controls={}, failures={})
+        return ScoredImages(card, per_sample_table(ids, {"text_fidelity": values}))
 
     def in_this_process(
         work: Callable[..., None], items: Any, size: Any, devices: Any, title: str, **named: Any
@@ -173,7 +172,9 @@ def _small(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(RunScorer, "score", score)
     for study in (ccbench.studies.ablation.variant_runs, ccbench.studies.segmentation.segmentation_study):
         monkeypatch.setattr(study, "work_in_processes", in_this_process)
-    monkeypatch.setattr(ccbench.studies.ablation.variant_runs, "find_judge", lambda *rest: "none in a test")
+    monkeypatch.setattr(
+        ccbench.studies.ablation.variant_runs, "find_reference_segmenter", lambda *rest: "none in a test"
+    )
 
 
 @pytest.fixture
@@ -254,10 +255,8 @@ def test_it_ends_the_same_whichever_write_fails(
 
 def test_together_they_reach_everything_that_writes(prepared: Callable[[str], Callable[[], Path]]) -> None:
     source = Path(ccbench.base.files.__file__).read_text()
-    first, last = (source[: source.index(f"# {part}\n")].count("\n") for part in ("Writing", "Reading"))
-    names = {
-        one.name for one in ast.parse(source).body if isinstance(one, ast.FunctionDef) and first < one.lineno < last
-    }
+    sources = source[source.index("# Writing\n") : source.index("# Reading\n")], Path(folder_files.__file__).read_text()
+    names = {one.name for text in sources for one in ast.parse(text).body if isinstance(one, ast.FunctionDef)}
     reached = set()
     for name in CASES:
         code, writes = once(name, prepared(name)())

@@ -15,7 +15,7 @@ from ccbench.errors import DataError
 from ccbench.types import Progress, SilentProgress
 
 MEASURED_AS = {("surface", "lobulated"): "granular"}
-"""Values of phantoms that are measured under another name: lobes and grains are not told apart."""
+"""Values of phantoms that are measured under another name: lobes and grains are measured as one."""
 
 CHECKED = tuple(name for name in (*MEASURED_FOREGROUND, *MEASURED_BACKGROUND) if name in ATTRIBUTE_VALUES)
 
@@ -84,7 +84,8 @@ class StatedAccuracy:
     """How one attribute agrees with labels, by stated value.
 
     Attributes:
-        labelled: frames with a label. stated, right: of these, by the value that was stated.
+        labelled: frames with a label.
+        stated, right: of these, by the value that was stated.
     """
 
     name: str

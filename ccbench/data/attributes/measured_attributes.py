@@ -63,7 +63,8 @@ class BackgroundAttributes:
     """What the mucosa of a frame shows, in words and in the numbers behind them.
 
     Attributes:
-        luma: mean over the visible frame, 0..255. specular_share: of the visible frame.
+        luma: mean over the visible frame, 0..255.
+        specular_share: of the visible frame.
         lumen_radius: of the largest disc that fits into the darkest wall, pixels of 128.
         hue, chroma: of the lit mucosa, in degrees (0 = red, 90 = yellow) and CIELAB units.
     """
@@ -90,11 +91,15 @@ class Attributes:
     Size, position and outline are those of the largest polyp; colour, surface and demarcation of all together.
 
     Attributes:
-        area_share: of the image. axis_ratio: 1 = as long as wide. eccentricity: of the ellipse of the same moments.
-        circularity: 4 pi area / perimeter^2, 1 for a disc. misfit: 1 - IoU with the ellipse of the same moments.
+        area_share: of the image.
+        axis_ratio: 1 = as long as wide.
+        eccentricity: of the ellipse of the same moments.
+        circularity: 4 pi area / perimeter^2, 1 for a disc.
+        misfit: 1 - IoU with the ellipse of the same moments.
         delta_l, delta_a, delta_b: median CIELAB of the polyp minus that of the ring of mucosa around it.
         delta_saturation: the same of (max - min) / max over RGB, -1..1.
-        texture: fine relief of the polyp, percent. steepness: of the colour's step at its edge, about 0..1.
+        texture: fine relief of the polyp, percent.
+        steepness: of the colour's step at its edge, about 0..1.
     """
 
     count: Count
@@ -126,7 +131,8 @@ def measure_attributes(image: Image, mask: Mask) -> Attributes:
     """Measure what a frame with at least one polyp shows, in the frame that generators see: squashed to 128 px.
 
     Args:
-        image: (H, W, 3) uint8 RGB of any size. mask: (H, W) bool, True = polyp.
+        image: (H, W, 3) uint8 RGB of any size.
+        mask: (H, W) bool, True = polyp.
 
     Raises:
         DataError: the mask is empty, or image and mask do not fit together.
@@ -166,7 +172,8 @@ def measure_background(image: Image, mask: Mask) -> BackgroundAttributes:
     """Measure what the mucosa of a frame shows, with a polyp or without.
 
     Args:
-        image: (H, W, 3) uint8 RGB of any size. mask: (H, W) bool, True = polyp.
+        image: (H, W, 3) uint8 RGB of any size.
+        mask: (H, W) bool, True = polyp.
 
     Raises:
         DataError: image and mask do not fit together.

@@ -45,9 +45,14 @@ class Frame(NamedTuple):
     """A frame as it is measured.
 
     Attributes:
-        rgb: (FRAME, FRAME, 3), 0..255. lab: (FRAME, FRAME, 3). saturation: (max - min) / max over RGB.
-        mask: (FRAME, FRAME), True = polyp. inside: distance to its edge, positive in the polyp.
-        visible: without the black border. seen: nor the highlights. specular: the highlights.
+        rgb: (FRAME, FRAME, 3), 0..255.
+        lab: (FRAME, FRAME, 3).
+        saturation: (max - min) / max over RGB.
+        mask: (FRAME, FRAME), True = polyp.
+        inside: distance to its edge, positive in the polyp.
+        visible: without the black border.
+        seen: nor the highlights.
+        specular: the highlights.
     """
 
     rgb: NDArray[np.float64]
@@ -64,8 +69,10 @@ class Shape(NamedTuple):
     """Form of one outline.
 
     Attributes:
-        axis_ratio: 1 = as long as wide. eccentricity: both of the ellipse with the same second moments.
-        circularity: 4 pi area / perimeter^2, 1 for a disc. misfit: 1 - IoU with that ellipse.
+        axis_ratio: 1 = as long as wide.
+        eccentricity: both of the ellipse with the same second moments.
+        circularity: 4 pi area / perimeter^2, 1 for a disc.
+        misfit: 1 - IoU with that ellipse.
     """
 
     axis_ratio: float

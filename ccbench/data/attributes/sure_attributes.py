@@ -64,7 +64,8 @@ def measure_sure_words(image: Image, mask: Mask) -> dict[str, str]:
     those of the largest. The outline is that of the picture as it is stored, not squashed to a square.
 
     Args:
-        image: (H, W, 3) uint8 RGB of any size. mask: (H, W) bool, True = polyp.
+        image: (H, W, 3) uint8 RGB of any size.
+        mask: (H, W) bool, True = polyp.
 
     Raises:
         DataError: image and mask do not fit together.

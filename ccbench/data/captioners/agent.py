@@ -18,6 +18,7 @@ TEMPLATE = "agent-2"
 """Version of all that is said to the model and of what is accepted from it."""
 
 ATTEMPTS = 3
+_AGAIN = "Answer again with the JSON object and nothing else."
 MAX_CLAUSE_WORDS, MAX_WORDS, MAX_LETTERS = 25, 45, 300
 
 ASPECTS: Mapping[str, str] = {
@@ -71,7 +72,8 @@ class AgentCaptioner:
         """Caption one image; an answer that cannot be used is sent back with the reason.
 
         Args:
-            image: (H, W, 3) uint8 RGB of any size. mask: (H, W) bool, True = polyp; may be empty.
+            image: (H, W, 3) uint8 RGB of any size.
+            mask: (H, W) bool, True = polyp; may be empty.
             id: of the image; chooses the aspects that are asked for.
 
         Raises:
@@ -87,7 +89,7 @@ class AgentCaptioner:
                 foreground, background = read_answer(answer, words)
             except ValueError as error:
                 refused.append(str(error))
-                turns += [Turn("assistant", answer), Turn("user", _again(error))]
+                turns += [Turn("assistant", answer), Turn("user", f"That answer cannot be used: {error}. {_AGAIN}")]
                 continue
             details = {
                 "model": self._model.name,
@@ -167,10 +169,6 @@ def outline_polyp(image: Image, mask: Mask) -> Image:
     outlined = image.copy()
     outlined[line] = _OUTLINE
     return outlined
-
-
-def _again(error: ValueError) -> str:
-    return f"That answer cannot be used: {error}. Answer again with the JSON object and nothing else."
 
 
 def _find_object(answer: str) -> dict[str, Any]:

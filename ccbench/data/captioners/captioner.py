@@ -42,7 +42,8 @@ class Captioner(Protocol):
         """Caption one image.
 
         Args:
-            image: (H, W, 3) uint8 RGB of any size. mask: (H, W) bool, True = polyp; may be empty.
+            image: (H, W, 3) uint8 RGB of any size.
+            mask: (H, W) bool, True = polyp; may be empty.
             id: of the image; wording may depend on it, but not on other images.
 
         Raises:

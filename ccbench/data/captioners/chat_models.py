@@ -15,7 +15,7 @@ from ccbench.errors import MissingError, UsageError
 from ccbench.types import Image
 
 if TYPE_CHECKING:
-    import torch
+    pass
 
 MAX_NEW_TOKENS = 256
 _SMALL_FILE = 10_000_000  # bytes, up to which a file's content counts for the revision of a local model
@@ -50,14 +50,12 @@ class TransformersModel:
             return_dict=True,
             return_tensors="pt",
         )
-        moved = {name: self._move(value) for name, value in inputs.items()}
+        device, dtype = self._network.device, self._network.dtype
+        moved = {name: value.to(device, dtype if value.is_floating_point() else None) for name, value in inputs.items()}
         with torch.no_grad():
             tokens = self._network.generate(**moved, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
         said = tokens[0, inputs["input_ids"].shape[1] :]
         return str(self._processor.decode(said, skip_special_tokens=True))
-
-    def _move(self, tensor: "torch.Tensor") -> "torch.Tensor":
-        return tensor.to(self._network.device, self._network.dtype if tensor.is_floating_point() else None)
 
     def _message(self, turn: Turn, image: Image | None) -> dict[str, Any]:
         if not self.sees:
@@ -76,7 +74,8 @@ def open_chat_model(model: str, revision: str | None = None, device: str = "cpu"
         revision: branch, tag or commit of a hub id.
 
     Raises:
-        MissingError: the model is not there. DataError: its folder holds a device, or files that are no JSON.
+        MissingError: the model is not there.
+        DataError: its folder holds a device, or files that are no JSON.
         UsageError: it is of another kind, brings Python of its own, or a revision of a local folder.
     """
     import transformers

@@ -31,7 +31,8 @@ def read_lines_of(captioner: Captioner, path: Path) -> dict[str, Line]:
     """Return what a file already holds by image id; nothing when there is no file.
 
     Raises:
-        UsageError: it holds captions of another captioner. DataError: it is no such file.
+        UsageError: it holds captions of another captioner.
+        DataError: it is no such file.
     """
     if not path.is_file():
         return {}

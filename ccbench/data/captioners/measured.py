@@ -46,7 +46,8 @@ class MeasuredCaptioner:
         """Caption one image in at most 45 words.
 
         Args:
-            image: (H, W, 3) uint8 RGB of any size. mask: (H, W) bool, True = polyp; may be empty.
+            image: (H, W, 3) uint8 RGB of any size.
+            mask: (H, W) bool, True = polyp; may be empty.
             id: of the image; the wording is drawn from it.
 
         Raises:

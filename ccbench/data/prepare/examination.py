@@ -11,7 +11,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ccbench.base.images import LOSSY_FORMATS, ImageFile, open_image, sha256_file, sha256_pixels
+from ccbench.base.image_decoding import ImageFile
+from ccbench.base.images import LOSSY_FORMATS, open_image, sha256_file, sha256_pixels
 from ccbench.base.mask_files import MaskFault, MaskFile, MaskRule, decode_mask
 from ccbench.data.name_matching import PairFiles
 from ccbench.data.pair_files import find_faults
@@ -52,8 +53,10 @@ class MaskFacts(FileFacts):
     """What one mask file holds.
 
     Attributes:
-        levels: (256,) pixels of each value, maximum over the channels. region_sha256: of the boolean mask.
-        empty: no pixel is polyp. coloured, grey: as `ccbench.base.mask_files.MaskFile`.
+        levels: (256,) pixels of each value, maximum over the channels.
+        region_sha256: of the boolean mask.
+        empty: no pixel is polyp.
+        coloured, grey: as `ccbench.base.mask_files.MaskFile`.
     """
 
     levels: NDArray[np.int64]

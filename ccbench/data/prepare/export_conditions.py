@@ -4,13 +4,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ccbench.base.files import check_new_folder, json_lines, make_folder, whole_folder, write_atomic
+from ccbench.base.files import json_lines, make_folder, write_atomic
+from ccbench.base.folder_files import check_new_folder, whole_folder
 from ccbench.base.images import file_stem, write_mask, write_png
 from ccbench.base.seeding import sample_seed
 from ccbench.data.pairs import DataSplit
 from ccbench.data.split import Split, open_split
 from ccbench.errors import DataError
 from ccbench.protocols.protocol import Protocol
+from ccbench.tables.markdown import escape_markdown, markdown_code
 from ccbench.types import Condition, Progress, SilentProgress
 
 
@@ -34,7 +36,8 @@ def export(
     they are, and no program needs those of the test split.
 
     Raises:
-        UsageError: `output` is not empty, or cannot be written. DataError: see `open_split`.
+        UsageError: `output` is not empty, or cannot be written.
+        DataError: see `open_split`.
     """
     check_new_folder(output)
     opened = open_split(protocol, split, data_root)
@@ -73,11 +76,11 @@ def _rules(protocol: Protocol, opened: DataSplit, done: Exported) -> str:
     size = f"{protocol.image_size} x {protocol.image_size}"
     data = " --data-root DIR" if protocol.needs_data_root else ""
     lines = [
-        f"# {protocol.name}: conditions of the {done.split} split",
+        f"# {escape_markdown(protocol.name)}: conditions of the {done.split} split",
         "",
-        f"- protocol: `{protocol.name}` version {protocol.version}, hash `{protocol.hash}`",
+        f"- protocol: {markdown_code(protocol.name)} version {protocol.version}, hash `{protocol.hash}`",
         f"- conditions: {done.n}, manifest `{done.manifest_sha256}`",
-        f"- licence of the data: {opened.licence}",
+        f"- licence of the data: {escape_markdown(opened.licence)}",
         "",
         "One JSON object a line in `conditions.jsonl`:",
         "",

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ccbench.base.files import check_new_folder, json_lines, make_folder, temporary_folder, whole_folder, write_atomic
+from ccbench.base.files import json_lines, make_folder, write_atomic
+from ccbench.base.folder_files import check_new_folder, temporary_folder, whole_folder
 from ccbench.base.images import content_sha256, write_mask, write_png
 from ccbench.base.mask_files import MaskRule
 from ccbench.data.captioners import Captioner
@@ -20,9 +21,11 @@ from ccbench.data.name_matching import PairFiles
 from ccbench.data.pair_files import open_pair
 from ccbench.data.prepare.archives import extract
 from ccbench.data.prepare.examination import map_threads
-from ccbench.data.prepare.fitness import KINDS, CheckReport, check_listing
+from ccbench.data.prepare.findings import KINDS
+from ccbench.data.prepare.fitness import CheckReport, check_listing
 from ccbench.data.sets.data_set import DataSet, Listing
 from ccbench.errors import DataError
+from ccbench.tables.markdown import escape_markdown
 from ccbench.types import Progress, ProgressStep, SilentProgress
 
 LEFT_OUT = "left_out.jsonl"
@@ -168,14 +171,19 @@ def _refuse(report: CheckReport, kept: list[PairFiles], skip_faulty: bool) -> No
 
 def _card(data_set: DataSet, pairs: list[PairFiles]) -> str:
     splits = Counter(pair.split or "no split" for pair in pairs)
+    counts = ", ".join(f"{count} {name}" for name, count in splits.most_common())
     passing_on = "may be passed on with attribution" if data_set.shippable else "must not be passed on"
     rows = {
-        "source": f"{data_set.title} {data_set.url}".strip(),
-        "licence": f"{data_set.licence}; these images {passing_on}",
-        "pairs": f"{len(pairs)} ({', '.join(f'{count} {name}' for name, count in splits.most_common())})",
+        "source": escape_markdown(f"{data_set.title} {data_set.url}"),
+        "licence": escape_markdown(f"{data_set.licence}; these images {passing_on}"),
+        "pairs": escape_markdown(f"{len(pairs)} ({counts})"),
         "captions": f"{METADATA}, column `caption`",
     }
-    lines = [f"# {data_set.title}, prepared by ccbench", "", *(f"- {key}: {text}" for key, text in rows.items())]
+    lines = [
+        f"# {escape_markdown(data_set.title)}, prepared by ccbench",
+        "",
+        *(f"- {key}: {text}" for key, text in rows.items()),
+    ]
     return "\n".join([*lines, "", '`datasets.load_dataset("imagefolder", data_dir=THIS_FOLDER)` loads it.', ""])
 
 

@@ -1,11 +1,11 @@
 """The data sets that ccbench reads as they lie on people's disks, one file each."""
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from ccbench.base.image_folders import list_entries, look_into
+from ccbench.base.text import nearest, suggest
 from ccbench.data.sets.any_folder import FOLDER
 from ccbench.data.sets.bkai_igh import BKAI_IGH
 from ccbench.data.sets.cvc_clinicdb import CVC_CLINICDB
@@ -38,9 +38,8 @@ def find_data_set(name: str) -> DataSet:
     if name in DATA_SETS:
         return DATA_SETS[name]
     by_plain = {plain(alias): data_set.name for data_set in _ALL for alias in _names(data_set)}
-    near = difflib.get_close_matches(plain(name), by_plain, n=1)
-    known = f"did you mean {by_plain[near[0]]!r}?" if near else f"known: {', '.join(DATA_SETS)}"
-    raise UsageError(f"unknown data set {name!r}; {known}")
+    near = nearest(plain(name), by_plain)
+    raise UsageError(f"unknown data set {name!r}; {suggest(by_plain[near] if near else name, DATA_SETS)}")
 
 
 def recognise(root: Path) -> DataSet:
@@ -50,7 +49,8 @@ def recognise(root: Path) -> DataSet:
     and where they do not, it is a plain folder.
 
     Raises:
-        DataError: no layout is there. UsageError: more than one data set could be meant.
+        DataError: no layout is there.
+        UsageError: more than one data set could be meant.
     """
     if not root.is_dir():
         raise DataError(f"{root}: not a folder; give the folder of a data set")
@@ -58,8 +58,8 @@ def recognise(root: Path) -> DataSet:
     if len(told) > 1:
         names = ", ".join(data_set.name for data_set in told)
         raise UsageError(f"{root}: could be {names}; say which with --name")
-    own, *gathered = FOLDER.layouts
-    if told or own.find(root):
+    split, own, *gathered = FOLDER.layouts
+    if told or split.find(root) or own.find(root):
         return told[0] if told else FOLDER
     inside = [folder for folder in list_entries(root) if folder.is_dir()]
     if len(inside) == 1 and not any(layout.find(root) for layout in gathered):

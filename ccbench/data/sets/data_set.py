@@ -37,7 +37,7 @@ class Part:
 
     def find(self, root: Path) -> tuple[Path, Path] | None:
         """Return the folders of images and masks under `root`, None where one of them is not there."""
-        images, masks = _first_folder(root, self.images), _first_folder(root, self.masks)
+        images, masks = first_folder(root, self.images), first_folder(root, self.masks)
         if images is None or masks is None:
             return None
         patterns = (self.rule.image, self.rule.mask) if self.rule else (r"(?!)",)
@@ -53,7 +53,8 @@ class Layout:
     Attributes:
         title: the folders, as a person writes them.
         parts: a tuple, or what finds them in a folder.
-        telling: the layout alone says which data set it is. named: the names of its images say so.
+        telling: the layout alone says which data set it is.
+        named: the names of its images say so.
         least: parts that must be there.
     """
 
@@ -94,7 +95,8 @@ class DataSet:
     """A public data set.
 
     Attributes:
-        prefix: starts every id. aliases: folder names under which it is also found.
+        prefix: starts every id.
+        aliases: folder names under which it is also found.
         shippable: whether its licence lets images, or weights trained on them, be passed on.
         release_pairs: number of pairs of the whole release; None where there is no release.
         has_negatives: images without a polyp belong to it; otherwise an empty mask is a lost one.
@@ -215,13 +217,14 @@ def _join(root: Path, images: Path, masks: Path, part: Part, prefix: str) -> Joi
 def _others_beside(root: Path, known: list[Path]) -> bool:
     """Return whether a folder of `root` that holds none of the known folders is a set of its own."""
     return any(
-        _first_folder(folder, ("images", "image")) and _first_folder(folder, ("masks", "mask"))
+        first_folder(folder, ("images", "image")) and first_folder(folder, ("masks", "mask"))
         for folder in _folders(root)
         if not any(path.is_relative_to(folder) for path in known)
     )
 
 
-def _first_folder(root: Path, names: tuple[str, ...]) -> Path | None:
+def first_folder(root: Path, names: tuple[str, ...]) -> Path | None:
+    """Return the first of these relative paths that is a folder of `root`; see `Part.images`."""
     for name in names:
         folder: Path | None = root
         for step in name.split("/"):

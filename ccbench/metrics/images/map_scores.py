@@ -67,7 +67,8 @@ def map_scores(
 
     Args:
         ref: what the masks are, for the signature, such as `masks@0123456789`.
-        clusters: labels of the images, such as videos, for the intervals. png: as the rows were made by `score_map`.
+        clusters: labels of the images, such as videos, for the intervals.
+        png: as the rows were made by `score_map`.
     """
     columns = map_columns(rows)
     scores = []

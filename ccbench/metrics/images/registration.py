@@ -33,7 +33,8 @@ def overlap(views: NDArray[np.complex64], other: NDArray[np.complex64]) -> float
     """Return the highest correlation of a frame with another, over all shifts and all views of the first.
 
     Args:
-        views: (V, S, S // 2 + 1), of `spectra`. other: (S, S // 2 + 1), of `spectrum`.
+        views: (V, S, S // 2 + 1), of `spectra`.
+        other: (S, S // 2 + 1), of `spectrum`.
 
     Returns:
         0..1; 1 = one frame.

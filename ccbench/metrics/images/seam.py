@@ -1,6 +1,7 @@
-"""The seam at a mask's edge, and the background a method was given to keep.
+"""The seam at a mask's edge.
 
-A real polyp has an edge of its own, so a seam is told beside the real image of the same mask: `seam_excess`.
+A real polyp has an edge of its own, so a seam is scored as the excess over that of the real image of the same mask:
+0 = as in the real partner; above, a seam; below, an edge that is washed out or lies elsewhere.
 Lengths are in 1/128 of the image's side (the root of its area), so that images of all sizes are measured alike.
 """
 
@@ -11,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_dilation, distance_transform_edt, gaussian_filter
 from skimage.color import rgb2lab
-from skimage.metrics import structural_similarity
 
 from ccbench.types import Image, Mask
 
@@ -20,8 +20,6 @@ EDGE = 0.6  # how far the edge's own pixels lie from it
 FLANK = (1.5, 4.0)  # how far the pixels lie that the edge is compared with, on either side
 RING = 2.0  # width of the rings whose colours are compared
 ALONG = 2.0  # Gaussian over which a ring's colour is averaged along the edge
-KEPT_FROM = 4.0  # distance from the mask from which the background is to be kept
-PSNR_OF_EQUAL = 100.0  # dB, above any two 8-bit images that differ by one level somewhere in 10 million values
 
 _BLACK, _SPECULAR = 20, 200  # grey levels of the border around the visible frame, and of highlights
 _FAINT = 0.3  # CIELAB units, added to gradients and steps: below it they are rounding
@@ -46,26 +44,14 @@ class SeamScores(NamedTuple):
     colour: float
 
 
-class BackgroundScores(NamedTuple):
-    """How well the background was kept, outside the mask and its surroundings.
-
-    Attributes:
-        mae: mean absolute difference, grey levels. psnr: dB over all channels, at most `PSNR_OF_EQUAL`.
-        ssim: mean structural similarity (Wang et al. 2004, windows of 7 pixels), -1..1.
-    """
-
-    mae: float
-    psnr: float
-    ssim: float
-
-
 def seam(image: Image, mask: Mask) -> SeamScores | None:
     """Return the seam of one image at the edge of its mask.
 
     Left out are the frame's black border, highlights, and what lies at the image's own edge.
 
     Args:
-        image: (H, W, 3) uint8 RGB. mask: (H, W) bool.
+        image: (H, W, 3) uint8 RGB.
+        mask: (H, W) bool.
 
     Returns:
         None where too little of the edge can be seen, as of an empty mask.
@@ -74,7 +60,7 @@ def seam(image: Image, mask: Mask) -> SeamScores | None:
         ValueError: image and mask do not fit together.
     """
     _check(image, mask)
-    unit = _unit(mask)
+    unit = float(np.sqrt(mask.size)) / 128
     if not mask.any() or mask.all():
         return None
     inside = np.where(mask, distance_transform_edt(mask) - 0.5, 0.5 - distance_transform_edt(~mask)) / unit
@@ -89,52 +75,6 @@ def seam(image: Image, mask: Mask) -> SeamScores | None:
     return SeamScores(
         gradient=float(across[edge].mean() - np.mean([across[flank].mean() for flank in flanks])),
         colour=float(steps[1] - (steps[0] + steps[2]) / 2),
-    )
-
-
-def seam_excess(synthetic: Image, real: Image, mask: Mask) -> SeamScores | None:
-    """Return the seam of a synthetic image less that of the real image of the same mask, in doublings.
-
-    0 = as in the real partner; above, a seam; below, an edge that is washed out or lies elsewhere, so the best is not
-    the lowest. None where either has none.
-
-    Raises:
-        ValueError: an image and the mask do not fit together.
-    """
-    made, known = seam(synthetic, mask), seam(real, mask)
-    if made is None or known is None:
-        return None
-    return SeamScores(made.gradient - known.gradient, made.colour - known.colour)
-
-
-def background_kept(synthetic: Image, background: Image, mask: Mask) -> BackgroundScores | None:
-    """Compare a synthetic image with the background it was given, away from the mask.
-
-    For methods that are given a background only: others have none to keep.
-
-    Args:
-        synthetic, background: (H, W, 3) uint8 RGB. mask: (H, W) bool.
-
-    Returns:
-        None where the mask leaves too little.
-
-    Raises:
-        ValueError: images and mask do not fit together.
-    """
-    _check(synthetic, mask)
-    _check(background, mask)
-    reach = KEPT_FROM * _unit(mask) + 3  # half of a window, so that none looks at the polyp
-    kept = distance_transform_edt(~mask) > reach if mask.any() else ~mask
-    if kept.sum() < _FEWEST:
-        return None
-    difference = synthetic[kept].astype(np.float64) - background[kept]
-    squares = float((difference**2).mean())
-    settings = {"channel_axis": 2, "full": True, "data_range": 255}
-    _, similarity = structural_similarity(synthetic, background, **settings)  # type: ignore[no-untyped-call]
-    return BackgroundScores(
-        mae=float(np.abs(difference).mean()),
-        psnr=10 * float(np.log10(255**2 / squares)) if squares else PSNR_OF_EQUAL,
-        ssim=float(similarity[kept].mean()),
     )
 
 
@@ -166,10 +106,6 @@ def _seen(image: Image, unit: float) -> Mask:
     seen = np.zeros(border.shape, dtype=np.bool_)
     seen[rim:-rim, rim:-rim] = True
     return seen & ~border & ~highlight
-
-
-def _unit(mask: Mask) -> float:
-    return float(np.sqrt(mask.size)) / 128
 
 
 def _check(image: Image, mask: Mask) -> None:

@@ -16,8 +16,10 @@ class StructureScores(NamedTuple):
     """What PySODMetrics says of one map.
 
     Attributes:
-        s_measure: 0..1 (Fan et al., ICCV 2017, alpha 0.5). e_measure_256: mean of its curve over 256 thresholds (Fan et
-            al., IJCAI 2018). weighted_f: 0..1 (Margolin et al., CVPR 2014, beta 1). mae: mean absolute error, 0..1.
+        s_measure: 0..1 (Fan et al., ICCV 2017, alpha 0.5).
+        e_measure_256: mean of its curve over 256 thresholds (Fan et al., IJCAI 2018).
+        weighted_f: 0..1 (Margolin et al., CVPR 2014, beta 1).
+        mae: mean absolute error, 0..1.
     """
 
     s_measure: float

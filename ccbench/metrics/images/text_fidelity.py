@@ -20,10 +20,13 @@ class TextFidelity(NamedTuple):
         value: (own - swapped) / (1 - swapped), 1 = every stated attribute shown, 0 = no more than with the prompts of
             the others; None where the swapped prompts agree in all.
         interval: of `value`, bootstrapped over `values`.
-        own: mean share of an image's stated attributes that it shows. swapped: that of the other images' prompts.
-        n: images whose prompt states an attribute. images: (n,) their indices. values: (n,) the share of each in
-            `value`, which is their mean: `value` + (own_i - swapped_i - `value` (1 - swapped_i)) / (1 - swapped), the
-            ratio's linearisation; for intervals and for pairing two methods. Empty where `value` is None.
+        own: mean share of an image's stated attributes that it shows.
+        swapped: that of the other images' prompts.
+        n: images whose prompt states an attribute.
+        images: (n,) their indices.
+        values: (n,) the share of each in `value`, which is their mean: `value` + (own_i - swapped_i - `value` (1 -
+            swapped_i)) / (1 - swapped), the ratio's linearisation; for intervals and for pairing two methods. Empty
+            where `value` is None.
     """
 
     value: float | None
@@ -48,7 +51,8 @@ def text_fidelity(
     swap prompts, and common values (`no highlights`) earn nothing. Cohen's kappa with the mean taken image by image.
 
     Args:
-        measured, stated: value of each attribute by name, for each image. names: the attributes to compare.
+        measured, stated: value of each attribute by name, for each image.
+        names: the attributes to compare.
         clusters: labels of the images, such as videos, for the interval; None stands alone.
 
     Returns:

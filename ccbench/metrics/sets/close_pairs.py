@@ -12,7 +12,8 @@ class ClosePairs(NamedTuple):
     """Pairs of rows, (P,) each, `first` < `second`, in that order.
 
     Attributes:
-        hamming: bits that differ. cosine: 1 - the cosine of the features, 0..2.
+        hamming: bits that differ.
+        cosine: 1 - the cosine of the features, 0..2.
         distance: the share of bits that differ plus the cosine distance.
     """
 

@@ -25,7 +25,8 @@ def copy_diversity(features: NDArray[np.floating], conditions: Sequence[Hashable
     maps with learnt weights and so sees where things are: an encoder's pooled features do not see a shift.
 
     Args:
-        features: (N, D). conditions: (N,) the condition of each image.
+        features: (N, D).
+        conditions: (N,) the condition of each image.
 
     Returns:
         None where no condition has two copies.

@@ -11,7 +11,9 @@ class FeatureStatistics:
     """What a Gaussian fitted to features needs; made by `of` or `empty`, grown by `update` and `merge`.
 
     Attributes:
-        n: rows seen. mean: (D,) float64. scatter: (D, D) float64, sum of (x - mean)(x - mean)^T, undivided.
+        n: rows seen.
+        mean: (D,) float64.
+        scatter: (D, D) float64, sum of (x - mean)(x - mean)^T, undivided.
     """
 
     n: int

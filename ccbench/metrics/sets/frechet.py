@@ -8,35 +8,14 @@ from numpy.typing import NDArray
 from scipy.linalg.lapack import dpstrf
 
 from ccbench.metrics.sets.feature_statistics import FeatureStatistics
-from ccbench.metrics.statistics.intervals import check_features, jackknife_influence
+from ccbench.metrics.statistics.intervals import Jackknife, check_both, check_widths
 
 Array = NDArray[np.float64]
 
 _RANK_TOLERANCE = 1e-10  # of the largest singular value; smaller ones are rounding
-_GRAM_TOLERANCE = 1e-7  # relative error of a distance above which a Gram matrix is not trusted
 _STEP = 0.25  # of the trapezoid rule in log s
 _NODES = np.exp(np.arange(-32.0, 32.0, _STEP))  # s, in units of the largest singular value
-
-
 _SMALL = 1024  # images of the other set, up to which its cross products are kept while clusters are left out
-
-
-class FrechetDistance(NamedTuple):
-    """A Frechet distance and its jackknife standard error at these sample sizes, of images that stand alone.
-
-    `error` is None below three images in either set.
-    """
-
-    value: float
-    error: float | None
-
-
-class FrechetJackknife(NamedTuple):
-    """A Frechet distance, and its values without each cluster of the first (C1,) and of the second set (C2,)."""
-
-    value: float
-    without_1: Array
-    without_2: Array
 
 
 class _Parts(NamedTuple):
@@ -50,7 +29,7 @@ class _Parts(NamedTuple):
     right: Array  # (N2, R)
 
 
-def frechet_distance(features_1: NDArray[np.floating], features_2: NDArray[np.floating]) -> FrechetDistance:
+def frechet_distance(features_1: NDArray[np.floating], features_2: NDArray[np.floating]) -> float:
     """Return |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) of features (N1, D) and (N2, D), computed in float64.
 
     Heusel et al. 2017, equation 6, with the unbiased covariances (division by n - 1) of the reference code. The trace
@@ -61,11 +40,31 @@ def frechet_distance(features_1: NDArray[np.floating], features_2: NDArray[np.fl
     Raises:
         ValueError: fewer than two images in a set, other widths, or features that are not finite.
     """
-    parts = _decompose(check_features(features_1, "first set"), check_features(features_2, "second set"))
-    if min(len(parts.x1), len(parts.x2)) < 3:
-        return FrechetDistance(_distance(parts), None)
-    moved = np.concatenate([jackknife_influence(without) for without in delete_one(parts)])
-    return FrechetDistance(_distance(parts), math.sqrt(float(moved @ moved)))
+    f1, f2 = check_both(features_1, features_2)
+    m1, m2 = f1.mean(axis=0), f2.mean(axis=0)
+    return _of_factors(m1 - m2, _factor(f1 - m1), _factor(f2 - m2), (len(f1), len(f2)))
+
+
+def frechet_from_statistics(first: FeatureStatistics, second: FeatureStatistics) -> float:
+    """Return the Frechet distance of two sets known by their streamed statistics only.
+
+    Agrees with `frechet_distance` to 1e-6 relative; sets of fewer images than features lose the most digits here.
+
+    Raises:
+        ValueError: fewer than two images in a set, or other widths.
+    """
+    for name, one in (("first set", first), ("second set", second)):
+        if one.n < 2:
+            raise ValueError(f"{name}: {one.n} image(s), at least 2 are needed")
+    check_widths(len(first.mean), len(second.mean))
+    return _of_factors(first.mean - second.mean, _root(first.scatter), _root(second.scatter), (first.n, second.n))
+
+
+def _of_factors(shift: Array, x1: Array, x2: Array, n: tuple[int, int]) -> float:
+    singular: Array = np.empty(0)
+    if len(x1) and len(x2):
+        singular = np.asarray(np.linalg.svd(x1 @ x2.T, compute_uv=False), dtype=np.float64)
+    return _assemble(shift, x1, x2, singular, n)
 
 
 def frechet_jackknife(
@@ -73,7 +72,7 @@ def frechet_jackknife(
     features_2: NDArray[np.floating],
     group_1: NDArray[np.int64],
     group_2: NDArray[np.int64],
-) -> FrechetJackknife:
+) -> Jackknife:
     """Return `frechet_distance`, and what it is without each cluster of images. Exact.
 
     An image that is a cluster of its own costs next to nothing, any other cluster an eigenvalue problem.
@@ -84,20 +83,25 @@ def frechet_jackknife(
     Raises:
         ValueError: as `frechet_distance`, or fewer than three images in a set, or a set that is one cluster.
     """
-    f1, f2 = check_features(features_1, "first set"), check_features(features_2, "second set")
+    f1, f2 = check_both(features_1, features_2)
     if min(len(f1), len(f2)) < 3 or min(group_1.max(), group_2.max()) < 1:
         raise ValueError(f"{len(f1)} and {len(f2)} images in {group_1.max() + 1} and {group_2.max() + 1} clusters: "
                          "at least 3 images and 2 clusters are needed")  # fmt: skip
     parts = _decompose(f1, f2)
-    value, (one_1, one_2) = _distance(parts), delete_one(parts)
-    return FrechetJackknife(value, _by_group(one_1, f1, f2, group_1), _by_group(one_2, f2, f1, group_2))
+    swapped = _Parts(parts.x2, parts.x1, -parts.shift, parts.right, parts.singular, parts.left)
+    return Jackknife(
+        _assemble(parts.shift, parts.x1, parts.x2, parts.singular, (len(f1), len(f2))),
+        _by_group(_delete_one(parts), f1, f2, group_1),
+        _by_group(_delete_one(swapped), f2, f1, group_2),
+    )
 
 
-def _distance(parts: _Parts) -> float:
-    n1, n2 = len(parts.x1), len(parts.x2)
-    squares = float(np.sum(parts.x1**2)) / (n1 - 1) + float(np.sum(parts.x2**2)) / (n2 - 1)
-    nuclear = float(parts.singular.sum()) / math.sqrt((n1 - 1) * (n2 - 1))
-    return max(0.0, float(parts.shift @ parts.shift) + squares - 2 * nuclear)  # below zero by rounding only
+def _assemble(shift: Array, x1: Array, x2: Array, singular: Array, n: tuple[int, int]) -> float:
+    """Return the distance of two scatters x1^T x1 and x2^T x2 of n images, from the singular values of x1 x2^T."""
+    n1, n2 = n
+    squares = float(np.sum(x1**2)) / (n1 - 1) + float(np.sum(x2**2)) / (n2 - 1)
+    nuclear = float(singular.sum()) / math.sqrt((n1 - 1) * (n2 - 1))
+    return max(0.0, float(shift @ shift) + squares - 2 * nuclear)  # below zero by rounding only
 
 
 def _by_group(without_one: Array, cut: Array, other: Array, group: NDArray[np.int64]) -> Array:
@@ -113,7 +117,7 @@ def _by_group(without_one: Array, cut: Array, other: Array, group: NDArray[np.in
     if not len(several):
         return values
     if len(other) > min(_SMALL, cut.shape[1]):
-        values[several] = [frechet_value(cut[group != k], other) for k in several]
+        values[several] = [frechet_distance(cut[group != k], other) for k in several]
         return values
     centre = other.mean(axis=0)
     x, y = other - centre, cut - centre
@@ -131,65 +135,6 @@ def _by_group(without_one: Array, cut: Array, other: Array, group: NDArray[np.in
     return values
 
 
-def frechet_value(features_1: NDArray[np.floating], features_2: NDArray[np.floating]) -> float:
-    """Return the value of `frechet_distance` alone, by the cheapest exact form.
-
-    The eigenvalues of a Gram matrix of min(N1, N2, D) rows replace the singular vectors, which only the jackknife
-    needs. Agrees with `frechet_distance` to 1e-6 relative or better.
-
-    Raises:
-        ValueError: as `frechet_distance`.
-    """
-    f1, f2 = check_features(features_1, "first set"), check_features(features_2, "second set")
-    _check_widths(f1.shape[1], f2.shape[1])
-    if min(len(f1), len(f2)) > f1.shape[1]:
-        return frechet_from_statistics(FeatureStatistics.of(f1), FeatureStatistics.of(f2))
-    small, large = sorted((f1, f2), key=len)
-    m1, m2 = small.mean(axis=0), large.mean(axis=0)
-    x1, x2 = small - m1, large - m2
-    n1, n2 = len(x1), len(x2)
-    traces = float(np.sum(x1**2)) / (n1 - 1) + float(np.sum(x2**2)) / (n2 - 1)
-    return _finish(float((m1 - m2) @ (m1 - m2)) + traces, x1, x2, math.sqrt((n1 - 1) * (n2 - 1)))
-
-
-def frechet_from_statistics(first: FeatureStatistics, second: FeatureStatistics) -> float:
-    """Return the Frechet distance of two sets known by their streamed statistics only: the D x D form.
-
-    Agrees with `frechet_distance` to 1e-6 relative; sets of fewer images than features lose the most digits here.
-
-    Raises:
-        ValueError: fewer than two images in a set, or other widths.
-    """
-    for name, one in (("first set", first), ("second set", second)):
-        if one.n < 2:
-            raise ValueError(f"{name}: {one.n} image(s), at least 2 are needed")
-    _check_widths(len(first.mean), len(second.mean))
-    shift = first.mean - second.mean
-    traces = float(np.trace(first.scatter)) / (first.n - 1) + float(np.trace(second.scatter)) / (second.n - 1)
-    small, large = sorted((_root(first.scatter), _root(second.scatter)), key=len)
-    return _finish(float(shift @ shift) + traces, small, large, math.sqrt((first.n - 1) * (second.n - 1)))
-
-
-def _finish(without_cross: float, small: Array, large: Array, degrees: float) -> float:
-    """Return `without_cross` less twice the nuclear norm of `small` (R, D) times `large` (S, D)^T over `degrees`.
-
-    The norm is that of an R x R eigenvalue problem, whose roots lose the small half of the digits; where that could
-    show in the result, for steep spectra and small distances, it is done again by SVD.
-    """
-    if not len(small):
-        return without_cross
-    cross = small @ large.T if len(large) <= large.shape[1] else None
-    gram = small @ (large.T @ large) @ small.T if cross is None else cross @ cross.T
-    eigenvalues = np.maximum(np.linalg.eigvalsh(gram), 0.0)
-    roots, rounding = np.sqrt(eigenvalues), np.finfo(float).eps * eigenvalues[-1]
-    value = without_cross - 2 * float(roots.sum()) / degrees
-    lost = float(np.sum(rounding / (roots + math.sqrt(rounding)))) if rounding else 0.0
-    if 2 * lost / degrees > _GRAM_TOLERANCE * value:
-        singular = np.linalg.svd(small @ _factor(large).T if cross is None else cross, compute_uv=False)
-        value = without_cross - 2 * float(singular.sum()) / degrees
-    return max(0.0, value)
-
-
 def _root(scatter: Array) -> Array:
     """Return F (R, D), R the rank, with F^T F = scatter: the pivoted Cholesky factor, which stops at the rank."""
     factor, pivots, rank, _ = dpstrf(scatter)
@@ -198,13 +143,7 @@ def _root(scatter: Array) -> Array:
     return root
 
 
-def _check_widths(first: int, second: int) -> None:
-    if first != second:
-        raise ValueError(f"features are {first} and {second} wide; they must come from one encoder")
-
-
 def _decompose(f1: Array, f2: Array) -> _Parts:
-    _check_widths(f1.shape[1], f2.shape[1])
     m1, m2 = f1.mean(axis=0), f2.mean(axis=0)
     x1, x2 = f1 - m1, f2 - m2
     r1, r2 = _factor(x1), _factor(x2)
@@ -222,16 +161,8 @@ def _factor(x: Array) -> Array:
     return x if len(x) <= x.shape[1] else np.asarray(np.linalg.qr(x, mode="r"))
 
 
-def delete_one(parts: _Parts) -> tuple[Array, Array]:
-    """Return the distances (N1,) and (N2,) with each single image of set 1, then of set 2, left out. Exact."""
-    return _delete_from_first(parts), _delete_from_first(_swapped(parts))
-
-
-def _swapped(parts: _Parts) -> _Parts:
-    return _Parts(parts.x2, parts.x1, -parts.shift, parts.right, parts.singular, parts.left)
-
-
-def _delete_from_first(parts: _Parts) -> Array:
+def _delete_one(parts: _Parts) -> Array:
+    """Return the distances (N1,) with each single image of the first set left out. Exact."""
     n1, n2 = len(parts.x1), len(parts.x2)
     norms = np.sum(parts.x1**2, axis=1)  # (N1,)
     # Without image i the mean moves by -x_i / (n1 - 1) and the scatter loses n1 / (n1 - 1) x_i x_i^T.

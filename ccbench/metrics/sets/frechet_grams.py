@@ -7,7 +7,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from ccbench.metrics.statistics.intervals import check_features
+from ccbench.metrics.statistics.intervals import check_both
 
 Array = NDArray[np.float64]
 
@@ -19,7 +19,8 @@ class FrechetGrams:
     """Inner products of images, and of images with a reference, all less the reference's mean.
 
     Attributes:
-        within: (N, N). across: (N, M).
+        within: (N, N).
+        across: (N, M).
     """
 
     within: Array
@@ -32,9 +33,7 @@ class FrechetGrams:
         Raises:
             ValueError: fewer than two images in a set, other widths, or features that are not finite.
         """
-        x, y = check_features(features, "images"), check_features(reference, "reference")
-        if x.shape[1] != y.shape[1]:
-            raise ValueError(f"features are {x.shape[1]} and {y.shape[1]} wide; they must come from one encoder")
+        x, y = check_both(features, reference, "images", "reference")
         x, y = x - y.mean(axis=0), y - y.mean(axis=0)
         return cls(x @ x.T, x @ y.T)
 

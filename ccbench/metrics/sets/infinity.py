@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ccbench.metrics.sets.frechet import frechet_value
+from ccbench.metrics.sets.frechet import frechet_distance
 from ccbench.metrics.statistics.intervals import check_features
 
 _LEAST_R2 = 0.95
@@ -36,7 +36,7 @@ def frechet_infinity(
     is below 0.95.
 
     Raises:
-        ValueError: as `frechet_value`.
+        ValueError: as `frechet_distance`.
     """
     x, y = check_features(synthetic, "synthetic set"), check_features(reference, "reference")
     n, width = x.shape
@@ -46,7 +46,7 @@ def frechet_infinity(
         return FrechetInfinity(None, None, reason)
     rng = np.random.default_rng(seed)
     sizes = np.linspace(max(n // 10, least), n, points).astype(int)
-    values = np.array([frechet_value(x[rng.permutation(n)[:size]], y) for size in sizes])
+    values = np.array([frechet_distance(x[rng.permutation(n)[:size]], y) for size in sizes])
     slope, intercept = np.polyfit(1 / sizes, values, 1)
     spread = float(np.sum((values - values.mean()) ** 2))
     r2 = 1 - float(np.sum((values - slope / sizes - intercept) ** 2)) / spread if spread else 0.0

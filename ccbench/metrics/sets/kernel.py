@@ -1,43 +1,26 @@
 """Kernel distances: unbiased squared maximum mean discrepancy on the full sets, in blocks of bounded memory."""
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ccbench.metrics.statistics.intervals import check_features, jackknife_influence
+from ccbench.metrics.statistics.intervals import Jackknife, check_both
 
 Array = NDArray[np.float64]
 
 BLOCK = 1024  # rows of a kernel matrix held at a time
 
 
-class KernelDistance(NamedTuple):
-    """A kernel distance and its jackknife standard error, of images that stand alone.
-
-    `error` is None below three images in either set.
-    """
-
-    value: float
-    error: float | None
-
-
-class KernelJackknife(NamedTuple):
-    """A kernel distance, and its values without each cluster of the first (C1,) and of the second set (C2,)."""
-
-    value: float
-    without_1: Array
-    without_2: Array
-
-
 class Kernel(NamedTuple):
     """A kernel function and how its features are prepared.
 
     Attributes:
-        prepare: features (N, D) -> rows (N, D). across: rows (N, D), (M, D) -> k of all pairs (N, M).
-        itself: rows (N, D) -> k(x_i, x_i), (N,). scale: factor of the squared distance as it is printed.
+        prepare: features (N, D) -> rows (N, D).
+        across: rows (N, D), (M, D) -> k of all pairs (N, M).
+        itself: rows (N, D) -> k(x_i, x_i), (N,).
+        scale: factor of the squared distance as it is printed.
     """
 
     prepare: Callable[[Array], Array]
@@ -72,45 +55,26 @@ GAUSSIAN = Kernel(
 """Gaussian kernel with sigma 10 on features of unit length, times 1000, of CMMD."""
 
 
-def kernel_distance(features_1: NDArray[np.floating], features_2: NDArray[np.floating]) -> KernelDistance:
-    """Return the unbiased MMD^2 of features (N1, D) and (N2, D) under k(x, y) = (x.y / D + 1)^3, in float64.
-
-    Binkowski et al. 2018, section 4: the U-statistic, whose expectation is zero for equal distributions at any n; it
-    can be slightly negative.
-
-    Differs from the reference code, which averages over random subsets of 1000: here every image is used once, which
-    has the same expectation, less variance and no seed.
-
-    Raises:
-        ValueError: fewer than two images in a set, other widths, or features that are not finite.
-    """
-    return squared_mmd(features_1, features_2, CUBIC)
-
-
-def cmmd_distance(features_1: NDArray[np.floating], features_2: NDArray[np.floating]) -> KernelDistance:
-    """Return CMMD of CLIP image features (N1, D) and (N2, D): 1000 times the unbiased MMD^2 under `GAUSSIAN`.
-
-    Jayasumana et al. 2024, section 4. Zero in expectation for equal distributions; can be slightly negative.
-
-    Differs from the reference code, which keeps the pairs of an image with itself (the V-statistic): its value is
-    above zero between equal distributions, the more the fewer images there are.
-
-    Raises:
-        ValueError: as `kernel_distance`, or a row of zeros.
-    """
-    return squared_mmd(features_1, features_2, GAUSSIAN)
-
-
 def squared_mmd(
     features_1: NDArray[np.floating], features_2: NDArray[np.floating], kernel: Kernel, block: int = BLOCK
-) -> KernelDistance:
-    """Return the U-statistic of MMD^2 with its standard error; raises as `kernel_distance`."""
+) -> float:
+    """Return the unbiased squared maximum mean discrepancy of features (N1, D) and (N2, D), in float64.
+
+    The U-statistic of Binkowski et al. 2018, section 4 (KID: `CUBIC`), and of Jayasumana et al. 2024, section 4 (CMMD
+    of CLIP image features: `GAUSSIAN`). Its expectation is zero for equal distributions at any n; it can be slightly
+    negative.
+
+    Differs from KID's reference code, which averages over random subsets of 1000: here every image is used once, which
+    has the same expectation, less variance and no seed. Differs from CMMD's reference code, which keeps the pairs of an
+    image with itself (the V-statistic): its value is above zero between equal distributions, the more the fewer images
+    there are.
+
+    Raises:
+        ValueError: fewer than two images in a set, other widths, features that are not finite, or a row of zeros where
+            the kernel needs directions.
+    """
     x, y = prepare_both(features_1, features_2, kernel)
-    if min(len(x), len(y)) < 3:
-        return KernelDistance(_Sums.of(x, y, kernel, block).value, None)
-    found = _jackknife(x, y, kernel, np.arange(len(x)), np.arange(len(y)), block)
-    moved = np.concatenate([jackknife_influence(without) for without in found[1:]])
-    return KernelDistance(found.value, math.sqrt(float(moved @ moved)))
+    return _Sums.of(x, y, kernel, block).value
 
 
 def kernel_jackknife(
@@ -121,7 +85,7 @@ def kernel_jackknife(
     group_2: NDArray[np.int64],
     block: int = BLOCK,
     own: bool = True,
-) -> KernelJackknife:
+) -> Jackknife:
     """Return the U-statistic of MMD^2, and what it is without each cluster of images. Exact.
 
     Args:
@@ -129,24 +93,12 @@ def kernel_jackknife(
         own: count the pairs within the second set, which cancel in differences of distances to it.
 
     Raises:
-        ValueError: as `kernel_distance`, or fewer than two images are left without some cluster.
+        ValueError: as `squared_mmd`, or fewer than two images are left without some cluster.
     """
     x, y = prepare_both(features_1, features_2, kernel)
     for rows, group in ((x, group_1), (y, group_2)):
         if len(rows) - int(np.bincount(group).max()) < 2:
             raise ValueError(f"{len(rows)} images, fewer than 2 without one of their clusters")
-    return _jackknife(x, y, kernel, group_1, group_2, block, own)
-
-
-def _jackknife(
-    x: Array,
-    y: Array,
-    kernel: Kernel,
-    group_1: NDArray[np.int64],
-    group_2: NDArray[np.int64],
-    block: int,
-    own: bool = True,
-) -> KernelJackknife:
     sums = _Sums.of(x, y, kernel, block, own)
     n1, n2 = len(x), len(y)
     own_1, own_2 = _own_pairs(x, group_1, kernel), _own_pairs(y, group_2, kernel) if own else 0.0
@@ -155,7 +107,7 @@ def _jackknife(
     within_2, left_2 = _without(sums.within_y, own_2, group_2)
     across_1 = (xy - np.bincount(group_1, weights=sums.across_x)) / (left_1 * n2)
     across_2 = (xy - np.bincount(group_2, weights=sums.across_y)) / (n1 * left_2)
-    return KernelJackknife(
+    return Jackknife(
         sums.value,
         kernel.scale * (within_1 + yy / (n2 * (n2 - 1)) - 2 * across_1),
         kernel.scale * (xx / (n1 * (n1 - 1)) + within_2 - 2 * across_2),
@@ -195,10 +147,8 @@ def _own_pairs(x: Array, group: NDArray[np.int64], kernel: Kernel) -> Array:
 def prepare_both(
     features_1: NDArray[np.floating], features_2: NDArray[np.floating], kernel: Kernel
 ) -> tuple[Array, Array]:
-    """Return both sets checked and prepared for `kernel`; raises as `kernel_distance`."""
-    x, y = check_features(features_1, "first set"), check_features(features_2, "second set")
-    if x.shape[1] != y.shape[1]:
-        raise ValueError(f"features are {x.shape[1]} and {y.shape[1]} wide; they must come from one encoder")
+    """Return both sets checked and prepared for `kernel`; raises as `squared_mmd`."""
+    x, y = check_both(features_1, features_2)
     return kernel.prepare(x), kernel.prepare(y)
 
 

@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ccbench.metrics.statistics.intervals import check_features
+from ccbench.metrics.statistics.intervals import check_both
 
 Array = NDArray[np.float64]
 
@@ -23,7 +23,8 @@ class ManifoldScores(NamedTuple):
     """The parts of four scores, whose means are the scores.
 
     Attributes:
-        precision: (N,) 1 = the synthetic image lies in a real image's ball. density: (N,) such balls, divided by k.
+        precision: (N,) 1 = the synthetic image lies in a real image's ball.
+        density: (N,) such balls, divided by k.
         recall: (M,) 1 = the real image lies in a synthetic image's ball.
         coverage: (M,) 1 = the real image's own ball holds a synthetic image.
     """
@@ -67,9 +68,7 @@ def centred(synthetic: NDArray[np.floating], real: NDArray[np.floating], k: int)
     Raises:
         ValueError: see `manifold_scores`.
     """
-    x, y = check_features(synthetic, "synthetic set"), check_features(real, "real set")
-    if x.shape[1] != y.shape[1]:
-        raise ValueError(f"features are {x.shape[1]} and {y.shape[1]} wide; they must come from one encoder")
+    x, y = check_both(synthetic, real, "synthetic set", "real set")
     if k < 1:
         raise ValueError(f"k is {k}, wanted at least 1 neighbour")
     for name, rows in (("synthetic set", x), ("real set", y)):
@@ -85,8 +84,13 @@ def reach_of(x: Array, k: int, block: int) -> Array:
     for start in range(0, len(x), block):
         squares = squares_of(x[start : start + block], x)
         squares[np.arange(len(squares)), start + np.arange(len(squares))] = np.inf
-        reach[start : start + block] = np.partition(squares, k - 1, axis=1)[:, k - 1]
+        reach[start : start + block] = kth_smallest(squares, k)
     return reach
+
+
+def kth_smallest(squares: Array, k: int) -> Array:
+    """Return the k-th smallest of each row, (N,)."""
+    return np.asarray(np.partition(squares, k - 1, axis=1)[:, k - 1])
 
 
 def squares_of(x: Array, y: Array) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ccbench.metrics import SetFamily
-from ccbench.metrics.sets.manifold import NEIGHBOURS, Array, centred, squares_of
+from ccbench.metrics.sets.manifold import NEIGHBOURS, Array, centred, kth_smallest, squares_of
 from ccbench.metrics.statistics.influence import Groups, Shares, mean_shares
 from ccbench.metrics.statistics.intervals import jackknife_influence
 
@@ -64,7 +64,7 @@ class ManifoldShares:
         self._within = [squares_of(rows, rows) for rows in (x, y)]
         for one in self._within:
             np.fill_diagonal(one, np.inf)
-        self._reach = [_kth(one, k) for one in self._within]
+        self._reach = [kth_smallest(one, k) for one in self._within]
         self._in_real, self._in_made = self._across < self._reach[1], self._across < self._reach[0][:, None]
 
     def of(self, family: SetFamily) -> Shares:
@@ -128,9 +128,4 @@ class ManifoldShares:
         for g in range(int(group.max()) + 1):
             out, left = np.flatnonzero(group == g), np.flatnonzero(group != g)
             grown = left[near[np.ix_(left, out)].any(axis=1)]
-            yield _Moved(out, left, grown, _kth(within[np.ix_(grown, left)], self._k))
-
-
-def _kth(squares: Array, k: int) -> Array:
-    """Return the k-th smallest of each row."""
-    return np.asarray(np.partition(squares, k - 1, axis=1)[:, k - 1])
+            yield _Moved(out, left, grown, kth_smallest(within[np.ix_(grown, left)], self._k))

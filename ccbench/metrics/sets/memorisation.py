@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ccbench.metrics.statistics.intervals import check_features
+from ccbench.metrics.statistics.intervals import check_features, check_widths
 
 Features = NDArray[np.floating]
 Array = NDArray[np.float64]
@@ -43,8 +43,6 @@ class Memorisation(NamedTuple):
         neighbours: of the synthetic images, for a gallery.
         relative: (N,) nearest distance over the mean of the next four. A copy that was blurred or compressed is farther
             from all training images, so its nearest distance need not be small, but one image is nearer than the rest.
-        own: (N,) cosine distance to the training image that owns the image's mask; NaN where it has no owner.
-        own_nearest: share of the images with an owner whose nearest training image it is; None without owners.
     """
 
     verdict: Literal["publish", "look"]
@@ -55,23 +53,18 @@ class Memorisation(NamedTuple):
     limit: float
     neighbours: Neighbours
     relative: Array
-    own: Array
-    own_nearest: float | None
 
 
-def memorisation(
-    synthetic: Features, training: Features, held_out: Features, owners: NDArray[np.integer] | None = None, k: int = 5
-) -> Memorisation:
+def memorisation(synthetic: Features, training: Features, held_out: Features, k: int = 5) -> Memorisation:
     """Compare the nearest-training distances of synthetic images with those of real images that nobody trained on.
 
     A sieve and no proof: see `docs/metrics.md` for the altered copies that pass it.
 
     Args:
         synthetic, training, held_out: (N, D), (M, D), (K, D) of one encoder.
-        owners: (N,) index of the training image whose mask each synthetic image was made from, -1 = none of them.
 
     Raises:
-        ValueError: other widths, fewer than two rows, rows that are zero or not finite, or an owner that is not there.
+        ValueError: other widths, fewer than two rows, or rows that are zero or not finite.
     """
     found, known = (nearest(images, training, max(k, _COMPARED)) for images in (synthetic, held_out))
     distance, fresh = found.distances[:, 0], known.distances[:, 0]
@@ -83,7 +76,6 @@ def memorisation(
     same = int((distance < SAME).sum())
     below = np.searchsorted(np.sort(fresh), distance, "left")
     above = len(fresh) - np.searchsorted(np.sort(fresh), distance, "right")
-    own, own_nearest = _own(synthetic, training, owners, found)
     return Memorisation(
         verdict="look" if max(near, alone) > QUANTILE + STANDARD_ERRORS * error or same else "publish",
         near=near,
@@ -93,8 +85,6 @@ def memorisation(
         limit=limit,
         neighbours=Neighbours(found.indices[:, :k], found.distances[:, :k]),
         relative=relative,
-        own=own,
-        own_nearest=own_nearest,
     )
 
 
@@ -105,8 +95,7 @@ def nearest(images: Features, training: Features, k: int, block: int = 512) -> N
         ValueError: as `memorisation`.
     """
     x, y = _unit(images, "images"), _unit(training, "training set")
-    if x.shape[1] != y.shape[1]:
-        raise ValueError(f"features are {x.shape[1]} and {y.shape[1]} wide; they must come from one encoder")
+    check_widths(x.shape[1], y.shape[1])
     index, distance = [], []
     for start in range(0, len(x), block):
         all_of_block = np.maximum(1 - x[start : start + block] @ y.T, 0)  # (block, M); equal rows give -1e-16
@@ -123,22 +112,6 @@ def _relative(found: Neighbours) -> Array:
         return np.ones(len(found.distances))
     relative: Array = found.distances[:, 0] / np.maximum(following.mean(axis=1), SAME)
     return relative
-
-
-def _own(
-    synthetic: Features, training: Features, owners: NDArray[np.integer] | None, found: Neighbours
-) -> tuple[Array, float | None]:
-    own = np.full(len(synthetic), np.nan)
-    if owners is None:
-        return own, None
-    if owners.shape != own.shape or (len(owners) and not -1 <= owners.min() <= owners.max() < len(training)):
-        raise ValueError(f"owners have shape {owners.shape}, wanted {own.shape} of -1 to {len(training) - 1}")
-    known = owners >= 0
-    if not known.any():
-        return own, None
-    cosines: Array = (_unit(synthetic, "images")[known] * _unit(training, "training set")[owners[known]]).sum(axis=1)
-    own[known] = np.maximum(1 - cosines, 0)
-    return own, float((own[known] <= found.distances[known, 0] + SAME).mean())
 
 
 def _unit(features: Features, name: str) -> Array:

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from ccbench.metrics.sets.manifold import NEIGHBOURS, Array, RealFamily, centred, squares_of
+from ccbench.metrics.sets.manifold import NEIGHBOURS, RealFamily, centred, kth_smallest, squares_of
 
 Rows = NDArray[np.integer]
 
@@ -23,7 +23,7 @@ class Reached:
         self._k, self._of_real, self._across = k, family == "coverage", squares_of(x, y)
         self._within = squares_of(y, y) if self._of_real else squares_of(x, x)
         np.fill_diagonal(self._within, np.inf)
-        self._reach = self._kth(self._within, k)
+        self._reach = kth_smallest(self._within, k)
 
     def parts(self, chosen: Rows) -> NDArray[np.bool_]:
         """Return the parts (M,) of the score of the images with these different numbers in the pool.
@@ -33,10 +33,5 @@ class Reached:
         """
         if len(chosen) <= self._k:
             raise ValueError(f"{len(chosen)} images, more than k = {self._k} are needed for {self._k} neighbours")
-        reach = self._reach if self._of_real else self._kth(self._within[np.ix_(chosen, chosen)], self._k)[:, None]
+        reach = self._reach if self._of_real else kth_smallest(self._within[np.ix_(chosen, chosen)], self._k)[:, None]
         return np.asarray((self._across[chosen] < reach).any(axis=0))
-
-    @staticmethod
-    def _kth(squares: Array, k: int) -> Array:
-        """Return the k-th smallest of each row."""
-        return np.asarray(np.partition(squares, k - 1, axis=1)[:, k - 1])

@@ -48,7 +48,8 @@ def set_scores(
     Kernel distances have a permutation p-value: 1,000 seeded relabellings, 0.2 s at 200 x 800 images of 1280 features.
 
     Args:
-        encoder, signature: of the network that made the features. ref: what the reference is, for the signature.
+        encoder, signature: of the network that made the features.
+        ref: what the reference is, for the signature.
         clusters, reference_clusters: labels of the images, such as videos, for the intervals; None stands alone.
     """
     n, n_real = len(images), len(reference)
@@ -68,7 +69,7 @@ def set_scores(
         if family in KERNELS:
             p = permutation_test(images, reference, KERNELS[family], derive_seed("permutation", family)).p
         found = sets.interval(family)
-        scores.append(Score(metric, signed, value, n, n_real, found.interval, p=p, no_interval=found.reason))
+        scores.append(Score(metric, signed, value, n, n_real, interval=found.interval, p=p, no_interval=found.reason))
     return scores
 
 
@@ -99,8 +100,9 @@ class _Sets:
             return float(getattr(self._parts(), family).mean()), None
         if self._few is None:
             return self._distance(family).value, None
-        found = frechet_distance(*self._both) if family == "fd" else squared_mmd(*self._both, KERNELS[family])
-        return found.value, None
+        if family == "fd":
+            return frechet_distance(*self._both), None
+        return squared_mmd(*self._both, KERNELS[family]), None
 
     def interval(self, family: SetFamily) -> Estimate:
         """Return the interval of a value that there is."""
@@ -132,7 +134,8 @@ def pair_scores(
     """Return `clip_score` or `clip_image` of features (N, D) and their partners' (N, D), texts or real images.
 
     Args:
-        ref: what the partners are, for the signature. clusters: labels of the images, such as videos, for the interval.
+        ref: what the partners are, for the signature.
+        clusters: labels of the images, such as videos, for the interval.
     """
     n = len(images)
     n_real = n if metric == "clip_image" else None
@@ -150,7 +153,7 @@ def mean_entry(
     """Return the entry of the mean of values (n,), one an image, with the interval of `mean_shares`."""
     found = mean_shares(values, clusters).interval()
     n, value = len(values), float(values.mean())
-    return Score(metric, signature, value, n, n_real, found.interval, no_interval=found.reason)
+    return Score(metric, signature, value, n, n_real, interval=found.interval, no_interval=found.reason)
 
 
 def no_pair_scores(metric: str, signature: str, reason: str, n: int) -> PairScores:

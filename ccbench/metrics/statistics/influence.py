@@ -27,8 +27,8 @@ class Shares(NamedTuple):
     """A metric's value, and by how much each independent part of the data moved it.
 
     Attributes:
-        conditions: (C,), one a cluster of conditions. reference: (R,), one a cluster of real images; empty where there
-            is no reference.
+        conditions: (C,), one a cluster of conditions.
+        reference: (R,), one a cluster of real images; empty where there is no reference.
     """
 
     value: float

@@ -36,6 +36,33 @@ def check_features(features: NDArray[np.floating], name: str) -> NDArray[np.floa
     return np.asarray(features, dtype=np.float64)
 
 
+def check_both(
+    first: NDArray[np.floating], second: NDArray[np.floating], name_1: str = "first set", name_2: str = "second set"
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return two sets of features (N, D) and (M, D) as float64.
+
+    Raises:
+        ValueError: as `check_features`, or other widths.
+    """
+    x, y = check_features(first, name_1), check_features(second, name_2)
+    check_widths(x.shape[1], y.shape[1])
+    return x, y
+
+
+def check_widths(first: int, second: int) -> None:
+    """Raise `ValueError` unless two sets of features are equally wide."""
+    if first != second:
+        raise ValueError(f"features are {first} and {second} wide; they must come from one encoder")
+
+
+class Jackknife(NamedTuple):
+    """A distance of two sets, and its values without each cluster of the first (C1,) and of the second set (C2,)."""
+
+    value: float
+    without_1: NDArray[np.float64]
+    without_2: NDArray[np.float64]
+
+
 class Estimate(NamedTuple):
     """An interval, or the reason why there is none."""
 
@@ -63,7 +90,7 @@ def influence_interval(
 
     The degrees of freedom are Satterthwaite's, estimated from the influences u as 3 (sum u^2)^2 / sum u^4 - 2, at most
     one less than the clusters of each sample: where a few large videos make most of the variance, all clusters are
-    worth no more than those few. Equal clusters have C - 1 in the mean. The centre is moved by the skewness of the
+    worth no more than those few. Equal clusters have C - 1 on average. The centre is moved by the skewness of the
     value, sum u^3 / (sum u^2)^(3/2), in standard errors: two thirds of the second-order term of Hall 1992 (for 95 %),
     whose estimate from 20 clusters scatters too much to be taken whole. Rare events, such as a missed polyp in one of
     ten frames, need it.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 from scipy.special import stdtrit
 
 from ccbench.metrics.sets.frechet_grams import FrechetGrams
@@ -39,6 +40,7 @@ from ccbench.metrics.statistics.intervals import (
 from ccbench.types import Interval
 
 _KIND = "cluster-jackknife-less-exchange-t"
+_LEAST_P = 2.0**-52  # below it 1 - p / 2 is 1
 _MIXED = 12  # exchanges whose jackknife is taken to learn by how much it is too wide
 
 
@@ -47,12 +49,14 @@ class Difference:
     """The difference of two methods, first less second, on the same conditions.
 
     Attributes:
-        value: in the metric's unit. error: its standard error.
+        value: in the metric's unit.
+        error: its standard error.
         interval: of `value`, level 0.95; None where `no_interval` says why.
         p: two-sided, of a random exchange of the two methods' images, (1 + count) / (1 + permutations).
-        effect: `value` over the standard deviation of one condition's share in it; for a mean that is Cohen's d_z.
-            None without spread.
-        n: conditions. clusters: independent groups of them.
+        effect: `value` over the standard deviation of one condition's share in it; for a mean that is Cohen's d_z. None
+            without spread.
+        n: conditions.
+        clusters: independent groups of them.
         degrees: degrees of freedom of `error`; None = one less than `clusters`.
     """
 
@@ -67,7 +71,7 @@ class Difference:
     no_interval: str | None = None
 
     def fields(self) -> dict[str, Any]:
-        """Return what records keep of it: `difference`, the interval's ends or why it has none, `p`, `effect`, `n`."""
+        """Return what records keep of it, under the names that it has there."""
         low, high = (self.interval.low, self.interval.high) if self.interval else (None, None)
         return {
             "difference": self.value,
@@ -77,6 +81,7 @@ class Difference:
             "p": self.p,
             "effect": self.effect,
             "n": self.n,
+            "clusters": self.clusters,
         }
 
 
@@ -248,14 +253,15 @@ def across_seeds(difference: Difference, by_seed: Sequence[float]) -> Difference
         return math.sqrt(float(np.sum(parts * stdtrit(degrees, 1 - p / 2) ** 2)))
 
     value, half = difference.value, reach(1 - LEVEL)
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if reach(middle) > abs(value) else (low, middle)
+    p = (
+        _LEAST_P
+        if reach(_LEAST_P) <= abs(value)
+        else brentq(lambda p: reach(p) - abs(value), _LEAST_P, 1.0, xtol=1e-15)
+    )
     interval = Interval(value - half, value + half, LEVEL, f"conditions-and-{seeds}-trainings-t")
     few = too_few_clusters(difference.clusters)
     error, shown = math.sqrt(float(parts.sum())), None if few else interval
-    return replace(difference, error=error, interval=shown, no_interval=few, p=high)
+    return replace(difference, error=error, interval=shown, no_interval=few, p=p)
 
 
 def _pair_up(first: Features, second: Features, clusters: Clusters | None) -> tuple[tuple[Features, Features], Groups]:

@@ -1,9 +1,9 @@
-"""What a table of methods may claim: Holm's correction, tie groups, rank stability and the spread over seeds."""
+"""What a table of methods may claim: Holm's correction, tie groups and rank stability."""
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import networkx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +13,7 @@ from ccbench.metrics.statistics.influence import Shares
 Array = NDArray[np.float64]
 
 ALPHA = 0.05
-"""Corrected p-values up to this tell two values apart."""
+"""Corrected p-values up to this are significant."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,28 +21,11 @@ class RankStability:
     """Ranks of K methods over resamples.
 
     Attributes:
-        shares: (K, K), share of resamples in which method i is of rank j, best = 0.
         low, high: (K,) ranks that hold the central 95 % of a method's resamples.
     """
 
-    shares: Array
     low: NDArray[np.int64]
     high: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class SeedSpread:
-    """One metric over several seeds of a method.
-
-    Attributes:
-        between: standard deviation of the seeds' values (n - 1); None for one seed.
-        within: root mean square of the seeds' own standard errors; None where one is unknown.
-    """
-
-    mean: float
-    between: float | None
-    within: float | None
-    seeds: int
 
 
 def holm(p: Sequence[float] | Array) -> Array:
@@ -61,7 +44,7 @@ def holm(p: Sequence[float] | Array) -> Array:
 
 
 def tie_groups(apart: NDArray[np.bool_]) -> list[tuple[int, ...]]:
-    """Return the groups of methods that cannot be told apart: two share a group exactly when they are not `apart`.
+    """Return the groups of methods without a significant difference: two share one exactly when they are not `apart`.
 
     `apart` (K, K) says which pairs a corrected p-value separates; its upper triangle is read. A method may be in
     several groups: if A ties with B and B with C, but A differs from C, the groups are (A, B) and (B, C).
@@ -74,22 +57,9 @@ def tie_groups(apart: NDArray[np.bool_]) -> list[tuple[int, ...]]:
     """
     if apart.ndim != 2 or apart.shape[0] != apart.shape[1]:
         raise ValueError(f"the table of pairs has shape {apart.shape}, wanted (K, K)")
-    tied = np.triu(~apart, k=1)
-    return sorted(_cliques(tied | tied.T, (), list(range(len(apart))), []))
-
-
-def _cliques(
-    tied: NDArray[np.bool_], clique: tuple[int, ...], candidates: list[int], done: list[int]
-) -> Iterator[tuple[int, ...]]:
-    """Yield every maximal set of rows that are tied with each other (Bron and Kerbosch 1973, without pivots)."""
-    if clique and not candidates and not done:
-        yield tuple(sorted(clique))
-    while candidates:
-        row = candidates.pop(0)
-        yield from _cliques(
-            tied, (*clique, row), [c for c in candidates if tied[row, c]], [d for d in done if tied[row, d]]
-        )
-        done = [*done, row]
+    ties = networkx.Graph(zip(*np.nonzero(np.triu(~apart, k=1)), strict=True))
+    ties.add_nodes_from(range(len(apart)))
+    return sorted(tuple(sorted(int(row) for row in clique)) for clique in networkx.find_cliques(ties))
 
 
 def rank_stability(resampled: Array, direction: Direction) -> RankStability:
@@ -102,9 +72,8 @@ def rank_stability(resampled: Array, direction: Direction) -> RankStability:
         raise ValueError(f"values have shape {resampled.shape} or are not finite, wanted finite (B, K)")
     better_first = {"up": -resampled, "down": resampled, "zero": np.abs(resampled)}[direction]
     ranks = np.argsort(np.argsort(better_first, axis=1, kind="stable"), axis=1)
-    shares = np.stack([np.mean(ranks == rank, axis=0) for rank in range(resampled.shape[1])], axis=1)
     low, high = np.quantile(ranks, [0.025, 0.975], axis=0, method="inverted_cdf").astype(np.int64)
-    return RankStability(shares, low, high)
+    return RankStability(low, high)
 
 
 def resample_values(methods: Sequence[Sequence[Shares]], seed: int, resamples: int = 2000) -> Array:
@@ -126,17 +95,3 @@ def resample_values(methods: Sequence[Sequence[Shares]], seed: int, resamples: i
         drawn = rng.multinomial(len(trainings), np.full(len(trainings), 1 / len(trainings)), resamples)
         values[:, k] = np.sum(drawn.T * moved, axis=0) / len(trainings)
     return values
-
-
-def seed_spread(values: Sequence[float], errors: Sequence[float | None]) -> SeedSpread:
-    """Return mean and spread of one metric over seeds, from each seed's value and standard error.
-
-    Raises:
-        ValueError: no values, or not one error a value.
-    """
-    if not values or len(values) != len(errors):
-        raise ValueError(f"{len(values)} values and {len(errors)} standard errors; wanted one of each for every seed")
-    between = float(np.std(values, ddof=1)) if len(values) > 1 else None
-    known = [error for error in errors if error is not None]
-    within = math.sqrt(float(np.mean(np.square(known)))) if len(known) == len(values) else None
-    return SeedSpread(float(np.mean(values)), between, within, len(values))

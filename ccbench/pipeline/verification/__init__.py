@@ -2,6 +2,6 @@
 
 from ccbench.pipeline.verification.checks import Check, State, Verification
 from ccbench.pipeline.verification.resampled import RESAMPLED, resample
-from ccbench.pipeline.verification.verify_run import verify_run
+from ccbench.pipeline.verification.run_verification import verify_run
 
 __all__ = ["RESAMPLED", "Check", "State", "Verification", "resample", "verify_run"]

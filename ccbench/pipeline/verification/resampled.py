@@ -8,13 +8,13 @@ from pydantic import BaseModel
 from ccbench.base.images import read_image
 from ccbench.base.seeding import derive_seed
 from ccbench.errors import UsageError
+from ccbench.pipeline.session import Session
 from ccbench.pipeline.synthesis import sample_again
 from ccbench.pipeline.verification.checks import Check
 from ccbench.plugins.contract import Settings
 from ccbench.plugins.registry import find_method
 from ccbench.protocols.config import RunConfig, config_of, resolve_config
 from ccbench.runs import RunFolder
-from ccbench.scoring.run_scorer import RunScorer
 from ccbench.types import Image
 
 RESAMPLED = 4
@@ -26,14 +26,15 @@ GREY_LEVELS = 1.0
 _WHAT = "images sampled again"
 
 
-def resample(run: RunFolder, k: int, scorer: RunScorer) -> list[Check]:
+def resample(run: RunFolder, k: int, session: Session) -> list[Check]:
     """Sample `k` of a complete run's conditions again from its checkpoint, and compare with its images.
 
     Which ones follows from the run's id and images, so that whoever verifies samples the same. One check an image, in
     the order of the conditions; a single one that says why, where nothing can be sampled.
 
     Raises:
-        DataError: the test data are missing or changed. MissingError: the backbone is not there.
+        DataError: the test data are missing or changed.
+        MissingError: the backbone is not there.
         VerificationError: the checkpoint is not the recorded one.
     """
     samples = run.samples()
@@ -42,13 +43,7 @@ def resample(run: RunFolder, k: int, scorer: RunScorer) -> list[Check]:
     seed = derive_seed("resample", run.record.run_id, run.samples_sha256())
     drawn = np.random.default_rng(seed).permutation(len(samples))[:k]
     numbers = sorted(int(number) for number in drawn)
-    again = (
-        sample_again(
-            run, scorer.data_root, numbers, device=scorer.device, backbone=scorer.backbone, progress=scorer.progress
-        )
-        if numbers
-        else []
-    )
+    again = sample_again(run, session, numbers) if numbers else []
     chosen = [samples[number] for number in numbers]
     return [
         compare_images(f"{_WHAT}: {sample.condition_id}", read_image(run.path / sample.file), image)
@@ -66,7 +61,7 @@ def compare_images(what: str, held: Image, again: Image) -> Check:
     return Check(
         what=what,
         state="within tolerance" if moved <= GREY_LEVELS else "drift",
-        detail=f"differs by {moved:.3g} grey levels in the mean (tolerance {GREY_LEVELS:g})",
+        detail=f"differs by {moved:.3g} grey levels on average (tolerance {GREY_LEVELS:g})",
     )
 
 

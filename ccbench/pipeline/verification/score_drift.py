@@ -2,26 +2,29 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ccbench.metrics.sets.memorisation import SAME
 from ccbench.metrics.statistics.intervals import EARLIER_KINDS, NORMAL_QUANTILE
 from ccbench.metrics.tolerance import OF_P, OF_VALUE, allowed
 from ccbench.pipeline.verification.checks import Check, State, equal, worst
-from ccbench.runs.scorecard import Scorecard
+from ccbench.runs.scorecard import Scorecard, ScoredImages
 from ccbench.types import Score
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 JUDGE_DICE = 0.01
-"""Between two trainings of the judge on one set of images: of its Dice on the validation images."""
+"""Between two trainings of the reference segmenter on one set of images: of its Dice on the validation images."""
 
 _MEMORISED = ("memorised_near", "memorised_alone")
 
 
-def check_scores(stored: dict[str, Any], columns: Any, fresh: Scorecard) -> Iterator[Check]:
-    """Yield a check of all that a stored scorecard and its table of single images hold, against a fresh one."""
-    held = Scorecard.from_json(stored)
+def check_scores(stored: ScoredImages, scored: ScoredImages) -> Iterator[Check]:
+    """Yield a check of all that a stored scorecard and its table of single images hold, against fresh ones."""
+    held, fresh = stored.card, scored.card
     memorised: list[Check] = []
-    groups, again = _score_groups(held), _score_groups(fresh)
+    groups, again = held.groups(), fresh.groups()
     yield equal("groups of scores", ", ".join(again), ", ".join(groups))
     for name, scores in groups.items():
         found = {score.metric: score for score in again.get(name, [])}
@@ -31,21 +34,12 @@ def check_scores(stored: dict[str, Any], columns: Any, fresh: Scorecard) -> Iter
         checks = [_check_score(score, found[score.metric], f"{name}: " if name else "") for score in scores]
         memorised += [check for check in checks if check.what in _MEMORISED]
         yield from checks
-    for column in fresh.per_sample.columns.difference(["index", "condition_id"]):
-        yield _check_column(column, columns, fresh)
+    for column in scored.per_sample.columns.difference(["index", "condition_id"]):
+        yield _check_column(column, stored.per_sample, scored.per_sample)
     near = _check_pairs(held, fresh)
     yield near
     yield equal("failures", fresh.failures, held.failures)
     yield from _check_notes(held, fresh, worst(near, *memorised))
-
-
-def _score_groups(card: Scorecard) -> dict[str, list[Score]]:
-    """Return a scorecard's lists of scores by what they are of: nothing for the run's own."""
-    groups = {"": card.scores} | {f"control {name}": scores for name, scores in card.controls.items()}
-    for source, apart in card.by_source.items():
-        groups[source] = apart.scores
-        groups |= {f"{source}, control {name}": scores for name, scores in apart.controls.items()}
-    return groups
 
 
 def _check_pairs(held: Scorecard, fresh: Scorecard) -> Check:
@@ -116,6 +110,7 @@ def _of_one_rule(held: Score, found: Score) -> tuple[Score, Score]:
 
     A record of an earlier version has the same value and another interval of it, or no reason why there is none.
     """
+    held = replace(held, no_interval=held.no_interval or None)
     if held.interval is not None and held.interval.kind.startswith(EARLIER_KINDS):
         return replace(held, interval=None), replace(found, interval=None, no_interval=None)
     if held.interval is None and held.no_interval is None:
@@ -138,12 +133,12 @@ def _numbers(score: Score) -> dict[str, float]:
     return {name: number for name, number in numbers.items() if number is not None}
 
 
-def _check_column(name: str, held: Any, fresh: Scorecard) -> Check:
+def _check_column(name: str, held: "pd.DataFrame", fresh: "pd.DataFrame") -> Check:
     """Compare one metric of single images; its tolerance is judged by the mean, which is a score of its own."""
     what = f"per image: {name}"
-    if name not in held or list(held["condition_id"]) != list(fresh.per_sample["condition_id"]):
+    if name not in held or list(held["condition_id"]) != list(fresh["condition_id"]):
         return Check(what=what, state="drift", detail="the column is not there, or of other images")
-    old, new = held[name], fresh.per_sample[name]
+    old, new = held[name], fresh[name]
     if old.equals(new):
         return Check(what=what, state="match")
     moved = (old - new).abs()
@@ -152,5 +147,5 @@ def _check_column(name: str, held: Any, fresh: Scorecard) -> Check:
     return Check(
         what=what,
         state="within tolerance" if close else "drift",
-        detail=f"{int((moved > 0).sum())} of {len(old)} images differ, by {moved.mean():.3g} in the mean",
+        detail=f"{int((moved > 0).sum())} of {len(old)} images differ, by {moved.mean():.3g} on average",
     )

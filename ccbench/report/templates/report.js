@@ -5,22 +5,6 @@
   const body = table.tBodies[0];
   const heads = all("thead th", table);
 
-  // Best and second best of the methods, as printed; equal prints tie.
-  const mean = (cell) => cell.textContent.split(" ")[0];
-  const rank = (value, direction) => (direction === "up" ? -value : direction === "zero" ? Math.abs(value) : value);
-  heads.forEach((head, column) => {
-    const direction = head.dataset.direction;
-    if (!head.dataset.group) return;
-    const cells = all("tr:not(.is-control)", body).map((row) => row.cells[column]).filter((cell) => cell.dataset.sort !== "");
-    if (cells.length < 2) return;
-    const printed = [...new Set(cells.map(mean))].sort((a, b) => rank(+a, direction) - rank(+b, direction));
-    if (printed.length < 2) return;
-    cells.forEach((cell) => {
-      if (mean(cell) === printed[0]) cell.classList.add("best");
-      else if (mean(cell) === printed[1] && cells.length > 2) cell.classList.add("second");
-    });
-  });
-
   // Sorting: the better end first, empty cells last; a second press turns it round.
   const key = (row, column) => {
     const cell = row.cells[column];

@@ -19,11 +19,13 @@ class TimmPyramid(BaseModule):  # type: ignore[misc]  # mmengine is untyped
     """Levels of a network of timm, finest first.
 
     Args:
-        model: timm's name. levels: numbers of its levels. options: further arguments of `timm.create_model`.
+        model: timm's name.
+        levels: numbers of its levels. options: further arguments of `timm.create_model`.
         weights: "hub" = ImageNet weights from timm's hub, fetched unless they are in its cache; a file; or "random".
 
     Raises:
-        UsageError: timm has no such model. DataError: the file is damaged, or none of this network.
+        UsageError: timm has no such model.
+        DataError: the file is damaged, or none of this network.
         MissingError: no such file, or the hub cannot be reached and its cache does not hold them.
     """
 
@@ -71,8 +73,8 @@ class Lite0Pyramid(BaseModule):  # type: ignore[misc]
     Batch norm keeps ImageNet's statistics: batches of a small budget are too few for others.
 
     Args:
-        levels: which of the four. frozen: stages, from the first, that keep their weights: they cost the most and
-            change the least.
+        levels: which of the four.
+        frozen: stages, from the first, that keep their weights: they cost the most and change the least.
     """
 
     def __init__(self, levels: Sequence[int] = (0, 1, 2, 3), frozen: int = 2) -> None:

@@ -20,7 +20,8 @@ class PolypPVT(DeeplySupervised):
     """Levels at strides 4, 8, 16 and 32 -> two maps. With PVTv2-B2 as published 25,107,604 parameters.
 
     Args:
-        channels: of the levels. width: channels of the decoder.
+        channels: of the levels.
+        width: channels of the decoder.
     """
 
     def __init__(
@@ -76,7 +77,9 @@ class SimilarityAggregation(nn.Module):
     """SAM: pixels are assigned to 16 anchors by likeness, a graph convolution runs on the anchors, and goes back.
 
     Args:
-        width: channels of both inputs. states: channels of an anchor. side: anchors a side.
+        width: channels of both inputs.
+        states: channels of an anchor.
+        side: anchors a side.
     """
 
     def __init__(self, width: int, states: int = 16, side: int = 4) -> None:

@@ -20,8 +20,9 @@ class PraNet(DeeplySupervised):
     """Levels at strides 8, 16 and 32 -> four maps. With Res2Net-50 v1b as published 30,498,319 parameters.
 
     Args:
-        channels: of the levels. width: channels of the decoder. attention: channels of the reverse attentions, of the
-            deepest level and of the others.
+        channels: of the levels.
+        width: channels of the decoder.
+        attention: channels of the reverse attentions, of the deepest level and of the others.
     """
 
     def __init__(

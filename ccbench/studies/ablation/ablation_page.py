@@ -5,31 +5,29 @@ import pandas as pd
 from ccbench.metrics import metric_info
 from ccbench.metrics.statistics.ranking import ALPHA
 from ccbench.studies.ablation.variant_scores import AblationTable, VariantScore
+from ccbench.tables.csv import csv_table
 from ccbench.tables.format import (
     MARKS,
     METRIC_GROUPS,
-    csv_text,
-    escape_cells,
-    escape_markdown,
-    escape_tex,
     format_bytes,
     format_count,
     format_difference,
-    format_difference_span,
-    format_effect,
-    format_p,
+    format_mean,
     format_seconds,
     format_settings,
-    format_value,
     interval_notes,
-    markdown_code,
-    markdown_table,
     metric_heading,
 )
+from ccbench.tables.latex import escape_tex, latex_table
+from ccbench.tables.markdown import escape_cells, escape_markdown, facts_table, markdown_code, markdown_table
 from ccbench.tables.stored import PAGE, TableKind, notice
 
 SAMPLES = "samples.png"
-_EVIDENCE = {"worse": "supports it", "better": "speaks against it", "not told apart": "not shown"}
+_EVIDENCE: dict[str | None, str] = {
+    "worse": "supports it",
+    "better": "speaks against it",
+    "not significant": "not shown",
+}
 
 
 def render_markdown(table: AblationTable) -> str:
@@ -45,28 +43,26 @@ def render_markdown(table: AblationTable) -> str:
 
 
 def render_latex(table: AblationTable) -> str:
-    """Return the main metrics in LaTeX (booktabs): values of every variant, bold where it is told apart as better."""
-    metrics = [metric for metric in table.metrics() if metric_info(metric).group == "main"]
-    held = table.by_place()
-    heads = " & ".join(escape_tex(metric_heading(metric)) for metric in metrics)
-    lines = [f"\\begin{{tabular}}{{l{'r' * len(metrics)}}}", "\\toprule", f"variant & {heads} \\\\", "\\midrule"]
+    """Return the main metrics in LaTeX (booktabs): values of every variant, bold where it is significantly better."""
+    metrics, held, rows = _main(table), table.by_place(), []
     for variant in table.variants:
         cells = []
         for metric in metrics:
-            shown = escape_tex(_value(held[variant, metric]))
-            cells.append(f"\\textbf{{{shown}}}" if held[variant, metric].outcome == "better" else shown)
-        lines.append(f"{escape_tex(variant)} & {' & '.join(cells)} \\\\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+            one = held[variant, metric]
+            shown = escape_tex(_value(one))
+            cells.append(f"\\textbf{{{shown}}}" if one.test and one.test.outcome == "better" else shown)
+        rows.append((escape_tex(variant), *cells))
+    header = ("variant", *(escape_tex(metric_heading(metric)) for metric in metrics))
+    return latex_table(f"l{'r' * len(metrics)}", [header], [rows])
 
 
 def render_csv(table: AblationTable) -> str:
     """Return every score of a table, unrounded, a line each; seeds are columns."""
-    left_out = {"by_seed"} if any(one.no_interval for one in table.scores) else {"by_seed", "no_interval"}
     rows = [
-        {**one.model_dump(exclude=left_out), **{f"seed_{seed}": one.by_seed.get(seed) for seed in table.seeds}}
+        {**one.model_dump(exclude={"by_seed"}), **{f"seed_{seed}": one.by_seed.get(seed) for seed in table.seeds}}
         for one in table.scores
     ]
-    return csv_text(pd.DataFrame(rows))
+    return csv_table(pd.DataFrame(rows))
 
 
 def claim_rows(table: AblationTable) -> list[tuple[str, ...]]:
@@ -79,9 +75,11 @@ def claim_rows(table: AblationTable) -> list[tuple[str, ...]]:
             if full is None or without is None or full.mean is None:
                 rows.append((claim.module, claim.says, metric_heading(metric), *["-"] * 5, "not measured"))
                 continue
-            evidence = "not tested" if without.outcome is None else _EVIDENCE[without.outcome]
-            shown = metric_heading(metric), _value(full), _value(without)
-            rows.append((claim.module, claim.says, *shown, *_difference(without)[:2], _p_holm(without), evidence))
+            test = without.test
+            evidence = _EVIDENCE.get(test.outcome if test else None, "not tested")
+            difference = (test.shown.difference, test.shown.interval, test.shown.p_holm) if test else ("-",) * 3
+            values = metric_heading(metric), _value(full), _value(without)
+            rows.append((claim.module, claim.says, *values, *difference, evidence))
     return rows
 
 
@@ -118,8 +116,7 @@ def _facts(table: AblationTable) -> str:
         (markdown_code(name), escape_markdown(format_settings(changes) or "as published"))
         for name, changes in table.variants.items()
     ]
-    notes = "".join(f"- {escape_markdown(note)}\n" for note in table.notes)
-    return markdown_table(("frozen", "value"), lines) + (f"\n{notes}" if notes else "")
+    return facts_table(lines, table.notes)
 
 
 def _claims(table: AblationTable) -> str:
@@ -138,13 +135,13 @@ def _legend(table: AblationTable) -> str:
         else "paired by condition, of these trained networks alone"
     )
     base = markdown_code(table.base)
-    metrics = dict.fromkeys(one.metric for one in table.scores if one.reason and one.mean is not None)
+    metrics = dict.fromkeys(one.metric for one in table.scores if one.test and one.test.reason and one.mean is not None)
     distances = " →0: of the distances from 0." if table.zero_differences == "absolute" else ""
     untested = f"; of {', '.join(metrics)} not tested, the difference is of the means" if metrics else ""
     return (
         f"First line: values of {base}. Others: variant less {base}. ▲ ▼: better or worse, {unit}, "
-        f"p ≤ {ALPHA:g} after Holm's correction over the {table.tests} tests of this page. No mark: not told "
-        f"apart{untested}.{distances}\n"
+        f"p ≤ {ALPHA:g} after Holm's correction over the {table.tests} tests of this page. No mark: not "
+        f"significant{untested}.{distances}\n"
     )
 
 
@@ -157,15 +154,14 @@ def _group_rows(table: AblationTable, metrics: list[str]) -> list[tuple[str, ...
     held = table.by_place()
     rows = [(table.base, *(_value(held[table.base, metric]) for metric in metrics))]
     for variant in list(table.variants)[1:]:
-        pairs = [(held[variant, metric], held[table.base, metric]) for metric in metrics]
-        rows.append((variant, *(f"{_less(table, one, base)}{MARKS.get(one.outcome, '')}" for one, base in pairs)))
+        rows.append((variant, *(_less(table, held[variant, metric], held[table.base, metric]) for metric in metrics)))
     return rows
 
 
 def _less(table: AblationTable, one: VariantScore, base: VariantScore) -> str:
     """Return the tested difference, or that of the means (of their distances from 0) where there is no test."""
-    if one.difference is not None:
-        return format_difference(one.metric, one.difference)
+    if one.test and one.test.outcome:
+        return f"{one.test.shown.difference}{MARKS.get(one.test.outcome, '')}"
     if one.mean is None or base.mean is None:
         return "-"
     absolute = table.zero_differences == "absolute" and metric_info(one.metric).direction == "zero"
@@ -174,47 +170,28 @@ def _less(table: AblationTable, one: VariantScore, base: VariantScore) -> str:
 
 
 def _value(one: VariantScore) -> str:
-    mean = format_value(one.metric, one.mean)
-    return mean if one.spread is None else f"{mean} ± {format_value(one.metric, one.spread)}"
-
-
-def _difference(one: VariantScore) -> tuple[str, ...]:
-    """Return the difference, its interval, and the number of conditions."""
-    if one.difference is None:
-        return "-", "-", "-"
-    span = format_difference_span(one.metric, one.low, one.high)
-    return format_difference(one.metric, one.difference), span, f"{one.n} ({one.clusters})"
-
-
-def _p_holm(one: VariantScore) -> str:
-    return "-" if one.p_holm is None else format_p(one.p_holm)
+    return format_mean(one.metric, one.mean, one.spread)
 
 
 def _tests(table: AblationTable) -> str:
-    rows = []
-    for one in table.scores:
-        if one.outcome is None:
-            continue
-        difference, interval, counts = _difference(one)
-        p = "-" if one.p is None else format_p(one.p)
-        cells = (_value(one), difference, interval, p, _p_holm(one), format_effect(one.effect), counts, one.outcome)
-        rows.append((metric_heading(one.metric), one.variant, *cells))
+    rows = [
+        (metric_heading(one.metric), one.variant, _value(one), *one.test.shown, one.test.outcome)
+        for one in table.scores
+        if one.test and one.test.outcome
+    ]
     header = ("metric", "variant", "value", "difference", "95% interval", "p", "p Holm", "effect", "n (clusters)", "")
     shown = markdown_table(header, escape_cells(rows), right=range(2, len(header) - 1))
-    return f"## Every test\n\n{shown}{_untested(table)}{_no_intervals(table)}"
-
-
-def _no_intervals(table: AblationTable) -> str:
-    return "".join(f"\n{note}.\n" for note in interval_notes([(one.metric, one.no_interval) for one in table.scores]))
+    notes = interval_notes([(one.metric, one.test.no_interval) for one in table.scores if one.test])
+    return "".join([f"## Every test\n\n{shown}{_untested(table)}", *(f"\n{note}.\n" for note in notes)])
 
 
 def _untested(table: AblationTable) -> str:
     """Say which metrics have no test, once for each reason; of which variants, where it is not all."""
     runs, untested = {run.run_id for run in table.runs}, dict[tuple[str, str], list[str]]()
     for one in table.scores:
-        if one.reason is not None:
-            run, _, reason = one.reason.partition(": ")
-            untested.setdefault((reason if run in runs else one.reason, one.metric), []).append(one.variant)
+        if one.test and one.test.reason is not None:
+            run, _, reason = one.test.reason.partition(": ")
+            untested.setdefault((reason if run in runs else one.test.reason, one.metric), []).append(one.variant)
     lines: dict[tuple[str, str], list[str]] = {}
     for (reason, metric), variants in untested.items():
         of = f" of {', '.join(variants)}" if len(variants) < len(table.variants) - 1 else ""

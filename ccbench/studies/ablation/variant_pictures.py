@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ccbench.base.images import read_image
-from ccbench.data.split import open_split
+from ccbench.pipeline.session import Session
 from ccbench.runs import RunFolder
 from ccbench.studies.ablation.variant_runs import AblationRun
 from ccbench.tables.pictures import draw_columns, draw_mask, draw_outline, shrink_picture
@@ -15,9 +15,7 @@ CONDITIONS = 6
 _PUBLIC_WIDTH = 112  # pixels a column
 
 
-def draw_samples(
-    runs: Sequence[AblationRun], data_root: Path | None, path: Path, title: str, public: bool = False
-) -> None:
+def draw_samples(runs: Sequence[AblationRun], session: Session, path: Path, title: str, public: bool = False) -> None:
     """Write the PNG: mask, real image and every variant's image of the first seed, a line a condition.
 
     Args:
@@ -30,7 +28,7 @@ def draw_samples(
     protocol = runs[0].config.protocol
     hidden = public and protocol.needs_data_root
     rows = []
-    pairs = open_split(protocol, "test", data_root).pairs
+    pairs = session.split(protocol, "test").pairs
     for number in range(min(CONDITIONS, len(pairs))):
         pair, images = pairs[number], [read_image(held[number]) for held in files]
         mask = pair.condition.mask

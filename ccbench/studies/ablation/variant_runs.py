@@ -1,23 +1,20 @@
 """The runs of an ablation: every variant of every seed, trained, sampled and scored alike."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from ccbench.base.assets import BackboneSource
 from ccbench.base.workers import pick_devices, work_in_processes
-from ccbench.data.split import open_split
-from ccbench.features.feature_cache import FeatureCache
-from ccbench.pipeline.synthesis import synthesize
-from ccbench.pipeline.training import train
+from ccbench.pipeline.gallery import is_pictured
+from ccbench.pipeline.make_run import make_run
+from ccbench.pipeline.run_scorer import find_reference_segmenter
+from ccbench.pipeline.session import Session
 from ccbench.protocols.config import RunConfig
 from ccbench.runs import RunFolder, default_run_folder
-from ccbench.scoring.run_scorer import RunScorer, find_judge, keep_scorecard
 from ccbench.studies.ablation.variants import Ablation
 from ccbench.tables.format import format_seconds
-from ccbench.types import Progress, SilentProgress
+from ccbench.types import Progress
 
 _COUNTED = ("training", "sampling")  # the long steps of a run; the bar counts these
 
@@ -36,25 +33,16 @@ class AblationRun(NamedTuple):
         return self.config.training.max_steps + self.images
 
 
-@dataclass(frozen=True)
-class RunPlace:
-    """Where runs find data, backbone and features, and where what they share is kept while they are made."""
-
-    data_root: Path | None
-    backbone: BackboneSource
-    cache: Path | None
-    shared: Path
-
-
-def plan_runs(plan: Ablation, root: Path, data_root: Path | None) -> list[AblationRun]:
+def plan_runs(plan: Ablation, root: Path, session: Session) -> list[AblationRun]:
     """Return the runs of a plan, variant by variant, in the folders that `ccbench run` gives them under `root`.
 
     Raises:
-        UsageError: see `Ablation.configs`. DataError: the protocol's data is not under `data_root`.
+        UsageError: see `Ablation.configs`.
+        DataError: the protocol's data is not under the session's data root.
     """
     configs = plan.configs()
     protocol = configs[plan.base][0].protocol
-    images = len(open_split(protocol, "test", data_root).pairs)
+    images = len(session.split(protocol, "test").pairs)
     return [
         AblationRun(variant, config, default_run_folder(config, root), images)
         for variant, variants in configs.items()
@@ -62,67 +50,47 @@ def plan_runs(plan: Ablation, root: Path, data_root: Path | None) -> list[Ablati
     ]
 
 
-def finish_runs(
-    runs: Sequence[AblationRun],
-    place: RunPlace,
-    device: str,
-    workers: int = 1,
-    progress: Progress = SilentProgress(),
-    note: Callable[[str], None] = lambda text: None,
-) -> None:
-    """Train, sample and score what is missing, see `finish_run`; variant after variant of one seed, then the next.
+def finish_runs(runs: Sequence[AblationRun], session: Session, workers: int = 1) -> None:
+    """Make what is missing of the runs, see `make_run`; variant after variant of one seed, then the next.
 
     Raises:
         CcbenchError: what a run raised; the same call goes on.
     """
     missing = sorted((run for run in runs if not is_finished(run)), key=lambda run: run.config.seed)
-    note(f"runs: {len(runs) - len(missing)} of {len(runs)} are there")
-    if missing:  # the judge first, with all threads: else the others wait until one process has trained it
-        find_judge(missing[0].config, place.data_root, pick_devices(device, 1)[0], progress, note)
+    session.note(f"runs: {len(runs) - len(missing)} of {len(runs)} are there")
+    if (
+        missing
+    ):  # the reference segmenter first, with all threads: else the others wait until one process has trained it
+        find_reference_segmenter(missing[0].config, session)
         work_in_processes(
-            partial(_finish_share, place),
+            partial(_finish_share, session.for_worker()),
             missing,
             lambda run: run.size,
-            pick_devices(device, workers),
+            pick_devices(session.torch_device, workers),
             f"{len(missing)} runs",
             counted=_COUNTED,
-            progress=progress,
-            note=note,
+            progress=session.progress,
+            note=session.note,
         )
 
 
 def is_finished(run: AblationRun) -> bool:
-    """Return whether the folder holds this very run, complete and scored."""
+    """Return whether the folder holds this very run, complete, scored and drawn."""
     if not RunFolder.is_there(run.path):
         return False
     folder = RunFolder.read(run.path)
     if folder.record.config_hash != run.config.config_hash:  # as of an earlier revision; opening it says so
         return False
-    return folder.record.status == "complete" and folder.scorecard() is not None
+    return folder.record.status == "complete" and folder.scorecard() is not None and is_pictured(folder)
 
 
 def _finish_share(
-    place: RunPlace, runs: Sequence[AblationRun], device: str, progress: Progress, note: Callable[[str], None]
+    session: Session, runs: Sequence[AblationRun], device: str, progress: Progress, note: Callable[[str], None]
 ) -> None:
-    cache = None if place.cache is None else FeatureCache(place.cache, note)
-    scorer = RunScorer(
-        place.data_root, device=device, backbone=place.backbone, cache=cache, progress=progress, note=note
-    )
+    own = session.for_worker(device, progress, note)
     for one in runs:
-        with RunFolder.open(one.path, one.config) as run:
-            train(
-                run,
-                place.data_root,
-                device=device,
-                backbone=place.backbone,
-                shared=place.shared,
-                progress=progress,
-                note=note,
-            )
-            synthesize(run, place.data_root, device=device, backbone=place.backbone, progress=progress)
-            if run.scorecard() is None:
-                keep_scorecard(run, scorer.score(run), place.data_root)
-            note(f"{one.variant}, seed {one.config.seed}: done, {_took(run)}")
+        run = make_run(one.config, own, folder=one.path)
+        note(f"{one.variant}, seed {one.config.seed}: done, {_took(run)}")
 
 
 def _took(run: RunFolder) -> str:

@@ -1,27 +1,30 @@
 """From an ablation's scored runs to the numbers of its table: differences from the base, with their tests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
-from ccbench.comparison import Compared, Comparison, Entry, ScoringData, compare_entries, make_entry
+from pydantic import SerializerFunctionWrapHandler, ValidationInfo, field_validator, model_serializer
+
+from ccbench.comparison import Comparison, Entry, PairedTest, ScoringData, compare_entries, make_entry
+from ccbench.comparison.paired_test import Unit, flatten, unflatten
 from ccbench.features.feature_cache import FeatureCache
-from ccbench.metrics.statistics.ranking import seed_spread
 from ccbench.runs import RunFolder
 from ccbench.studies.ablation.variant_runs import AblationRun
 from ccbench.studies.ablation.variants import Ablation, Claim
-from ccbench.tables.format import Outcome
+from ccbench.tables.seeds import summarise
 from ccbench.types import ExtendedRecord, Progress, Record, SilentProgress
 
 
-class VariantScore(ExtendedRecord):
-    """A metric of a variant, and its difference from the base's.
+class VariantScore(Record):
+    """A metric of a variant, and its difference from the base's; a file holds both as one line.
 
     Attributes:
-        mean: over the seeds; spread: their standard deviation, None for one. by_seed: seed -> value.
-        difference: variant less base, of the same conditions and seeds; None where `reason` says why there is none, and
-            for the base. low, high: of 95 %; `no_interval` says why there are none. p_holm: corrected over all tests of
-            the table.
-        effect: in standard deviations of a condition's share. n, clusters: conditions and independent groups of them.
+        variant: its name.
+        metric: its name.
+        mean: over the seeds.
+        spread: standard deviation over the seeds; None as in `SeedSummary`.
+        by_seed: seed -> value.
+        test: variant less base; None for the base, and for a metric that neither has.
     """
 
     variant: str
@@ -29,18 +32,12 @@ class VariantScore(ExtendedRecord):
     mean: float | None
     spread: float | None
     by_seed: dict[int, float]
-    difference: float | None = None
-    low: float | None = None
-    high: float | None = None
-    p: float | None = None
-    p_holm: float | None = None
-    effect: float | None = None
-    n: int | None = None
-    clusters: int | None = None
-    outcome: Outcome | None = None
-    reason: str | None = None
-    no_interval: str | None = None
-    added: ClassVar = ("no_interval",)
+    test: PairedTest | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_line(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        line = {**{name: value for name, value in handler(self).items() if name != "test"}, **flatten(self.test)}
+        return {**line, "no_interval": self.test.no_interval} if self.test and self.test.no_interval else line
 
 
 class RunLine(Record):
@@ -61,8 +58,11 @@ class AblationTable(ExtendedRecord):
     """All numbers of one ablation, unrounded.
 
     Attributes:
-        n: test conditions. base: the variant that others are compared with. variants: name -> settings that differ.
-        settings: of every variant, beside the protocol's. unit: what the tests take as drawn at random.
+        n: test conditions.
+        base: the variant that others are compared with.
+        variants: name -> settings that differ.
+        settings: of every variant, beside the protocol's.
+        unit: what the tests take as drawn at random.
         zero_differences: as in `BoardComparison`.
     """
 
@@ -77,13 +77,20 @@ class AblationTable(ExtendedRecord):
     variants: dict[str, dict[str, Any]]
     settings: dict[str, Any]
     claims: tuple[Claim, ...]
-    unit: Literal["condition", "condition and training"]
+    unit: Unit
     tests: int
     zero_differences: Literal["signed", "absolute"] = "signed"
     scores: list[VariantScore]
     runs: list[RunLine]
     notes: list[str]
     added: ClassVar = ("zero_differences",)
+
+    @field_validator("scores", mode="before")
+    @classmethod
+    def _from_lines(cls, lines: Any, info: ValidationInfo) -> Any:
+        if not isinstance(lines, list):
+            return lines
+        return [_from_line(one, info.data.get("base")) if isinstance(one, dict) else one for one in lines]
 
     def metrics(self) -> list[str]:
         """Return the metrics that have a value, in the order of the scorecards."""
@@ -92,6 +99,11 @@ class AblationTable(ExtendedRecord):
     def by_place(self) -> dict[tuple[str, str], VariantScore]:
         """Return the scores by variant and metric."""
         return {(one.variant, one.metric): one for one in self.scores}
+
+
+def _from_line(line: dict[str, Any], base: str | None) -> dict[str, Any]:
+    rest, test = unflatten(line, line.get("variant"), base)
+    return {**rest, "test": test}
 
 
 def tabulate(
@@ -133,34 +145,16 @@ def tabulate(
 
 
 def _scores(entries: Sequence[Entry], comparison: Comparison) -> list[VariantScore]:
-    compared = {(one.first, one.metric): one for one in comparison.compared}
+    tests = {(one.first, one.metric): one for one in comparison.compared}
     metrics = dict.fromkeys(metric for entry in entries for run in entry.runs for metric in run.scores)
-    return [_score(entry, metric, compared) for metric in metrics for entry in entries]
+    return [_score(entry, metric, tests.get((entry.name, metric))) for metric in metrics for entry in entries]
 
 
-def _score(entry: Entry, metric: str, compared: Mapping[tuple[str, str], Compared]) -> VariantScore:
+def _score(entry: Entry, metric: str, test: PairedTest | None) -> VariantScore:
     found = {run.seed: run.scores[metric].value for run in entry.runs if metric in run.scores}
     by_seed = {seed: value for seed, value in found.items() if value is not None}
-    spread = seed_spread(list(by_seed.values()), [None] * len(by_seed)) if by_seed else None
-    start = VariantScore(
-        variant=entry.name,
-        metric=metric,
-        mean=spread.mean if spread else None,
-        spread=spread.between if spread else None,
-        by_seed=by_seed,
-    )
-    one = compared.get((entry.name, metric))
-    if one is None:
-        return start
-    if one.difference is None:
-        return start.model_copy(update={"reason": one.reason})
-    changes = {
-        **one.difference.fields(),
-        "p_holm": one.p_holm,
-        "clusters": one.difference.clusters,
-        "outcome": "not told apart" if one.verdict is None else "better" if one.verdict == entry.name else "worse",
-    }
-    return start.model_copy(update=changes)
+    mean, spread = (summarise(list(by_seed.values())) or (None, None))[:2]
+    return VariantScore(variant=entry.name, metric=metric, mean=mean, spread=spread, by_seed=by_seed, test=test)
 
 
 def _line(variant: str, run: RunFolder) -> RunLine:
@@ -189,7 +183,7 @@ def _notes(plan: Ablation, runs: Sequence[AblationRun]) -> list[str]:
     elif len(plan.seeds) < 5:
         notes.append(
             f"{len(plan.seeds)} trainings of each variant: only differences far above the spread between seeds are "
-            "told apart, and a difference that is not may still be there."
+            "significant, and one that is not may still be there."
         )
     reasons = dict.fromkeys(reason for run in runs[:1] for reason in run.config.not_comparable)
     frozen = [reason for reason in reasons if reason.startswith("training.")]

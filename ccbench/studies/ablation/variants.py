@@ -10,11 +10,13 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
+from ccbench.base.model_errors import first_problem
 from ccbench.errors import UsageError
 from ccbench.metrics import METRICS
 from ccbench.plugins.contract import Module, Settings
 from ccbench.plugins.registry import find_method
-from ccbench.protocols.config import RunConfig, flatten, resolve_config
+from ccbench.protocols.config import RunConfig, resolve_config
+from ccbench.protocols.given_settings import flatten
 from ccbench.protocols.protocol import find_protocol
 
 FULL = "full"
@@ -37,7 +39,8 @@ class Ablation(Settings):
     """The plan of one ablation.
 
     Attributes:
-        title: of its page. settings: of every variant, dotted key -> value.
+        title: of its page.
+        settings: of every variant, dotted key -> value.
         variants: name -> the settings in which it differs, in the order of the table; the first is the base that every
             other one is compared with.
     """
@@ -152,10 +155,7 @@ def read_plan(path: Path) -> Ablation:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{path}: not TOML: {error}") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        where = f"{path}: {place}" if place else str(path)
-        raise UsageError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
+        raise UsageError(f"{path}: {first_problem(error)}") from error
 
 
 def make_quick(plan: Ablation) -> Ablation:

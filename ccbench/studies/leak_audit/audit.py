@@ -110,7 +110,8 @@ def audit_sets(
         protocol: name of the protocol whose splits the sets are.
 
     Raises:
-        UsageError: two sets of one name. DataError: images that cannot be read.
+        UsageError: two sets of one name.
+        DataError: images that cannot be read.
     """
     names = [part.name for part in sets]
     if twice := [name for name in names if names.count(name) > 1]:
@@ -132,7 +133,7 @@ def audit_sets(
 
 
 class _Frame(NamedTuple):
-    """An image after it was looked at. `grey`: its view, to be laid on others."""
+    """An image as the audit sees it. `grey`: its view, for registration."""
 
     name: ImageName
     grey: NDArray[np.uint8]
@@ -191,7 +192,7 @@ def _share(first: Sequence[_Frame], second: Sequence[_Frame]) -> list[SharedClus
 
 
 class _Found:
-    """The close pairs with what is known of each: arrays (P,), so that a video of thousands of frames is no trouble."""
+    """The close pairs with what is known of each: arrays (P,), which a video of thousands of frames fits into."""
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ class Thresholds(Record):
 
     Attributes:
         near: distance at or below which a pair is a near-duplicate.
-        candidate: distance at or below which two images are laid on each other.
+        candidate: distance at or below which two images are registered.
         overlap: at or above it a candidate is one frame stored anew, or two frames of one moment.
     """
 
@@ -57,7 +57,9 @@ class Pair(Record):
     """Two images that are too close.
 
     Attributes:
-        hamming: bits that differ. cosine: distance of the features. distance, overlap: see `Thresholds`.
+        hamming: bits that differ.
+        cosine: distance of the features.
+        distance, overlap: see `Thresholds`.
         cluster: the video sequence or patient that both are known to be of.
     """
 
@@ -95,7 +97,8 @@ class Counts(Record):
     """Pairs of each kind between two sets, or within one.
 
     Attributes:
-        pairs: kind -> pairs. images: kind -> images of `second` that are in such a pair.
+        pairs: kind -> pairs.
+        images: kind -> images of `second` that are in such a pair.
         in_sequence: pairs within one set whose frames are known to be of one video sequence or patient, and are alike
             as such frames are; they are not in `pairs`.
     """
@@ -116,7 +119,8 @@ class Audit(Record):
     """The result of a leak audit.
 
     Attributes:
-        protocol: None when folders were audited. pairs: the worst `LISTED`, those across sets first.
+        protocol: None when folders were audited.
+        pairs: the worst `LISTED`, those across sets first.
     """
 
     schema_version: Literal[1] = 1
@@ -131,7 +135,7 @@ class Audit(Record):
 
     @property
     def leaks(self) -> list[str]:
-        """What a benchmark must not swallow, one line for each two sets; empty when they may stand side by side.
+        """The leaks, one line for each two sets; empty when they may stand side by side.
 
         One image on both sides of a split, re-encoded or not, and a video sequence or patient on both sides. Not
         near-duplicates: whether two frames are too much alike is for people to judge, from the pictures.

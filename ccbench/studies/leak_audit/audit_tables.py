@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ccbench.studies.leak_audit.audit_record import KINDS, Audit, Counts, Kind, Pair
-from ccbench.tables.format import escape_cells, escape_markdown, markdown_code, markdown_table
+from ccbench.tables.markdown import escape_cells, escape_markdown, markdown_code, markdown_table
 
 COUNT_HEADER = ("sets", "images", *(kind.replace("_", " ") for kind in KINDS), "in one sequence", "shared sequences")
 COUNT_LEGEND = (

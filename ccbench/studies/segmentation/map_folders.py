@@ -22,7 +22,8 @@ class MapFolderScores(NamedTuple):
     """What a folder of maps scores.
 
     Attributes:
-        rows: file stem -> the scores of that map, sorted by stem. scores: of the set, as `map_scores`.
+        rows: file stem -> the scores of that map, sorted by stem.
+        scores: of the set, as `map_scores`.
         notes: what of the folders was left out, and how names were paired where they are not equal.
     """
 

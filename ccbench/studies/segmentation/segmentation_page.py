@@ -8,26 +8,20 @@ from ccbench.metrics.images.map_scores import MAP_METRICS
 from ccbench.metrics.statistics.ranking import ALPHA
 from ccbench.segmenters import SEGMENTERS
 from ccbench.segmenters.table_rows import BASELINES, BudgetName
-from ccbench.studies.segmentation.segmentation_results import OVERALL, PRIMARY, STRATA, SegmentationTable, Test, Value
+from ccbench.studies.segmentation.segmentation_results import OVERALL, PRIMARY, STRATA, SegmentationTable, Value
+from ccbench.tables.csv import csv_table
 from ccbench.tables.format import (
     MARKS,
-    csv_text,
-    escape_cells,
-    escape_markdown,
-    escape_tex,
-    format_difference,
-    format_difference_span,
-    format_effect,
-    format_p,
+    format_mean,
     format_seconds,
     format_seeds,
     format_span,
     format_value,
     interval_notes,
-    markdown_code,
-    markdown_table,
     metric_heading,
 )
+from ccbench.tables.latex import escape_tex, latex_table
+from ccbench.tables.markdown import escape_cells, escape_markdown, facts_table, markdown_code, markdown_table
 from ccbench.tables.stored import PAGE, TableKind, notice
 
 _BUDGETS: dict[BudgetName, tuple[str, str]] = {  # name -> how it is called, and what it means
@@ -38,7 +32,7 @@ _BUDGETS: dict[BudgetName, tuple[str, str]] = {  # name -> how it is called, and
     "steps": ("equal steps", "Each row takes as many optimiser steps as real + synthetic."),
 }
 _REPORTED = (PRIMARY, "mIoU_256")
-_NOT_TO_BE_HAD = "CCIS-DIFF, Table 3; its numbers were not to be had"
+_NOT_AVAILABLE = "CCIS-DIFF, Table 3; its numbers were not to be had"
 _SELECT = {
     "validation": "the pass of the highest mean Dice on validation images, never on test images",
     "last": "the last pass",
@@ -60,37 +54,32 @@ def render_markdown(table: SegmentationTable) -> str:
 
 def render_latex(table: SegmentationTable) -> str:
     """Return the main tables in LaTeX (booktabs): a column for each segmenter and test set, a part for each budget."""
-    tests = table.columns()
-    columns = "l" + "c" * (len(tests) * len(table.segmenters))
-    heads = " & ".join(f"\\multicolumn{{{len(tests)}}}{{c}}{{{escape_tex(name)}}}" for name in table.segmenters)
-    names = " & ".join(escape_tex(test) for _ in table.segmenters for test in tests)
-    lines = [f"\\begin{{tabular}}{{{columns}}}", "\\toprule", f" & {heads} \\\\", f"trained on & {names} \\\\"]
+    tests, segmenters = table.columns(), table.segmenters
+    places = [(segmenter, test) for segmenter in segmenters for test in tests]
+    groups = []
     for budget in table.budgets:
-        width = 1 + len(tests) * len(table.segmenters)
-        lines += [
-            "\\midrule",
-            f"\\multicolumn{{{width}}}{{l}}{{{_BUDGETS[budget][0]}}} \\\\",
-        ]
+        rows: list[tuple[str, ...]] = [(f"\\multicolumn{{{1 + len(places)}}}{{l}}{{{_BUDGETS[budget][0]}}}",)]
         for row in _rows(table, budget):
             cells = []
-            for segmenter in table.segmenters:
-                for test in tests:
-                    shown = _cell(table, segmenter, row, test)
-                    outcome = _outcome(table, segmenter, row, test, budget)
-                    cells.append(f"\\textbf{{{escape_tex(shown)}}}" if outcome == "better" else escape_tex(shown))
-            lines.append(f"{escape_tex(row)} & {' & '.join(cells)} \\\\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", ""])
+            for segmenter, test in places:
+                shown = escape_tex(_cell(table, segmenter, row, test))
+                better = _outcome(table, segmenter, row, test, budget) == "better"
+                cells.append(f"\\textbf{{{shown}}}" if better else shown)
+            rows.append((escape_tex(row), *cells))
+        groups.append(rows)
+    heads = (f"\\multicolumn{{{len(tests)}}}{{c}}{{{escape_tex(name)}}}" for name in segmenters)
+    header = [("", *heads), ("trained on", *(escape_tex(test) for _, test in places))]
+    return latex_table(f"l{'c' * len(places)}", header, groups)
 
 
 def render_csv(table: SegmentationTable) -> str:
     """Return every value of a table, unrounded, a line each; seeds are columns."""
     seeds = sorted({seed for value in table.values for seed in value.seeds})
-    left_out = {"seeds"} if any(value.no_interval for value in table.values) else {"seeds", "no_interval"}
     rows = [
-        {**value.model_dump(exclude=left_out), **{f"seed_{seed}": value.seeds.get(seed) for seed in seeds}}
+        {**value.model_dump(exclude={"seeds"}), **{f"seed_{seed}": value.seeds.get(seed) for seed in seeds}}
         for value in table.values
     ]
-    return csv_text(pd.DataFrame(rows))
+    return csv_table(pd.DataFrame(rows))
 
 
 def main_rows(table: SegmentationTable, budget: BudgetName) -> Iterator[tuple[str, ...]]:
@@ -132,8 +121,7 @@ def _facts(table: SegmentationTable) -> str:
         one = next(cell for (segmenter, _), cell in cells.items() if segmenter == name)
         shown = ", ".join(f"{key} {_plain(value)}" for key, value in settings.items() if value not in ("", None))
         lines.append((escape_markdown(name), escape_markdown(f"{one.parameters:,} parameters; {shown}")))
-    notes = "".join(f"- {escape_markdown(note)}\n" for note in table.notes)
-    return markdown_table(("frozen", "value"), lines) + (f"\n{notes}" if notes else "")
+    return facts_table(lines, table.notes)
 
 
 def _plain(value: object) -> str:
@@ -161,10 +149,7 @@ def _interval(table: SegmentationTable, segmenter: str, row: str, test: str) -> 
 
 
 def _shown(value: Value | None) -> str:
-    if value is None:
-        return "-"
-    mean = format_value(value.metric, value.mean)
-    return mean if value.spread is None else f"{mean} ± {format_value(value.metric, value.spread)}"
+    return "-" if value is None else format_mean(value.metric, value.mean, value.spread)
 
 
 def _cell(table: SegmentationTable, segmenter: str, row: str, test: str) -> str:
@@ -172,9 +157,9 @@ def _cell(table: SegmentationTable, segmenter: str, row: str, test: str) -> str:
     return f"{_shown(dice)} / {'-' if iou is None else format_value('mIoU_256', iou.mean)}"
 
 
-def _outcome(table: SegmentationTable, segmenter: str, row: str, test: str, budget: BudgetName) -> str:
+def _outcome(table: SegmentationTable, segmenter: str, row: str, test: str, budget: BudgetName) -> str | None:
     found = table.comparison(segmenter, row, test, budget)
-    return found.outcome if found else ""
+    return found.paired.outcome if found else None
 
 
 def _marked(table: SegmentationTable, segmenter: str, row: str, test: str, budget: BudgetName) -> str:
@@ -186,7 +171,7 @@ def _marks(table: SegmentationTable) -> str:
     return (
         f"▲ ▼: {PRIMARY} better or worse than the same segmenter on real images only ({bases}), paired "
         f"by image and seed, p ≤ {ALPHA:g} after Holm's correction over the {len(table.comparisons)} tests of this "
-        "page. No mark: not told apart.\n"
+        "page. No mark: not significant.\n"
     )
 
 
@@ -195,31 +180,17 @@ def _differences(table: SegmentationTable) -> str:
     tested = [one for one in table.comparisons if one.test == test]
     if not tested:
         return ""
-    recorded = any(one.seeds for one in tested)
-    rows = [
-        (one.segmenter, one.row, one.baseline, *((_seeds(one),) if recorded else ()), *_difference(one))
-        for one in tested
-    ]
+    recorded = any(one.paired.seeds for one in tested)
+    rows = []
+    for one in tested:
+        seeds = (format_seeds(one.paired.seeds),) if recorded else ()
+        rows.append((one.segmenter, one.row, one.baseline, *seeds, *one.paired.shown))
     heads = ("segmenter", "trained on", "less", *(("seeds paired",) if recorded else ()))
-    header = (*heads, f"{PRIMARY}", "95% interval", "p", "p Holm", "effect", "n")
-    notes = interval_notes([(f"{one.row} less {one.baseline}", one.no_interval) for one in tested])
+    n = "n" if all(one.paired.clusters is None for one in tested) else "n (clusters)"
+    header = (*heads, PRIMARY, "95% interval", "p", "p Holm", "effect", n)
+    notes = interval_notes([(f"{one.row} less {one.baseline}", one.paired.no_interval) for one in tested])
     text = markdown_table(header, escape_cells(rows), right=range(len(heads), len(header)))
     return f"## Differences on {escape_markdown(test)}\n\n{text}" + "".join(f"\n{note}\n" for note in notes)
-
-
-def _seeds(one: Test) -> str:
-    return format_seeds([(seed, seed) for seed in one.seeds])
-
-
-def _difference(one: Test) -> tuple[str, ...]:
-    return (
-        format_difference(PRIMARY, one.difference),
-        format_difference_span(PRIMARY, one.low, one.high),
-        format_p(one.p),
-        format_p(one.p_holm),
-        format_effect(one.effect),
-        str(one.n),
-    )
 
 
 def _conventions(table: SegmentationTable) -> str:
@@ -263,7 +234,7 @@ def _reported(table: SegmentationTable) -> str:
         pairs = (card.reported.get(name) for name in sets)
         cells = ("-" if pair is None else " / ".join(map(format_value, _REPORTED, pair)) for pair in pairs)
         rows.append((card.title, "real", *cells, card.paper))
-        rows.append((card.title, "real + synthetic", *["-"] * len(sets), _NOT_TO_BE_HAD))
+        rows.append((card.title, "real + synthetic", *["-"] * len(sets), _NOT_AVAILABLE))
     header = ("segmenter", "trained on", *sets, "where")
     return (
         "## Reported in print\n\nmDice / mIoU, not ours and not comparable: 1,450 training images in 352 px, and a "

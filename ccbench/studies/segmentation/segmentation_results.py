@@ -8,21 +8,22 @@ other images and other trainings (`across_seeds`); Holm's correction goes over a
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import groupby
-from typing import ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import Field, model_serializer, model_validator
 
 from ccbench.base.seeding import derive_seed
+from ccbench.comparison.paired_test import PairedTest, flatten, unflatten
 from ccbench.metrics.images.map_scores import MAP_METRICS
 from ccbench.metrics.statistics.influence import mean_shares, ratio_shares
 from ccbench.metrics.statistics.intervals import Estimate
-from ccbench.metrics.statistics.paired import across_seeds, compare_means
-from ccbench.metrics.statistics.ranking import ALPHA, holm
+from ccbench.metrics.statistics.paired import Difference, across_seeds, compare_means
+from ccbench.metrics.statistics.ranking import holm
 from ccbench.segmenters.cells import CellRecord, Select
 from ccbench.segmenters.table_rows import BASELINES, BudgetName, Row
-from ccbench.tables.format import Outcome
+from ccbench.tables.seeds import summarise
 from ccbench.types import ExtendedRecord, Record
 
 OVERALL = "overall"
@@ -35,6 +36,7 @@ STRATA: dict[str, tuple[float, float]] = {"small": (0.0, 0.05), "medium": (0.05,
 """Sizes of polyps: share of the image that the mask covers, from and below. An empty mask is in none."""
 
 _POOLED = "dice_pooled"
+_LATER = {"clusters", "reason", "seeds", "no_interval"}  # fields of a test that the first tables do not have
 _ALL_EMPTY = Estimate(None, "all masks and maps are empty")
 
 
@@ -50,8 +52,18 @@ class Value(ExtendedRecord):
     """One number of a table, over the seeds.
 
     Attributes:
-        stratum: `all`, or one of `STRATA`. seeds: value of each. spread: standard deviation between them, None for one.
-        low, high: of 95 %, over images or whole videos; None where `no_interval` says why.
+        segmenter: its name.
+        row: name of the row.
+        test: name of the test set.
+        metric: its name.
+        stratum: `all`, or one of `STRATA`.
+        mean: over the seeds.
+        spread: standard deviation over the seeds; None as in `SeedSummary`.
+        low: lower end of the 95 % interval over images or whole videos; None where `no_interval` says why.
+        high: its upper end.
+        seeds: seed -> value.
+        n: images.
+        no_interval: why there is no interval.
     """
 
     segmenter: str
@@ -69,32 +81,56 @@ class Value(ExtendedRecord):
     added: ClassVar = ("no_interval",)
 
 
-class Test(ExtendedRecord):
-    """A row's primary metric less its baseline's, on the same images and of the same seeds.
+class RowTest(Record):
+    """A row's primary metric less its baseline's, of one segmenter on one test set; a file holds it as one line.
 
     Attributes:
-        low, high: of 95 %; `no_interval` says why there are none. p_holm: corrected over all tests of the table.
-        effect: in standard deviations of an image. seeds: those that both rows have, whose runs are paired; empty in
-            tables that did not record them.
+        segmenter: its name.
+        budget: whose baseline it is.
+        test: name of the test set.
+        paired: row less baseline, on the same images; its seeds are those that both have.
     """
 
     segmenter: str
-    row: str
-    baseline: str
     budget: BudgetName
     test: str
-    metric: str
-    difference: float
-    low: float | None
-    high: float | None
-    p: float
-    p_holm: float
-    effect: float | None
-    n: int
-    outcome: Outcome
-    seeds: tuple[int, ...] = ()
-    no_interval: str | None = None
-    added: ClassVar = ("seeds", "no_interval")
+    paired: PairedTest
+
+    @property
+    def row(self) -> str:
+        """Name of the row."""
+        return self.paired.first
+
+    @property
+    def baseline(self) -> str:
+        """Name of the row that it is compared with."""
+        return self.paired.second
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_line(cls, line: Any) -> Any:
+        if not isinstance(line, dict) or "paired" in line:
+            return line
+        rest, test = unflatten(line, line.get("row"), line.get("baseline"))
+        seeds = rest.pop("seeds", [])
+        paired = {**(test or {}), "seeds": [(seed, seed) for seed in seeds] if isinstance(seeds, list) else seeds}
+        return {**{name: rest[name] for name in rest.keys() - {"row", "baseline", "metric"}}, "paired": paired}
+
+    @model_serializer
+    def _as_line(self) -> dict[str, Any]:
+        test = self.paired
+        line = {
+            "segmenter": self.segmenter,
+            "row": test.first,
+            "baseline": test.second,
+            "budget": self.budget,
+            "test": self.test,
+            "metric": test.metric,
+            **flatten(test),
+            "seeds": [seed for seed, _ in test.seeds],
+            "no_interval": test.no_interval,
+        }
+        return {name: value for name, value in line.items() if value or name not in _LATER}
 
 
 class CellLine(Record):
@@ -118,8 +154,10 @@ class SegmentationTable(Record):
     """All numbers of one table, unrounded.
 
     Attributes:
-        tests: test set -> images; the protocol's own first. own: how many of them are its own.
-        budgets: those whose rows it holds. rows: name of each row -> the budgets it belongs to, in order.
+        tests: test set -> images; the protocol's own first.
+        own: how many of them are its own.
+        budgets: those whose rows it holds.
+        rows: name of each row -> the budgets it belongs to, in order.
     """
 
     schema_version: Literal[1] = 1
@@ -133,7 +171,7 @@ class SegmentationTable(Record):
     own: int
     settings: dict[str, dict[str, object]]
     values: list[Value]
-    comparisons: list[Test]
+    comparisons: list[RowTest]
     cells: list[CellLine] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
 
@@ -145,7 +183,7 @@ class SegmentationTable(Record):
         """Return one number; None where there is none."""
         return self._by_place.get((segmenter, row, test, metric, stratum))
 
-    def comparison(self, segmenter: str, row: str, test: str, budget: BudgetName) -> Test | None:
+    def comparison(self, segmenter: str, row: str, test: str, budget: BudgetName) -> RowTest | None:
         """Return a row's test against the baseline of a budget; None where there is none."""
         return self._by_pair.get((segmenter, row, test, budget))
 
@@ -154,7 +192,7 @@ class SegmentationTable(Record):
         return {(one.segmenter, one.row, one.test, one.metric, one.stratum): one for one in self.values}
 
     @cached_property
-    def _by_pair(self) -> dict[tuple[str, ...], Test]:
+    def _by_pair(self) -> dict[tuple[str, ...], RowTest]:
         return {(one.segmenter, one.row, one.test, one.budget): one for one in self.comparisons}
 
 
@@ -241,15 +279,16 @@ def _value(
     else:
         by_seed = {k: float(table[metric].mean()) for k, table in tables.items()}
         found = mean_shares(np.mean([table[metric] for table in tables.values()], axis=0), clusters).interval()
-    values, interval = list(by_seed.values()), found.interval
+    summary, interval = summarise(list(by_seed.values())), found.interval
+    assert summary is not None  # a row has a cell
     yield Value(
         segmenter=segmenter,
         row=row.name,
         test=test,
         metric=metric,
         stratum=stratum,
-        mean=float(np.mean(values)),
-        spread=float(np.std(values, ddof=1)) if len(values) > 1 else None,
+        mean=summary.mean,
+        spread=summary.spread,
         low=interval.low if interval else None,
         high=interval.high if interval else None,
         seeds=by_seed,
@@ -263,24 +302,34 @@ def _pooled(table: pd.DataFrame) -> float:
     return 2 * float(table["shared"].sum()) / areas if areas else 1.0  # all masks and maps empty, as `map_scores`
 
 
-def _compare(groups: _Groups, budgets: Sequence[BudgetName]) -> list[Test]:
+def _compare(groups: _Groups, budgets: Sequence[BudgetName]) -> list[RowTest]:
     """Return the tests of every row against the baseline of its budgets, of the seeds that both have.
 
     None where they share no seed, and of sets of a single image.
     """
-    found: list[Test] = []
+    found: list[tuple[str, Row, BudgetName, str, list[int], Difference]] = []
     for (segmenter, row), cells in groups.items():
         several = [name for name, table in cells[0].tables.items() if len(table) > 1]
         for budget in (one for one in row.budgets if one in budgets and BASELINES[one] != row):
             base = groups.get((segmenter, BASELINES[budget]))
             if base is not None and _seeds(cells) & _seeds(base):
-                found += [_test(segmenter, row, budget, cells, base, test) for test in several]
-    if not found:
-        return []
-    corrected = holm([one.p for one in found])
+                found += [(segmenter, row, budget, test, *_difference(cells, base, test)) for test in several]
+    corrected = holm([one.p for *_, one in found]).tolist()
     return [
-        one.model_copy(update={"p_holm": float(p), "outcome": _outcome(one.difference, float(p))})
-        for one, p in zip(found, corrected, strict=True)
+        RowTest(
+            segmenter=segmenter,
+            budget=budget,
+            test=test,
+            paired=PairedTest.of(
+                difference,
+                p_holm,
+                metric=PRIMARY,
+                first=row.name,
+                second=BASELINES[budget].name,
+                seeds=tuple((seed, seed) for seed in seeds),
+            ),
+        )
+        for (segmenter, row, budget, test, seeds, difference), p_holm in zip(found, corrected, strict=True)
     ]
 
 
@@ -288,9 +337,8 @@ def _seeds(cells: Sequence[Finished]) -> set[int]:
     return {one.record.plan.seed for one in cells}
 
 
-def _test(
-    segmenter: str, row: Row, budget: BudgetName, cells: Sequence[Finished], base: Sequence[Finished], test: str
-) -> Test:
+def _difference(cells: Sequence[Finished], base: Sequence[Finished], test: str) -> tuple[list[int], Difference]:
+    """Return the seeds that both have, and the difference of the means over them."""
     sides = [{one.record.plan.seed: one.tables[test][PRIMARY] for one in part} for part in (cells, base)]
     seeds = sorted(sides[0].keys() & sides[1].keys())
     first, second = (np.stack([side[seed].to_numpy() for seed in seeds]) for side in sides)  # (S, n)
@@ -298,21 +346,4 @@ def _test(
     difference = compare_means(first.mean(axis=0), second.mean(axis=0), derive_seed("segmentation", test), clusters)
     if len(seeds) > 1:
         difference = across_seeds(difference, (first - second).mean(axis=1).tolist())
-    return Test(
-        segmenter=segmenter,
-        row=row.name,
-        baseline=BASELINES[budget].name,
-        budget=budget,
-        test=test,
-        metric=PRIMARY,
-        **difference.fields(),
-        p_holm=1.0,
-        outcome="not told apart",
-        seeds=tuple(seeds),
-    )
-
-
-def _outcome(difference: float, p_holm: float) -> Outcome:
-    if p_holm > ALPHA:
-        return "not told apart"
-    return "better" if difference > 0 else "worse"
+    return seeds, difference

@@ -1,27 +1,29 @@
 """`ccbench segment`'s one call: plan a table's cells, make the images they lack, train what is missing, tabulate."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from ccbench.base.assets import BackboneSource
 from ccbench.base.workers import pick_devices, work_in_processes
-from ccbench.data.segmentation_sets import SegmentationSets
+from ccbench.data.segmentation_sets import SegmentationSets, open_segmentation_sets
 from ccbench.errors import DataError, UsageError
+from ccbench.pipeline.make_run import open_run, run_config
+from ccbench.pipeline.session import Session
 from ccbench.pipeline.synthesis import add_training_images
-from ccbench.protocols.config import OutsideConfig, override_settings
+from ccbench.pipeline.training import train_run
+from ccbench.protocols.config import OutsideConfig
+from ccbench.protocols.given_settings import override_settings
 from ccbench.protocols.protocol import Protocol
 from ccbench.protocols.row_names import row_name, variant_hash
 from ccbench.runs import RunFolder
 from ccbench.segmenters import Segmenter, SegmenterSettings
-from ccbench.segmenters.cell_plan import Cell, DataPlace, finish_share, plan_cell
+from ccbench.segmenters.cell_plan import Cell, finish_share, plan_cell
 from ccbench.segmenters.cells import CellFolder, Select
 from ccbench.segmenters.segmenter_training import build_network
 from ccbench.segmenters.table_rows import BUDGETS, COPY_PASTE, BudgetName, Row, list_rows
 from ccbench.studies.segmentation.segmentation_results import Finished, SegmentationTable, tabulate
-from ccbench.types import Progress, SilentProgress
 
 PUBLISHED = ("polyp-512",)
 """Protocols at the papers' scale: segmenters are trained as published, on images in their own sizes."""
@@ -37,11 +39,13 @@ class TablePlan:
     Attributes:
         runs: whose images are used, by the name of their method, in the order of their seeds; `copy-paste` too, where
             its row is wanted.
-        kinds: of rows; None = all that the budgets have. seeds: of the segmenters.
+        kinds: of rows; None = all that the budgets have.
+        seeds: of the segmenters.
         overrides: changed settings of the segmenters, as `key=value`.
+        limit: the first `limit` pairs of each set; None = all.
     """
 
-    place: DataPlace
+    protocol: Protocol
     runs: dict[str, tuple[RunFolder, ...]]
     segmenters: tuple[Segmenter, ...]
     seeds: tuple[int, ...] = (0, 1, 2)
@@ -49,6 +53,11 @@ class TablePlan:
     kinds: tuple[str, ...] | None = None
     select: Select = "validation"
     overrides: tuple[str, ...] = ()
+    limit: int | None = None
+
+    def open_sets(self, data_root: Path | None) -> SegmentationSets:
+        """Open the real pairs; see `open_segmentation_sets`. At the papers' scale they keep their own sizes."""
+        return open_segmentation_sets(self.protocol, data_root, self.limit, self.protocol.name in PUBLISHED)
 
     def settings(self, segmenter: Segmenter) -> SegmenterSettings:
         """Return a segmenter's settings under the protocol, with what was changed.
@@ -56,7 +65,7 @@ class TablePlan:
         Raises:
             UsageError: an unknown key, or a value that it does not take.
         """
-        name = self.place.protocol.name
+        name = self.protocol.name
         passes = {"passes": _MINI_PASSES.get(name, segmenter.mini.passes)}
         base = segmenter.published if name in PUBLISHED else segmenter.mini.model_copy(update=passes)
         return override_settings(base, self.overrides)
@@ -113,19 +122,24 @@ def group_runs(
     return {name: tuple(by_seed[seed] for seed in sorted(by_seed)) for name, by_seed in grouped.items()}
 
 
-def make_images(
-    plan: TablePlan, device: str, backbone: BackboneSource, progress: Progress, note: Callable[[str], None]
-) -> None:
+def with_copy_paste(plan: TablePlan, session: Session) -> TablePlan:
+    """Return the plan with a run of the control that every table has a row of, made now unless it was given."""
+    if COPY_PASTE in plan.runs or (plan.kinds is not None and COPY_PASTE not in plan.kinds):
+        return plan
+    with open_run(run_config(COPY_PASTE, plan.protocol.name, limit=plan.limit), session) as run:
+        train_run(run, session)
+    return replace(plan, runs={**plan.runs, COPY_PASTE: (run,)})
+
+
+def make_images(plan: TablePlan, session: Session) -> None:
     """Make the images of training masks that the runs of a table lack, where a row needs them."""
     wanted = {row.source for row in _rows(plan)}
     for name, runs in plan.runs.items():
         for run in runs[: len(plan.seeds)] if name in wanted else ():
             with RunFolder.open(run.path) as held:
-                made = add_training_images(
-                    held, plan.place.data_root, device=device, backbone=backbone, progress=progress
-                )
+                made = add_training_images(held, session)
             if made:
-                note(f"{run.record.run_id}: {made} images of training masks made")
+                session.note(f"{run.record.run_id}: {made} images of training masks made")
 
 
 def plan_cells(plan: TablePlan, sets: SegmentationSets) -> list[Cell]:
@@ -140,22 +154,11 @@ def plan_cells(plan: TablePlan, sets: SegmentationSets) -> list[Cell]:
             runs = plan.runs.get(row.source, ())
             for number, seed in enumerate(plan.seeds):
                 run = runs[number % len(runs)] if runs else None
-                cells.append(
-                    plan_cell(segmenter, settings, row, seed, run, sets, plan.place.protocol.name, plan.select)
-                )
+                cells.append(plan_cell(segmenter, settings, row, seed, run, sets, plan.protocol.name, plan.select))
     return cells
 
 
-def segment(
-    plan: TablePlan,
-    root: Path,
-    *,
-    device: str = "cpu",
-    backbone: BackboneSource = BackboneSource(),
-    workers: int = 1,
-    progress: Progress = SilentProgress(),
-    note: Callable[[str], None] = lambda text: None,
-) -> Made:
+def segment(plan: TablePlan, root: Path, session: Session, workers: int = 1) -> Made:
     """Return the table of a plan; what is there already under `root` is not made again.
 
     Raises:
@@ -164,23 +167,24 @@ def segment(
     for segmenter in plan.segmenters:
         if (settings := plan.settings(segmenter)).weights not in ("package", "random"):
             build_network(segmenter, settings, 0)  # fetches its weights, or says now that they are missing
-    make_images(plan, device, backbone, progress, note)
-    sets = plan.place.open_sets()
+    make_images(plan, session)
+    open_sets = partial(plan.open_sets, session.data_root)
+    sets = open_sets()
     cells = plan_cells(plan, sets)
     missing = [cell for cell in cells if not _is_finished(cell, root, sets)]
-    note(f"segmenters: {len(cells) - len(missing)} of {len(cells)} are there")
+    session.note(f"segmenters: {len(cells) - len(missing)} of {len(cells)} are there")
     if missing:
         work_in_processes(
-            partial(finish_share, root, plan.place),
+            partial(finish_share, root, open_sets),
             missing,
             lambda cell: cell.steps,
-            pick_devices(device, workers),
+            pick_devices(session.torch_device, workers),
             f"training {len(missing)} segmenters",
-            progress=progress,
-            note=note,
+            progress=session.progress,
+            note=session.note,
         )
     finished = [_read(cell, root, sets) for cell in cells]
-    protocol = plan.place.protocol
+    protocol = plan.protocol
     table = tabulate(finished, protocol.name, protocol.hash, plan.budgets, sets.own, _notes(plan, sets))
     return Made(table, cells, sets)
 
@@ -210,9 +214,9 @@ def _notes(plan: TablePlan, sets: SegmentationSets) -> list[str]:
         notes.append(
             f"All seeds of {', '.join(few)} share the images of fewer generator runs: their spread is the segmenter's."
         )
-    if plan.place.limit is not None:
-        notes.append(f"The first {plan.place.limit} images of each set only: numbers for a try, not to be compared.")
-    if plan.place.protocol.backbone == "sd-mini" and any(name.startswith("polypgen") for name in sets.tests):
+    if plan.limit is not None:
+        notes.append(f"The first {plan.limit} images of each set only: numbers for a try, not to be compared.")
+    if plan.protocol.backbone == "sd-mini" and any(name.startswith("polypgen") for name in sets.tests):
         notes.append(
             "The embedded backbone was trained on frames of PolypGen: on its centres, rows with synthetic images are "
             "not clean."

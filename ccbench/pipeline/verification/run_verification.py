@@ -5,6 +5,7 @@ from pathlib import Path
 
 from ccbench.base.images import sha256_file
 from ccbench.errors import DataError, UsageError, VerificationError
+from ccbench.pipeline.session import Session
 from ccbench.pipeline.verification.checks import Check, Verification, equal, worst
 from ccbench.pipeline.verification.resampled import RESAMPLED, resample
 from ccbench.pipeline.verification.score_drift import check_scores
@@ -13,13 +14,12 @@ from ccbench.protocols.config import OutsideConfig, RecordedSettings, RunConfig
 from ccbench.protocols.protocol import Protocol
 from ccbench.runs import RunFolder
 from ccbench.runs.record import OUTSIDE, RunRecord, Sample
-from ccbench.runs.scorecard import Scorecard
-from ccbench.scoring.run_scorer import RunScorer
+from ccbench.runs.scorecard import ScoredImages
 
 
 def verify_run(
     path: Path,
-    scorer: RunScorer,
+    session: Session,
     also: Callable[[RunFolder], Iterable[Check]] = lambda run: (),
     resampled: int = RESAMPLED,
 ) -> Verification:
@@ -27,28 +27,29 @@ def verify_run(
 
     Args:
         path: the run folder.
-        scorer: computes the scores again, and samples the images.
+        session: what the scores are computed and the images sampled with.
         also: more that is compared before anything is computed, such as a board's record of the run.
         resampled: how many images are sampled again from the checkpoint; 0 = none.
 
     Raises:
-        UsageError: there is no run, or it is not complete and scored. DataError: the test data is missing or changed.
+        UsageError: there is no run, or it is not complete and scored.
+        DataError: the test data is missing or changed.
     """
     try:
         run = RunFolder.read(path)
         checks = [*_check_files(run), *also(run)]
         if worst(*checks) == "drift":  # scores of changed files would say nothing more
             return Verification(run_id=run.record.run_id, checks=checks)
-        stored, columns = run.scorecard(), run.per_sample() if run.scored_files() else None
+        card, columns = run.scorecard(), run.per_sample() if run.scored_files() else None
     except (DataError, VerificationError) as error:  # a record that cannot be read, or not as what it was
         return Verification(run_id=path.name, checks=[Check(what="records", state="drift", detail=str(error))])
-    if stored is None:
+    if card is None or columns is None:
         raise UsageError(f"{path}: the run has no scores of its present images; run: ccbench score {path}")
-    checks += resample(run, resampled, scorer) if resampled else []
-    fresh = scorer.score(run)
+    checks += resample(run, resampled, session) if resampled else []
+    fresh = session.scorer().score(run)
     checks.append(_check_order(run, fresh))
-    checks += check_scores(stored, columns, fresh)
-    return Verification(run_id=run.record.run_id, checks=checks, card=fresh)
+    checks += check_scores(ScoredImages(card, columns), fresh)
+    return Verification(run_id=run.record.run_id, checks=checks, card=fresh.card)
 
 
 def _check_files(run: RunFolder) -> Iterator[Check]:
@@ -106,7 +107,7 @@ def _check_images(run: RunFolder, samples: list[Sample], wanted: int, what: str)
     return Check(what=f"{what} ({len(samples)})", state="match")
 
 
-def _check_order(run: RunFolder, fresh: Scorecard) -> Check:
+def _check_order(run: RunFolder, fresh: ScoredImages) -> Check:
     """Compare the conditions that the images are said to be of with those that they were scored as."""
     found = [sample.condition_id for sample in run.samples()]
     wrong = [(a, b) for a, b in zip(found, fresh.per_sample["condition_id"], strict=False) if a != b]
