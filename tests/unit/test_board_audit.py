@@ -123,7 +123,7 @@ def test_check_sees_another_audit(tmp_path: Path, protocol: str) -> None:
         render_boards(tmp_path, check=True)
     render_boards(tmp_path)
     store_audit(make_audit({"near": 1}), tmp_path)
-    with pytest.raises(VerificationError, match=r"README\.md:\d+: found '.*: 0 pair'"):
+    with pytest.raises(VerificationError, match=r"README\.md:\d+: found '.*: 0 pairs"):
         render_boards(tmp_path, check=True)
 
 

@@ -17,7 +17,7 @@ from ccbench.pipeline.training import describe_split
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
 from ccbench.report import collect_report, render_report
 from ccbench.runs import RunFolder
-from ccbench.runs.scorecard import Notes, Scorecard, per_sample_table
+from ccbench.runs.scorecard import Scorecard, ScoredImages, per_sample_table
 from ccbench.tables.format import format_mean
 from ccbench.tables.places import places
 from ccbench.tables.seeds import summarise
@@ -106,13 +106,12 @@ def runs(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.MonkeyP
             card = Scorecard(
                 scores=scores,
                 controls={"real-split": [Score("fd_lite0", "fd_lite0|v:1", 0.5, N)]},
-                per_sample=per_sample_table([f"c{i}" for i in range(N)], {"clip_score": [numbers[1]] * N}),
                 failures={},
-                notes=Notes(),
             )
+            scored = ScoredImages(card, per_sample_table([f"c{i}" for i in range(N)], {"clip_score": [numbers[1]] * N}))
             path = tmp_path / f"{tint}-{seed}"
             sets = () if tint == "0.5" else (f"tint={tint}",)
-            made.append(make_run(path, "small", card, seed=seed, sets=sets, conditions=conditions))
+            made.append(make_run(path, "small", scored, seed=seed, sets=sets, conditions=conditions))
     return made
 
 
