@@ -49,7 +49,7 @@ define install
 	@if $(BIN)/python -m pip --version >/dev/null 2>&1; then pip="$(BIN)/python -m pip"; \
 	  elif $(PYTHON) -m pip --python $(BIN)/python --version >/dev/null 2>&1; then pip="$(PYTHON) -m pip --python $(BIN)/python"; \
 	  else echo "error: no pip for $(PYTHON), or one older than 22.3; on Debian: apt install python3-pip"; exit 3; fi; \
-	$$pip install $(if $(V),,--quiet) --disable-pip-version-check -c constraints.txt -e '.$(1)' \
+	$$pip install $(if $(V),,--quiet --quiet) --disable-pip-version-check -c constraints.txt -e '.$(1)' \
 	  || { echo "error: the installation failed; the lines above say why, and the same command tries again"; exit 3; }
 	@touch $@
 endef
