@@ -1,6 +1,7 @@
 """Fixtures shared by the tests: an installed fake plugin, a small protocol for it, and polyp files in their layout."""
 
 import importlib
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,10 @@ from ccbench.protocols.protocol import PROTOCOLS, Protocol
 from fake_polyps import write_polyps
 
 Install = Callable[..., Path]
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell without job control
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
