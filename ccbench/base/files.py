@@ -21,7 +21,9 @@ from ccbench.errors import DataError, UsageError
 MOST_TEXT = 256 * 2**20
 """Bytes of the largest text or JSON file that is read."""
 
-TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp")
+TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp|\.tmp[A-Za-z0-9]{6}")
+"""Names of files that a killed writer has left: ours, and those that safetensors writes beside its own."""
+
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 

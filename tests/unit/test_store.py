@@ -338,3 +338,13 @@ def test_a_number_that_no_record_holds_is_a_usage_error(tmp_path: Path, config: 
     with pytest.raises(UsageError, match=r"training.learning_rate: found 1e\+30, wanted a finite number"):
         training = config.training.model_copy(update={"learning_rate": 1e30})
         RunFolder.open(tmp_path / "run", config.model_copy(update={"training": training}))
+
+
+def test_what_killed_writers_left_is_removed_when_a_run_is_opened(tmp_path: Path, config: RunConfig) -> None:
+    """Ours, and that of safetensors, which writes beside its file under a name of its own."""
+    with RunFolder.open(tmp_path / "run", config) as run:
+        run.checkpoint.mkdir()
+        for name in (".0123456789ab.tmp", ".tmp9gN9Wg", ".tmp_notes", "kept.tmp"):
+            (run.checkpoint / name).write_bytes(b"half")
+    with RunFolder.open(tmp_path / "run", config) as run:
+        assert {path.name for path in run.checkpoint.iterdir()} == {".tmp_notes", "kept.tmp"}
