@@ -29,9 +29,8 @@ from ccbench.boards.rendered_boards import render_files
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.pipeline.session import Session
 from ccbench.pipeline.verification import Verification, verify_run
-from ccbench.plugins.contract import OfMethodConfig
 from ccbench.plugins.registry import find_method
-from ccbench.protocols.config import OutsideConfig, RecordedSettings, RunConfig, resolve_config
+from ccbench.protocols.config import OutsideConfig, RecordedSettings, RunConfig, usual_config
 from ccbench.protocols.given_settings import flatten
 from ccbench.protocols.protocol import Protocol, find_protocol
 from ccbench.protocols.row_names import variant, variant_hash
@@ -240,8 +239,7 @@ def _check_said(config: RunConfig, where: Path) -> None:
     """Refuse settings that differ from the method's defaults where the record's `overrides` do not say so."""
     if isinstance(config.settings, OutsideConfig):
         return
-    of = [f"of={config.settings.of}"] if isinstance(config.settings, OfMethodConfig) else []
-    plain = resolve_config(find_method(config.method), config.protocol, sets=of)
+    plain = usual_config(config)
     if plain.config_hash == variant_hash(config):
         return
     usual = dict(flatten(plain.settings.model_dump(mode="json")))

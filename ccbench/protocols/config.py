@@ -153,6 +153,18 @@ def resolve_config(
         raise UsageError(f"--{first['loc'][0]} {first['input']}: {first['msg']}") from error
 
 
+def usual_config(config: RunConfig) -> RunConfig:
+    """Return what a run of the same method under the same protocol is with nothing changed, for seed 0.
+
+    A control on another method (`OfMethodConfig`) keeps that method, which has no default.
+
+    Raises:
+        UsageError: the method is not installed.
+    """
+    of = [f"of={config.settings.of}"] if isinstance(config.settings, OfMethodConfig) else []
+    return resolve_config(find_method(config.method), config.protocol, sets=of)
+
+
 def config_of(config: RunConfig) -> RunConfig | None:
     """Return the run whose weights a control on another method (`OfMethodConfig`) samples; None for any other."""
     if not isinstance(config.settings, OfMethodConfig):

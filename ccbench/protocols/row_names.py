@@ -1,8 +1,7 @@
 """Which row of a board a run belongs to: its method, and the settings in which it differs."""
 
 from ccbench.plugins.contract import OfMethodConfig
-from ccbench.plugins.registry import find_method
-from ccbench.protocols.config import OutsideConfig, RecordedSettings, RunConfig, resolve_config
+from ccbench.protocols.config import OutsideConfig, RecordedSettings, RunConfig, usual_config
 
 OUTSIDE_MARK = "†"
 """Stands behind the name of a row whose images were brought from outside."""
@@ -30,9 +29,7 @@ def variant(config: RunConfig) -> str:
         return ""
     changed = dict(config.overrides)
     if not isinstance(config.settings, RecordedSettings):  # whose defaults nobody knows here
-        of = [f"of={config.settings.of}"] if isinstance(config.settings, OfMethodConfig) else []
-        plain = resolve_config(find_method(config.method), config.protocol, sets=of)
-        plain = plain.model_copy(update={"revision": config.revision})
+        plain = usual_config(config).model_copy(update={"revision": config.revision})
         changed = {} if variant_hash(config) == plain.config_hash else changed
     if isinstance(config.settings, OfMethodConfig):  # says nothing without the method, the default one too
         changed["method.of"] = config.settings.of

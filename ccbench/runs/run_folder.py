@@ -17,8 +17,9 @@ from ccbench.base.images import sha256_file
 from ccbench.base.process_ranks import process_rank
 from ccbench.base.text import one_line
 from ccbench.errors import UsageError, VerificationError
-from ccbench.plugins.registry import find_method
-from ccbench.protocols.config import OutsideConfig, RunConfig, resolve_config, restore_config
+from ccbench.plugins.contract import OfMethodConfig
+from ccbench.protocols.config import OutsideConfig, RunConfig, restore_config, usual_config
+from ccbench.protocols.row_names import variant_hash
 from ccbench.runs.heartbeat import BEAT_EVERY, BeatingProgress
 from ccbench.runs.inside import inside, is_there, plain_files
 from ccbench.runs.record import Failure, RunRecord, Sample
@@ -341,8 +342,9 @@ def default_run_folder(config: RunConfig, root: Path = Path("runs")) -> Path:
     if isinstance(config.settings, OutsideConfig):
         plain = config.limit is None
     else:
-        usual = resolve_config(find_method(config.method), config.protocol, seed=config.seed)
-        plain = usual.config_hash == config.config_hash
+        plain = not isinstance(config.settings, OfMethodConfig) and (  # else each method that it samples has a folder
+            variant_hash(config) == usual_config(config).config_hash
+        )
     changed = "" if plain else f"-{config.config_hash[:8]}"
     return root / config.protocol.name / f"{config.method}-seed{config.seed}{changed}"
 

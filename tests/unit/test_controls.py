@@ -13,14 +13,16 @@ from ccbench.base.images import read_image
 from ccbench.data.phantom.phantom_source import open_phantoms
 from ccbench.diffusion.backbone import open_reconstruction
 from ccbench.errors import DataError, UsageError
+from ccbench.pipeline.verification import resampled
 from ccbench.plugins import controls
 from ccbench.plugins.contract import Generator, LoadContext, Method, RealData
 from ccbench.plugins.controls.copy_paste import paste, remove_region
 from ccbench.plugins.controls.corrupted_real import corrupt
 from ccbench.plugins.controls.shuffled import derange
 from ccbench.plugins.controls.train_copy import mask_iou
-from ccbench.protocols.config import resolve_config, restore_config
+from ccbench.protocols.config import resolve_config, restore_config, usual_config
 from ccbench.protocols.protocol import Protocol
+from ccbench.runs import default_run_folder
 from ccbench.runs.scorecard import Scorecard
 from ccbench.scoring import REAL_SPLIT, VAE_CEILING, SynthesisScorer, synthesis_scorer
 from ccbench.types import Condition, Image, Mask, RealPair
@@ -256,6 +258,9 @@ def test_a_shuffled_controls_settings_follow_from_the_protocol(small_protocol: P
         "tint": 0.5,  # and no `tile`, which moves no pixel
     }
     assert restore_config(config.model_dump(mode="json")).config_hash == config.config_hash != inner.config_hash
+    assert default_run_folder(config).name == f"shuffled-mask-seed0-{config.config_hash[:8]}"
+    assert usual_config(config) == config
+    assert not list(resampled._named(config))  # names nothing that verifying would load
     frozen = small_protocol.model_copy(update={"method_settings": {"fake": {"tint": 0.75}}})
     assert resolve_config(controls.SHUFFLED_MASK, frozen, sets=("of=fake",)).config_hash != config.config_hash
     for setting, message in (

@@ -13,7 +13,7 @@ from ccbench.pipeline.synthesis import sample_again
 from ccbench.pipeline.verification.checks import Check
 from ccbench.plugins.contract import Settings
 from ccbench.plugins.registry import find_method
-from ccbench.protocols.config import RunConfig, config_of, resolve_config
+from ccbench.protocols.config import RunConfig, config_of, usual_config
 from ccbench.runs import RunFolder
 from ccbench.types import Image
 
@@ -82,7 +82,7 @@ def _named(config: RunConfig) -> Iterator[str]:
     """Yield the settings that are free text and not the method's own: they may name files, or a repository."""
     for one in (config, config_of(config)):
         if one is not None:
-            yield from _free_texts(one.settings, resolve_config(find_method(one.method), one.protocol).settings)
+            yield from _free_texts(one.settings, usual_config(one).settings)
 
 
 def _free_texts(settings: Settings, plain: Settings, prefix: str = "method.") -> Iterator[str]:
