@@ -14,8 +14,8 @@ unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /make \1#/p' $(firstword $(MAKEFILE_LIST)) | awk -F'#' '{printf "  %-12s %s\n", $$1, $$2}'
 
-demo: $(VENV)/.installed ## Train, synthesise and score one method on the embedded protocol (METHOD=ccis-diff)
-	@$(BIN)/ccbench run --method $(METHOD)
+demo: $(VENV)/.installed ## A first look at one method on the embedded protocol (METHOD=ccis-diff)
+	@$(BIN)/ccbench run --method $(METHOD) --quick
 
 # A process a core, each of one thread: the networks of the tests are tiny, and threads would wait for each other.
 # A file is one process's, so that what its tests share is made once. `.ci/run` adds those of -m slow.

@@ -2,6 +2,7 @@
 
     python recipes/ship_weights.py sd-mini      # from work/unet/sd-mini
     python recipes/ship_weights.py mini-clip    # from work/mini-clip/mini-clip
+    python recipes/ship_weights.py reference-segmenter  # from work/reference-segmenter/shipped
 
 The card holds title, data, licence, recipe, held-out figures and the sha256 of every file, which is checked at load.
 """
@@ -35,6 +36,14 @@ CARDS: dict[str, dict[str, Any]] = {
         "source": "mini-clip/mini-clip",
         "third_party": "image tower started from EfficientNet-Lite0's ImageNet weights, Apache-2.0",
     },
+    "reference-segmenter": {
+        "title": "Semantic FPN on phantom-128's training images: the segmenter that mask fidelity is measured with",
+        "recipe": ["recipes/train_reference_segmenter.py"],
+        "figures": ["reference-segmenter/figures.json"],
+        "source": "reference-segmenter/shipped",
+        "data": ["the training images of the protocol phantom-128, rendered phantoms"],
+        "third_party": "encoder started from EfficientNet-Lite0's ImageNet weights, Apache-2.0",
+    },
 }
 
 
@@ -50,8 +59,9 @@ def main() -> None:
     for file in map(Path, card.pop("figures")):
         figures.setdefault(file.parent.name, {}).update(json.loads((WORK / file).read_text()))
     files = sorted(path for path in target.rglob("*") if path.is_file())
-    card |= {
+    card = {
         "data": DATA,
+        **card,
         "licence": "Apache-2.0",
         "hardware": "two CPU cores",
         "figures": figures,

@@ -33,7 +33,7 @@ _Vary = Annotated[
 ]
 _Cross = Annotated[bool, typer.Option("--cross", help="Every combination of several --vary; else one at a time.")]
 _Seeds = Annotated[str | None, typer.Option("--seeds", help="0,1,2, or those of FILE, unless given.", metavar="LIST")]
-_Quick = Annotated[bool, typer.Option("--quick", help="One seed and a fifth of the training, for a laptop.")]
+_Quick = Annotated[bool, typer.Option("--quick", help="One seed, quick runs as of `ccbench run --quick`.")]
 _Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="Folder of the table; runs/PROTOCOL/ablations/NAME by default.", metavar="DIR"),
@@ -82,7 +82,7 @@ def ablate(
     session = options.open_session(out, data_root, device, backbone, allow_pickle, no_cache, folder / "shared")
     runs = plan_runs(plan, Path("runs"), session)
     finish_runs(runs, session, jobs or os.cpu_count() or 1)
-    data = open_scoring_data(runs[0].config.protocol, session)
+    data = open_scoring_data(runs[0].config, session)
     table = tabulate(plan, runs, data, session.cache, session.progress)
     page = ABLATION_TABLES.write(table, folder)
     draw_samples(runs, session, folder / SAMPLES, plan.title)

@@ -61,6 +61,10 @@ Limit = Annotated[
     int | None,
     typer.Option("--limit", min=1, help="First N items of each split only; no board takes such a run.", metavar="N"),
 ]
+Quick = Annotated[
+    bool,
+    typer.Option("--quick", help="A first look in minutes: less training, fewer images; no board takes such a run."),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on stdout.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no notes on stderr.")]
 Jobs = Annotated[
@@ -94,6 +98,7 @@ def run_words(
     config: Path | None = None,
     output: Path | None = None,
     limit: int | None = None,
+    quick: bool = False,
 ) -> list[str]:
     """Return the options that decide a run and where it lies as words of a command line."""
     given = {
@@ -106,6 +111,7 @@ def run_words(
         "--limit": limit,
     }
     words = [str(word) for pair in given.items() if pair[1] is not None for word in pair]
+    words += ["--quick"] if quick else []
     return words + [word for text in sets or () for word in ("--set", text)]
 
 

@@ -9,6 +9,7 @@ from ccbench.cli import brought_images, options
 from ccbench.cli.commands import command
 from ccbench.cli.output import Output
 from ccbench.cli.score import show_scores
+from ccbench.errors import UsageError
 from ccbench.tables.format import format_count, format_seconds
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def run(
     output: options.RunOutput = None,
     device: options.Device = "auto",
     limit: options.Limit = None,
+    quick: options.Quick = False,
     backbone: options.Backbone = None,
     allow_pickle: options.AllowPickle = False,
     checkpoint_from: _CheckpointFrom = None,
@@ -54,17 +56,22 @@ def run(
     With --from-dir nothing is trained or generated: images that any program made are checked, copied and scored, and
     --method is the name of their row.
     """
+    from ccbench.base.files import write_output
     from ccbench.pipeline.make_run import make_run, run_config
     from ccbench.pipeline.outside_images import check_outside
     from ccbench.protocols.protocol import find_protocol
+    from ccbench.report import collect_report, render_report
     from ccbench.runs.record import count_failures
 
     out = Output(as_json, quiet)
     session = options.open_session(out, data_root, device, backbone, allow_pickle, no_cache)
     said = {"title": title, "licence": licence, "code": code}
     brought_images.check_together(from_dir, said, sets, config)
+    if from_dir is not None and quick:
+        raise UsageError("--quick: with --from-dir nothing is trained; leave it out, or score the first with --limit N")
     if from_dir is None:
-        outside, wanted = None, run_config(method, protocol, seed=seed, sets=sets or (), file=config, limit=limit)
+        changed: dict[str, Any] = {"sets": sets or (), "file": config, "limit": limit, "quick": quick}
+        outside, wanted = None, run_config(method, protocol, seed=seed, **changed)
     else:
         outside = check_outside(from_dir, method, find_protocol(protocol), session, seed=seed, limit=limit, **said)
         wanted = outside.config
@@ -74,6 +81,8 @@ def run(
     scored = made.scorecard()
     assert scored is not None, "make_run has written it"
     card = scored.model_copy(update={"failures": count_failures(made.record, scored.failures)})
+    if quick and not made.report.is_file():
+        write_output(made.report, render_report(collect_report([made], data_root)).encode())
     out.json(_summary(made, card))
     _show(made, card, data_root, from_dir, out)
     if any(card.failures.values()):
@@ -86,6 +95,7 @@ def _summary(run: "RunFolder", card: "Scorecard") -> dict[str, Any]:
         "run_id": record.run_id,
         "output": str(run.path),
         "gallery": str(run.gallery),
+        **({"report": str(run.report)} if run.config.quick else {}),
         "protocol": record.protocol,
         "protocol_hash": record.protocol_hash,
         "seed": record.seed,
@@ -108,6 +118,8 @@ def _show(run: "RunFolder", card: "Scorecard", data_root: Path | None, from_dir:
     facts += [f"{format_count(cost.parameters_trained)} trained parameters"] if cost.parameters_trained else []
     out.line(f"cost: {', '.join(facts)}")
     out.line(f"gallery: {run.gallery}")
+    if run.config.quick:
+        out.line(f"report: {run.report}; open it in any browser")
     if record.not_comparable:
         out.line(f"no board takes this run: {'; '.join(record.not_comparable)}")
     out.line()
@@ -120,16 +132,26 @@ def _next_commands(run: "RunFolder", data_root: Path | None, from_dir: Path | No
     """Return what a person may want to do now, as commands that work."""
     config = run.config
 
-    def words(method: str) -> list[str]:
-        return options.run_words(method, config.protocol.name, data_root, config.seed)
+    def words(method: str, quick: bool = False) -> list[str]:
+        return options.run_words(method, config.protocol.name, data_root, config.seed, quick=quick)
 
     found = [
-        (command("run", *words(name)), "another method, on the same conditions") for name in _other_methods(run)[:1]
+        (command("run", *words(name, config.quick)), "another method, on the same conditions")
+        for name in _other_methods(run)[:1]
     ]
+    if config.quick and _has_modules(config.method):
+        of_it = options.run_words(config.method, config.protocol.name, data_root, 0, quick=True)
+        found.append((command("ablate", *of_it), "the method without each of its parts"))
     if run.record.not_comparable:
         outside = ["--from-dir", from_dir] if from_dir else []
         return [*found, (command("run", *outside, *words(config.method)), "the whole protocol, which a board takes")]
     return [*found, (command("leaderboard", "add", run.path), "put this run on the board of its protocol")]
+
+
+def _has_modules(name: str) -> bool:
+    from ccbench.plugins.registry import find_method
+
+    return bool(find_method(name).modules)
 
 
 def _other_methods(run: "RunFolder") -> list[str]:
@@ -138,10 +160,11 @@ def _other_methods(run: "RunFolder") -> list[str]:
 
     methods = {entry.name: entry.method.info for entry in list_methods() if entry.method}
     own = methods.get(run.config.method)
-    default = run.path.parent / f"{run.config.method}-seed{run.config.seed}" == run.path
+    usual, quick = f"-seed{run.config.seed}", "-quick" if run.config.quick else ""
+    default = run.path.name == f"{run.config.method}{usual}{quick}"
 
     def order(name: str) -> tuple[bool, bool, str]:
-        other = run.path.with_name(f"{name}-seed{run.config.seed}")
+        other = run.path.with_name(f"{name}{usual}{quick}")
         return default and other.is_dir(), own is not None and methods[name].needs != own.needs, name
 
     return sorted((name for name in methods if not methods[name].control and name != run.config.method), key=order)

@@ -20,7 +20,7 @@ from ccbench.metrics.sets.set_scores import KERNELS, sign_set
 from ccbench.metrics.statistics.influence import Shares, frechet_shares, kernel_shares, mean_shares
 from ccbench.metrics.statistics.intervals import cluster_index
 from ccbench.pipeline.session import Session
-from ccbench.protocols.protocol import Protocol
+from ccbench.protocols.config import RunConfig
 from ccbench.types import Image, PairSequence, Progress, SilentProgress
 
 _SPLITS: tuple[Split, ...] = ("test", "train")
@@ -49,14 +49,15 @@ class ScoringData:
         return cluster_index(len(self.ids), self.clusters), cluster_index(m, self.reference_clusters)
 
 
-def open_scoring_data(protocol: Protocol, session: Session, limit: int | None = None) -> ScoringData:
-    """Return what the runs of a protocol were scored against; `limit`: as theirs.
+def open_scoring_data(config: RunConfig, session: Session) -> ScoringData:
+    """Return what a run, and others on the same conditions, were scored against.
 
     Raises:
         DataError: see `open_split`.
         MissingError: the weights of an encoder are not there.
     """
-    test, train = (session.split(protocol, split, limit) for split in _SPLITS)
+    protocol = config.protocol
+    test, train = (session.split(protocol, split, config.limit_of(split)) for split in _SPLITS)
     names = dict.fromkeys((protocol.set_encoder, protocol.text_encoder))
     return read_scoring_data(
         test.pairs,

@@ -30,12 +30,12 @@ def compare_methods(entries: Sequence[Entry], session: Session, against: str | N
     """Return the paired tests of methods that `read_entries` has put together; see `compare_runs`."""
     run = entries[0].runs[0].folder
     config, conditions = run.config, run.record.conditions
-    test = session.split(config.protocol, "test", config.limit)
+    test = session.split(config.protocol, "test", config.limit_of("test"))
     wanted = conditions.manifest_sha256 if conditions else ""
     if test.manifest_sha256 != wanted:
         raise DataError(
             f"test data here have manifest {test.manifest_sha256[:12]}, the runs were scored on {wanted[:12]}; give "
             "the folder of the same data with --data-root"
         )
-    data = open_scoring_data(config.protocol, session, config.limit)
+    data = open_scoring_data(config, session)
     return compare_entries(entries, data, against, session.cache, session.progress)

@@ -90,7 +90,7 @@ def load_backbone(reference: str, device: str = "cpu", *, allow_pickle: bool = F
     """
     single = backbone_kind(reference) == "file"
     return Backbone(
-        unet=_load(reference, "unet", device, allow_pickle),
+        unet=_load(reference, "unet", device, allow_pickle).to(memory_format=torch.channels_last),  # faster steps
         vae=_load(reference, "vae", device, allow_pickle),
         text_encoder=_load(reference, "text_encoder", device, allow_pickle),
         tokenizer=openai_tokenizer() if single else _read(CLIPTokenizer, reference, "tokenizer"),

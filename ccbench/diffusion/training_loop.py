@@ -118,7 +118,8 @@ def run_steps(
         except DataError as error:
             say(error, "training starts anew")
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimiser = torch.optim.AdamW(trained, learning_rate or settings.learning_rate, weight_decay=settings.weight_decay)
+    rate = learning_rate or settings.learning_rate
+    optimiser = torch.optim.AdamW(trained, rate, weight_decay=settings.weight_decay, fused=True)
     state = Training(network, optimiser)
     if average is not None:
         state.averaged = {key: value.clone() for key, value in network.state_dict().items()}

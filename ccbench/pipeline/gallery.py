@@ -36,7 +36,7 @@ def picture_run(run: RunFolder, session: Session, fresh: bool = False) -> None:
     if is_pictured(run) and not fresh:
         session.note("gallery: skipped, the picture is there")
         return
-    pairs = session.split(config.protocol, "test", config.limit).pairs
+    pairs = session.split(config.protocol, "test", config.limit_of("test")).pairs
     rows = [
         GalleryRow(pair.condition.mask, pair.image, read_image(file), pair.condition.prompt)
         for pair, file in zip(pairs[:GALLERY_ROWS], run.image_files(), strict=False)

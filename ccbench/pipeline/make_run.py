@@ -26,6 +26,7 @@ def run_config(
     sets: Sequence[str] = (),
     file: Path | None = None,
     limit: int | None = None,
+    quick: bool = False,
 ) -> RunConfig:
     """Return the configuration of a run of an installed method under a protocol, both by name.
 
@@ -34,12 +35,13 @@ def run_config(
         sets: changed settings, as `key=value`; see `resolve_config`.
         file: TOML of settings; `sets` go before it.
         limit: only the first `limit` pairs of each split, which makes the run not comparable.
+        quick: a short training, some of the images; see `resolve_config`.
 
     Raises:
         UsageError: an unknown name or key (the nearest is named), or a value that its field does not take.
     """
     found = find_protocol(protocol)
-    return resolve_config(find_method(method), found, file=file, sets=sets, seed=seed, limit=limit)
+    return resolve_config(find_method(method), found, file=file, sets=sets, seed=seed, limit=limit, quick=quick)
 
 
 def open_run(config: RunConfig, session: Session, folder: Path | None = None) -> RunFolder:
@@ -56,7 +58,7 @@ def open_run(config: RunConfig, session: Session, folder: Path | None = None) ->
     """
     if config.protocol.needs_data_root and not isinstance(config.settings, OutsideConfig):
         for name in _COMPARED:
-            session.split(config.protocol, name, config.limit).manifest_sha256  # noqa: B018
+            session.split(config.protocol, name, config.limit_of(name)).manifest_sha256  # noqa: B018
     return RunFolder.open(folder or default_run_folder(config), config)
 
 

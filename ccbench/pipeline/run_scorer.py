@@ -43,7 +43,7 @@ class RunScorer:
         """
         config, training = run.config, run.record.training
         trained_on = training.pairs.manifest_sha256 if training else None
-        key = (config.protocol.hash, config.limit, trained_on)
+        key = (config.protocol.hash, config.limit, config.quick, trained_on)
         if self._held is None or self._held[0] != key:
             self._held = key, self._open(config, trained_on)
         return self._held[1].score(run.image_files(), run.copy_files())
@@ -52,7 +52,7 @@ class RunScorer:
         from ccbench.diffusion.backbone import open_reconstruction  # torch
 
         session, protocol, source = self._session, config.protocol, self._session.backbone
-        test, train = (session.split(protocol, name, config.limit) for name in _SCORED_WITH)
+        test, train = (session.split(protocol, name, config.limit_of(name)) for name in _SCORED_WITH)
         device = session.torch_device
         through = open_reconstruction(source.reference or protocol.backbone, device, source.allow_pickle)
         return SynthesisScorer(
@@ -87,7 +87,7 @@ def score_run(run: RunFolder, session: "Session") -> Scorecard:
     scored = session.scorer().score(run)
     card = scored.card
     if card.near_pairs:
-        _draw_near_pairs(run, card, session.split(run.config.protocol, "train", run.config.limit).pairs)
+        _draw_near_pairs(run, card, session.split(run.config.protocol, "train", run.config.limit_of("train")).pairs)
     run.write_scorecard(scored)  # last: where it is, scoring is done
     session.note(f"score: done, {len(card.scores)} metrics")
     return card

@@ -76,7 +76,7 @@ def add_copies(run: RunFolder, session: Session, copies: int, *, batch_size: int
     """
     if run.record.status != "complete":
         raise UsageError(f"{run.path}: the run is {run.state}, not complete; finish it before it gets copies")
-    split = session.split(run.config.protocol, "test", run.config.limit)
+    split = session.split(run.config.protocol, "test", run.config.limit_of("test"))
     done = {(sample.index, sample.copy_index) for sample in run.copies()}
     wanted = [(index, copy) for index in range(min(COPIED, len(split.pairs))) for copy in range(1, copies)]
     sampling = _Sampling(run, session, session.torch_device, batch_size)
@@ -96,7 +96,7 @@ def add_training_images(run: RunFolder, session: Session, *, batch_size: int = B
     training, config = run.record.training, run.config
     if training is None:
         raise UsageError(f"{run.path}: this run is not trained; finish it first (ccbench run)")
-    split = session.split(config.protocol, "train", config.limit)
+    split = session.split(config.protocol, "train", config.limit_of("train"))
     if describe_split(split) != training.pairs:
         raise DataError(f"{run.path}: the training data has changed since this run was trained; restore it")
     done = {(sample.index, 0) for sample in run.training_samples()}
@@ -203,7 +203,7 @@ class _Sampling:
         return found
 
     def _split(self, name: Split) -> DataSplit:
-        return self.session.split(self.run.config.protocol, name, self.run.config.limit)
+        return self.session.split(self.run.config.protocol, name, self.run.config.limit_of(name))
 
     def _chunks(self, wanted: Sequence[_Key], done: set[_Key]) -> list[Sequence[_Key]]:
         """Return those chunks of what is wanted that lack an image, whole."""

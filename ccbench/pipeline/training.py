@@ -68,7 +68,7 @@ def _budget(config: RunConfig) -> str:
     passes = training.max_steps * training.batch_size / limit
     return (
         f"{text}; --limit {limit} does not shorten it, each of {limit} images is seen {passes:,.0f} times. "
-        "Less: --set training.max_steps=N"
+        f"Less: {'' if config.quick else '--quick, or '}--set training.max_steps=N"
     )
 
 
@@ -76,7 +76,7 @@ def _train(run: RunFolder, session: Session, device: str) -> None:
     config = run.config
     require_current(config, run.path)
     with run.recording_status():
-        split = session.split(config.protocol, "train", config.limit)
+        split = session.split(config.protocol, "train", config.limit_of("train"))
         pairs = describe_split(split)  # refuses files that are not the listed ones before any step is made
         make_folder(run.checkpoint)
         run.update(
@@ -160,7 +160,7 @@ def _copy_training(run: RunFolder, source: RunFolder, session: Session) -> None:
     if record.config_hash not in wanted:
         differ = source.difference(list(wanted.values())[-1])
         raise UsageError(f"{where}: holds {differ}; leave the option out to train, or name a run of this configuration")
-    pairs = describe_split(session.split(run.config.protocol, "train", run.config.limit))
+    pairs = describe_split(session.split(run.config.protocol, "train", run.config.limit_of("train")))
     if record.training.pairs != pairs:
         raise DataError(f"{where}: trained on other pairs than the training split holds now; leave the option out")
     if record.method.weights_sha256 is None or record.method.weights_sha256 != source.checkpoint_sha256():

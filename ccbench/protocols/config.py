@@ -16,6 +16,17 @@ from ccbench.plugins.registry import find_method
 from ccbench.protocols.given_settings import build_settings, read_given, setting_keys
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
 
+QUICK_SHARE = 10
+"""A quick training makes this part of the protocol's steps, in batches twice as large."""
+
+QUICK_IMAGES = {"train": 400, "test": 40}
+"""The first pairs of a split that a quick run uses; of other splits all."""
+
+_QUICK_REASON = (
+    f"quick: the first {QUICK_IMAGES['train']} training images and {QUICK_IMAGES['test']} test conditions, which show "
+    "that everything works and not which method is better"
+)
+
 
 class OutsideConfig(Settings):
     """What stands for a method's settings where another program made the images: the images, and what is said of them.
@@ -49,6 +60,7 @@ class RunConfig(Settings):
         revision: its card's; 1 where a record does not say.
         settings: its own settings, resolved; `OutsideConfig` where it is none of ours.
         limit: only the first `limit` pairs of each split are used; None = all.
+        quick: a short training on some of the images, scored on some of the conditions, see `quick_training`.
         overrides: what the user changed, dotted key -> value, for the reader of a record.
     """
 
@@ -59,7 +71,13 @@ class RunConfig(Settings):
     training: TrainingSettings
     seed: int = Field(0, ge=0)
     limit: int | None = Field(None, ge=1)
+    quick: bool = False
     overrides: dict[str, Any] = Field(default_factory=dict)
+
+    def limit_of(self, split: str) -> int | None:
+        """Return how many pairs of a split are used, the first ones; None = all."""
+        limits = [self.limit, QUICK_IMAGES.get(split) if self.quick else None]
+        return min((one for one in limits if one is not None), default=None)
 
     def image_parts(self) -> dict[str, Any]:
         """Return `settings` and `training` without what changes no image, or came later and has its default."""
@@ -80,12 +98,15 @@ class RunConfig(Settings):
         }
         if self.revision > 1:  # as it was hashed before there were revisions
             parts["revision"] = self.revision
+        if self.quick:
+            parts["quick"] = QUICK_IMAGES
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def not_comparable(self) -> tuple[str, ...]:
         """Why no board may take the run; empty when one may. Nothing is told of `RecordedSettings`."""
         reasons = [] if self.limit is None else [f"limit={self.limit}"]
+        reasons += [_QUICK_REASON] if self.quick else []
         frozen, used = self.protocol.training.model_dump(), self.training.model_dump()
         budget = [key for key in used if key not in marked_fields(TrainingSettings, "affects_image", False)]
         reasons += [
@@ -111,6 +132,7 @@ def resolve_config(
     sets: Sequence[str] = (),
     seed: int = 0,
     limit: int | None = None,
+    quick: bool = False,
 ) -> RunConfig:
     """Resolve the configuration of one run.
 
@@ -123,6 +145,7 @@ def resolve_config(
         sets: `key=value` texts; the value is TOML, and plain text where it is not.
         seed: the run's seed.
         limit: use the first `limit` pairs only, which makes the run not comparable.
+        quick: train as `quick_training` says, on `QUICK_IMAGES`, which makes the run not comparable.
 
     Raises:
         UsageError: an unknown key (the nearest is named), or a value its field does not take.
@@ -136,7 +159,8 @@ def resolve_config(
     settings = build_settings(method.config, "method", frozen, given)
     if isinstance(settings, OfMethodConfig):
         settings = settings.model_copy(update=_of_fields(settings.of, protocol))
-    training = build_settings(TrainingSettings, "training", protocol.training.model_dump(), given)
+    budget = quick_training(protocol.training) if quick else protocol.training
+    training = build_settings(TrainingSettings, "training", budget.model_dump(), given)
     try:
         return RunConfig(
             method=method.info.name,
@@ -146,6 +170,7 @@ def resolve_config(
             training=training,
             seed=seed,
             limit=limit,
+            quick=quick,
             overrides={key: value for key, (value, _) in given.items()},
         )
     except ValidationError as error:
@@ -153,8 +178,14 @@ def resolve_config(
         raise UsageError(f"--{first['loc'][0]} {first['input']}: {first['msg']}") from error
 
 
+def quick_training(training: TrainingSettings) -> TrainingSettings:
+    """Return a protocol's training for a first look: a tenth of its steps, in batches twice as large."""
+    steps = -(-training.max_steps // QUICK_SHARE)
+    return training.model_copy(update={"max_steps": steps, "batch_size": 2 * training.batch_size})
+
+
 def usual_config(config: RunConfig) -> RunConfig:
-    """Return what a run of the same method under the same protocol is with nothing changed, for seed 0.
+    """Return what a run of the same method under the same protocol is with nothing changed, for seed 0, quick or not.
 
     A control on another method (`OfMethodConfig`) keeps that method, which has no default.
 
@@ -162,7 +193,7 @@ def usual_config(config: RunConfig) -> RunConfig:
         UsageError: the method is not installed.
     """
     of = [f"of={config.settings.of}"] if isinstance(config.settings, OfMethodConfig) else []
-    return resolve_config(find_method(config.method), config.protocol, sets=of)
+    return resolve_config(find_method(config.method), config.protocol, sets=of, quick=config.quick)
 
 
 def config_of(config: RunConfig) -> RunConfig | None:

@@ -95,7 +95,7 @@ def collect_report(folders: Sequence[RunFolder], data_root: Path | None, public:
     entries = [make_entry(row_name(folders[0].config), folders)] if alone else read_entries(folders)
     config = entries[0].runs[0].folder.config
     protocol = config.protocol
-    test = open_split(protocol, "test", data_root, config.limit)
+    test = open_split(protocol, "test", data_root, config.limit_of("test"))
     conditions = folders[0].record.conditions
     if conditions is None or conditions.manifest_sha256 != test.manifest_sha256:
         raise DataError(
@@ -149,7 +149,7 @@ def _worst(entry: Entry, pairs: PairSequence, hidden: bool) -> Iterator[Case]:
 
 
 def _nearest(entries: Sequence[Entry], protocol: Protocol, data_root: Path | None) -> Iterator[Case]:
-    train = open_split(protocol, "train", data_root, entries[0].runs[0].folder.config.limit).pairs
+    train = open_split(protocol, "train", data_root, entries[0].runs[0].folder.config.limit_of("train")).pairs
     for entry in entries:
         folder = entry.runs[0].folder
         files = folder.image_files()

@@ -45,6 +45,7 @@ class RunFolder:
         checkpoint: what training left.
         gallery: PNG.
         public_gallery: PNG without real images, drawn where the user brings the data: a board shows no other.
+        report: HTML, the page of this run alone; a quick run has one.
         nearest_training: PNG of the images nearest to a training image, beside it; written with the scores.
     """
 
@@ -53,6 +54,7 @@ class RunFolder:
         self.checkpoint = inside(path, "checkpoint")
         self.gallery = path / "gallery.png"
         self.public_gallery = path / "gallery-public.png"
+        self.report = path / "report.html"
         self.nearest_training = path / "nearest-training.png"
         self.following = process_rank() > 0
         self._samples = SampleList(path, "samples.jsonl", "images")
@@ -345,7 +347,7 @@ def default_run_folder(config: RunConfig, root: Path = Path("runs")) -> Path:
         plain = not isinstance(config.settings, OfMethodConfig) and (  # else each method that it samples has a folder
             variant_hash(config) == usual_config(config).config_hash
         )
-    changed = "" if plain else f"-{config.config_hash[:8]}"
+    changed = ("-quick" if config.quick else "") if plain else f"-{config.config_hash[:8]}"
     return root / config.protocol.name / f"{config.method}-seed{config.seed}{changed}"
 
 

@@ -1,7 +1,8 @@
 """The reference segmenter of mask fidelity: it has seen a protocol's real training images and nothing else.
 
-It is a cell of the segmentation protocol, of the row `classic`, kept under `CCBENCH_HOME` and named by what it depends
-on. Its network, Semantic FPN, is none of those that a method or a table of segmenters is trained with.
+It is a cell of the segmentation protocol, of the row `classic`, named by what it depends on. That of `phantom-128` is
+shipped, so that every machine scores with the same one; others are trained and kept under `CCBENCH_HOME`. Its network,
+Semantic FPN, is none of those that a method or a table of segmenters is trained with.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ccbench.base.assets import home
+from ccbench.base.assets import home, shipped_weights
 from ccbench.base.folder_files import remove_folder, temporary_folder
 from ccbench.base.text import one_line
 from ccbench.data.pairs import DataSplit
@@ -19,12 +20,15 @@ from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.features.encoder import exact_arithmetic
 from ccbench.metrics.images.maps import at_half
 from ccbench.segmenters import Segmenter, SegmenterSettings
-from ccbench.segmenters.cell_plan import finish_cell, load_cell, plan_cell
+from ccbench.segmenters.cell_plan import Cell, finish_cell, load_cell, plan_cell
 from ccbench.segmenters.cells import CellFolder, CellRecord
 from ccbench.segmenters.material import Material
 from ccbench.segmenters.prediction import segment_images
 from ccbench.segmenters.table_rows import Row
 from ccbench.types import Image, Mask, Progress, SilentProgress
+
+SHIPPED = "reference-segmenter"
+"""The folder of shipped weights; cells lie in it as in every other folder of cells."""
 
 _STEPS = 600  # of the optimiser, about: five minutes on one core
 
@@ -77,6 +81,14 @@ def reference_settings(image_size: int, images: int) -> SegmenterSettings:
     return base.model_copy(update={"passes": max(1, round(_STEPS * base.batch_size / images))})
 
 
+def plan_reference(
+    train: DataSplit, validation: DataSplit, protocol: str, settings: SegmenterSettings
+) -> tuple[Cell, SegmentationSets]:
+    """Return the training that gives the reference segmenter of a protocol's images, and the sets that it reads."""
+    sets = SegmentationSets(train, validation, {}, (), None)
+    return plan_cell(JUDGE, settings, Row("classic"), 0, None, sets, protocol, "validation"), sets
+
+
 def open_reference_segmenter(
     train: DataSplit,
     validation: DataSplit,
@@ -87,17 +99,22 @@ def open_reference_segmenter(
     note: Callable[[str], None] = lambda text: None,
     progress: Progress = SilentProgress(),
 ) -> Judge:
-    """Return the reference segmenter of a protocol's training images, from the cache or trained now.
+    """Return the reference segmenter of a protocol's training images: shipped, from the cache, or trained now.
 
     Args:
         train, validation: real images; the second tell which pass is taken and how good it is.
+
+    Raises:
+        MissingError: the shipped weights are not there.
+        VerificationError: they are not those of their card.
     """
-    sets = SegmentationSets(train, validation, {}, (), None)
-    cell = plan_cell(JUDGE, settings, Row("classic"), 0, None, sets, protocol, "validation")
+    cell, sets = plan_reference(train, validation, protocol, settings)
 
     def read(root: Path, record: CellRecord) -> Judge:
         return Judge(load_cell(cell, CellFolder(root, cell.plan), record, device), record, settings.size, device)
 
+    if (record := CellFolder(shipped := shipped_weights(SHIPPED), cell.plan).record()) is not None:
+        return read(shipped, record)
     root, own = home() / "judges", CellFolder(home() / "judges", cell.plan)
     try:
         if (record := own.record()) is not None:

@@ -16,7 +16,7 @@ from ccbench.pipeline.run_scorer import RunScorer
 from ccbench.pipeline.verification import Check
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
 from ccbench.runs import RunFolder
-from ccbench.runs.scorecard import ScoredImages
+from ccbench.runs.scorecard import ScoredImages, per_sample_table
 
 
 @pytest.fixture
@@ -50,7 +50,9 @@ def scored_images(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytes
         def score(self, images: list[Path], copies: object) -> ScoredImages:
             calls.append(images)
             brightness = float(np.mean([read_image(file) for file in images]))
-            return make_card(52.126, brightness, n=len(images))
+            ids = [file.stem.partition("-")[2] for file in images]
+            card = make_card(52.126, brightness, n=len(images)).card
+            return ScoredImages(card, per_sample_table(ids, {"clip_score": [brightness] * len(images)}))
 
     monkeypatch.setattr(ccbench.pipeline.run_scorer, "SynthesisScorer", Scorer)
     monkeypatch.setattr(ccbench.diffusion.backbone, "open_reconstruction", lambda reference, *rest: reference)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import ccbench.cli.run
 import ccbench.pipeline.gallery
 import ccbench.pipeline.run_scorer
 import ccbench.plugins.registry
@@ -51,6 +53,26 @@ def test_the_same_command_skips_what_is_there(call: Call, scored_images: list[li
     assert call(*RUN, "--quiet").err == ""
 
 
+def test_a_quick_run_ends_with_a_page_and_commands_that_work(
+    call: Call, scored_images: list[list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ccbench.cli.run, "_has_modules", lambda name: name == "fake")
+    folder = Path("out")
+    done = call(*RUN, "--quick", "--output", str(folder))
+    assert done.code == 0, done.err
+    page = (folder / "report.html").read_text()
+    assert page.startswith("<!doctype html>") and "fake" in page and f"report: {folder / 'report.html'}" in done.out
+    assert "quick: the first 400 training images and 40 test conditions" in done.out
+    lines = [line.strip() for line in done.out.partition("next:")[2].splitlines()][1::2]
+    words = [shlex.split(line) for line in lines]
+    assert [("--quick" in line, line[-1] == "small") for line in words] == [(True, False), (True, False), (False, True)]
+    assert words[1][-6:] == ["ablate", "--method", "fake", "--protocol", "small", "--quick"]
+    refused = call("leaderboard", "add", str(folder))
+    assert refused.code != 0 and "quick" in refused.err
+    wrong = call("run", "--method", "fake", "--protocol", "small", "--quick", "--from-dir", ".", "--title", "T")
+    assert wrong.code == 2 and "--quick: with --from-dir nothing is trained" in wrong.err
+
+
 def test_run_json_holds_the_scores_in_their_published_form(call: Call, scored_images: list[list[Path]]) -> None:
     result = call(*RUN, "--json").json
     assert [set(score) for score in result["scores"]] == [
@@ -61,16 +83,17 @@ def test_run_json_holds_the_scores_in_their_published_form(call: Call, scored_im
 
 
 def test_the_default_folder_names_what_differs(scored_images: list[list[Path]]) -> None:
-    def folder(seed: int = 0, sets: list[str] | None = None, limit: int | None = None) -> str:
-        return default_run_folder(run_config("fake", "small", seed=seed, sets=sets or (), limit=limit)).as_posix()
+    def folder(seed: int = 0, sets: list[str] | None = None, limit: int | None = None, quick: bool = False) -> str:
+        config = run_config("fake", "small", seed=seed, sets=sets or (), limit=limit, quick=quick)
+        return default_run_folder(config).as_posix()
 
-    assert folder() == "runs/small/fake-seed0"
+    assert folder() == "runs/small/fake-seed0" and folder(quick=True) == "runs/small/fake-seed0-quick"
     assert (
         folder(sets=["tint=0.5", "tile=4"]) == "runs/small/fake-seed0"
     )  # the default, and a field that moves no pixel
-    changed = [folder(limit=4), folder(sets=["tint=0.1"]), folder(1, ["tint=0.1"])]
+    changed = [folder(limit=4), folder(limit=4, quick=True), folder(sets=["tint=0.1"]), folder(1, ["tint=0.1"])]
     assert all(re.fullmatch(r"runs/small/fake-seed[01]-[0-9a-f]{8}", name) for name in changed)
-    assert len(set(changed)) == 3
+    assert len(set(changed)) == 4
 
 
 def test_another_configuration_never_shares_a_folder(call: Call, scored_images: list[list[Path]]) -> None:

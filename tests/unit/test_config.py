@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ccbench.errors import DataError, UsageError
-from ccbench.protocols.config import RunConfig, resolve_config, restore_config
+from ccbench.protocols.config import QUICK_SHARE, RunConfig, resolve_config, restore_config
 from ccbench.protocols.protocol import Protocol
 from fake_methods import METHOD, FakeConfig
 
@@ -178,3 +178,21 @@ def test_a_protocol_may_freeze_part_of_a_methods_group(small_protocol: Protocol)
     assert changed.not_comparable == ("method.taam={'mode': 'B', 'tokens': 9} (protocol: {'mode': 'B', 'tokens': 7})",)
     assert own["fake"]["taam"] == {"tokens": 7}  # --set writes into a copy
     assert protocol.hash == small_protocol.hash  # the other rows stay comparable
+
+
+def test_a_quick_run_trains_less_on_some_of_the_images(
+    resolve: Any, small_protocol: Protocol, fake_plugin: str
+) -> None:
+    plain, quick = resolve(), resolve(quick=True)
+    frozen = small_protocol.training
+    assert quick.training.max_steps == -(-frozen.max_steps // QUICK_SHARE) < frozen.max_steps
+    assert quick.training.batch_size == 2 * frozen.batch_size
+    assert [quick.limit_of(split) for split in ("train", "test", "validation")] == [400, 40, None]
+    assert [plain.limit_of(split) for split in ("train", "test", "validation")] == [None] * 3
+    assert [resolve(quick=True, limit=60).limit_of(split) for split in ("train", "test")] == [60, 40]
+    assert quick.config_hash != plain.config_hash
+    assert quick.not_comparable[0].startswith("quick: the first 400 training images and 40 test conditions")
+    assert resolve("training.max_steps=2", quick=True).training.max_steps == 2
+    whole = [f"training.max_steps={frozen.max_steps}", f"training.batch_size={frozen.batch_size}"]
+    assert resolve(*whole, quick=True).not_comparable == quick.not_comparable[:1]
+    assert restore_config(quick.model_dump(mode="json")).config_hash == quick.config_hash

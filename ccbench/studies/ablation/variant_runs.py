@@ -41,8 +41,8 @@ def plan_runs(plan: Ablation, root: Path, session: Session) -> list[AblationRun]
         DataError: the protocol's data is not under the session's data root.
     """
     configs = plan.configs()
-    protocol = configs[plan.base][0].protocol
-    images = len(session.split(protocol, "test").pairs)
+    base = configs[plan.base][0]
+    images = len(session.split(base.protocol, "test", base.limit_of("test")).pairs)
     return [
         AblationRun(variant, config, default_run_folder(config, root), images)
         for variant, variants in configs.items()

@@ -22,9 +22,6 @@ from ccbench.protocols.protocol import find_protocol
 FULL = "full"
 """The variant that others are compared with, unless a plan names another."""
 
-QUICK_SHARE = 5
-"""`--quick` trains for this part of the protocol's steps."""
-
 
 class Claim(Settings):
     """What is said of a module, the variant that lacks it, and the metrics that would show it."""
@@ -41,6 +38,7 @@ class Ablation(Settings):
     Attributes:
         title: of its page.
         settings: of every variant, dotted key -> value.
+        quick: runs are quick ones, see `resolve_config`.
         variants: name -> the settings in which it differs, in the order of the table; the first is the base that every
             other one is compared with.
     """
@@ -50,6 +48,7 @@ class Ablation(Settings):
     protocol: str
     seeds: tuple[int, ...] = Field((0, 1, 2), min_length=1)
     settings: dict[str, Any] = Field(default_factory=dict)
+    quick: bool = False
     variants: dict[str, dict[str, Any]]
     claims: tuple[Claim, ...] = ()
 
@@ -78,9 +77,10 @@ class Ablation(Settings):
             UsageError: an unknown method, protocol or key, a wrong value, or two variants that are one.
         """
         method, protocol = find_method(self.method), find_protocol(self.protocol)
+        settings = _texts(self.settings)
         found = {
             name: [
-                resolve_config(method, protocol, sets=[*_texts(self.settings), *_texts(changes)], seed=seed)
+                resolve_config(method, protocol, sets=[*settings, *_texts(changes)], seed=seed, quick=self.quick)
                 for seed in self.seeds
             ]
             for name, changes in self.variants.items()
@@ -159,10 +159,8 @@ def read_plan(path: Path) -> Ablation:
 
 
 def make_quick(plan: Ablation) -> Ablation:
-    """Return the plan for a laptop: one seed, and a fifth of the protocol's training."""
-    steps = max(1, find_protocol(plan.protocol).training.max_steps // QUICK_SHARE)
-    settings = {**plan.settings, "training.max_steps": steps}
-    return plan.model_copy(update={"seeds": plan.seeds[:1], "settings": settings})
+    """Return the plan for a laptop: one seed, quick runs."""
+    return plan.model_copy(update={"seeds": plan.seeds[:1], "quick": True})
 
 
 def _split_values(text: str) -> tuple[str, list[str]]:

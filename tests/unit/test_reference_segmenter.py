@@ -1,4 +1,4 @@
-"""The judge of mask fidelity: that it learns, is kept, and is the same when it is found again."""
+"""The reference segmenter of mask fidelity: that it learns, is kept, and is the same when it is found again."""
 
 import hashlib
 from pathlib import Path
@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 import torch
 
+import ccbench.scoring.reference_segmenter
 from ccbench.data.pairs import DataSplit
+from ccbench.data.split import Split, open_split
 from ccbench.errors import UsageError
+from ccbench.protocols.protocol import PROTOCOLS
 from ccbench.scoring.reference_segmenter import JUDGE, Judge, open_reference_segmenter, reference_settings
 from ccbench.segmenters import SEGMENTERS, SegmenterSettings
 from ccbench.types import Image, Mask
 from hostile import Bomb
 from tiny_segmenters import draw_discs
 
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 SETTINGS = JUDGE.mini.model_copy(update={"size": 64, "passes": 16, "batch_size": 4, "learning_rate": 4e-3})
 SHORT = SETTINGS.model_copy(update={"passes": 1, "batch_size": 6})
 
@@ -114,3 +118,19 @@ def test_a_strangers_half_trained_judge_is_not_unpickled(home: Path) -> None:
     (folder / "training" / "last_checkpoint").write_text(str(folder / "training" / "epoch_1.pth"))
     assert open_one(1, notes, SHORT).weights == first.weights and not mark.exists()
     assert "set aside, and the training starts anew" in notes[-1]
+
+
+def test_that_of_phantom_128_is_shipped(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(*args: object, **named: object) -> None:
+        raise AssertionError("trained")
+
+    monkeypatch.setattr(ccbench.scoring.reference_segmenter, "finish_cell", train)
+    train_set, validation, test = (open_split(PROTOCOLS["phantom-128"], name, None) for name in SPLITS)
+    settings = reference_settings(128, len(train_set.pairs))
+    found = open_reference_segmenter(train_set, validation, "phantom-128", settings)
+    assert (found.weights, round(found.dice, 3)) == ("5c5b7e14", 0.890) and not home.exists()
+    pairs = [test.pairs[number] for number in range(8)]
+    seen = found.segment([pair.image for pair in pairs])
+    assert np.mean([overlap(mask, pair.condition.mask) for mask, pair in zip(seen, pairs, strict=True)]) > 0.85
+    with pytest.raises(AssertionError, match="trained"):
+        open_reference_segmenter(train_set, validation, "another", settings)
