@@ -16,7 +16,7 @@ from ccbench.plugins.registry import find_method
 from ccbench.protocols.given_settings import build_settings, read_given, setting_keys
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
 
-QUICK_SHARE = 10
+QUICK_SHARE = 8
 """A quick training makes this part of the protocol's steps, in batches twice as large."""
 
 QUICK_IMAGES = {"train": 400, "test": 40}
@@ -179,7 +179,7 @@ def resolve_config(
 
 
 def quick_training(training: TrainingSettings) -> TrainingSettings:
-    """Return a protocol's training for a first look: a tenth of its steps, in batches twice as large."""
+    """Return a protocol's training for a first look: an eighth of its steps, in batches twice as large."""
     steps = -(-training.max_steps // QUICK_SHARE)
     return training.model_copy(update={"max_steps": steps, "batch_size": 2 * training.batch_size})
 

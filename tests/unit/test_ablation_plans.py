@@ -110,7 +110,7 @@ def test_two_names_of_one_setting_are_refused() -> None:
 def test_quick_is_one_seed_and_a_short_training() -> None:
     quick = make_quick(plan_of_modules("ccis-diff", "phantom-128"))
     (config,) = quick.configs()["-bmws"]
-    assert config.seed == 0 and config.quick and config.training.max_steps == 150
+    assert config.seed == 0 and config.quick and config.training.max_steps == 188
     assert config.not_comparable[0].startswith("quick: ")
 
 
