@@ -56,11 +56,9 @@ def run(
     With --from-dir nothing is trained or generated: images that any program made are checked, copied and scored, and
     --method is the name of their row.
     """
-    from ccbench.base.files import write_output
     from ccbench.pipeline.make_run import make_run, run_config
     from ccbench.pipeline.outside_images import check_outside
     from ccbench.protocols.protocol import find_protocol
-    from ccbench.report import collect_report, render_report
     from ccbench.runs.record import count_failures
 
     out = Output(as_json, quiet)
@@ -70,8 +68,8 @@ def run(
     if from_dir is not None and quick:
         raise UsageError("--quick: with --from-dir nothing is trained; leave it out, or score the first with --limit N")
     if from_dir is None:
-        changed: dict[str, Any] = {"sets": sets or (), "file": config, "limit": limit, "quick": quick}
-        outside, wanted = None, run_config(method, protocol, seed=seed, **changed)
+        outside = None
+        wanted = run_config(method, protocol, seed=seed, sets=sets or (), file=config, limit=limit, quick=quick)
     else:
         outside = check_outside(from_dir, method, find_protocol(protocol), session, seed=seed, limit=limit, **said)
         wanted = outside.config
@@ -81,12 +79,19 @@ def run(
     scored = made.scorecard()
     assert scored is not None, "make_run has written it"
     card = scored.model_copy(update={"failures": count_failures(made.record, scored.failures)})
-    if quick and not made.report.is_file():
-        write_output(made.report, render_report(collect_report([made], data_root)).encode())
+    if quick:
+        _write_report(made, data_root)
     out.json(_summary(made, card))
     _show(made, card, data_root, from_dir, out)
     if any(card.failures.values()):
         raise typer.Exit(FINISHED_WITH_FAILURES)
+
+
+def _write_report(run: "RunFolder", data_root: Path | None) -> None:
+    from ccbench.base.files import write_output
+    from ccbench.report import collect_report, render_report
+
+    write_output(run.report, render_report(collect_report([run], data_root)).encode())
 
 
 def _summary(run: "RunFolder", card: "Scorecard") -> dict[str, Any]:
