@@ -12,6 +12,8 @@ import pytest
 import ccbench.studies.segmentation.segmentation_study
 from calling import Call, Finished
 from ccbench.base.images import read_image
+from ccbench.pipeline.make_run import run_config
+from ccbench.runs import RunFolder
 from ccbench.studies.segmentation.segmentation_results import SegmentationTable
 
 TINY = ("--set", "size=32", "--set", "ratios=[1.0]", "--set", "passes=1", "--set", "batch_size=4")
@@ -225,6 +227,9 @@ def test_runs_that_do_not_fit(here: Call) -> None:
     assert refused(here(*other), 4, run, "made under small", "not phantom-128")
     assert refused(here("segment", "--runs", run), 2, "made with --limit 4, not None")
     assert refused(here("segment", "--runs", run, run, "--limit", "4"), 2, "a second run of fake with seed 0")
+    with RunFolder.open(Path("quick"), run_config("fake", "small", limit=4, quick=True)):
+        pass
+    assert refused(here("segment", "--runs", "quick", "--limit", "4"), 2, "make it without --quick")
     assert here("train", "--method", "real-split", "--protocol", "small", "--limit", "4", "-o", "split").code == 0
     assert refused(
         here("segment", "--runs", "split", "--limit", "4"), 2, "real-split makes no image of a training mask"

@@ -109,6 +109,8 @@ def group_runs(
             raise DataError(f"{run.path}: made under {record.protocol} {record.protocol_hash}, not {protocol.name}")
         if run.config.limit != limit:
             raise UsageError(f"{run.path}: made with --limit {run.config.limit}, not {limit}; give the same one")
+        if run.config.quick:
+            raise UsageError(f"{run.path}: a quick run has seen a part of the training images; make it without --quick")
         if isinstance(run.config.settings, OutsideConfig):
             raise UsageError(f"{run.path}: another program made its images, and of training masks none; leave it out")
         if record.training is None:
