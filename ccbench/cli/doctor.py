@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import platform
+import subprocess
 from collections.abc import Callable
 from functools import partial
 from itertools import groupby
@@ -39,7 +40,7 @@ def doctor(as_json: options.Json = False) -> None:
     out.json({"findings": [finding._asdict() for finding in findings]})
     for topic, group in groupby(findings, key=lambda finding: finding.topic):
         out.line(topic)
-        out.table(("", "", ""), [row for finding in group for row in _rows(finding)], wrap=(2,))
+        out.table(("", "", ""), [row for finding in group for row in _rows(finding)], wrap=(1, 2))
     missing = sum(finding.found is False for finding in findings)
     out.line(f"{missing} missing" if missing else "nothing is missing")
 
@@ -75,13 +76,19 @@ def _machine() -> list[Finding]:
     if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
         facts.append(Finding("machine", "memory", None, f"{memory:.1f} GiB"))
-    try:
-        import torch
-    except (ImportError, OSError) as error:
-        return [*facts, Finding("machine", "torch", False, one_line(error), "everything but listing")]
-    names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    names = _gpus()
     detail = ", ".join(names) or "none, the CPU is used"
     return [*facts, Finding("machine", "CUDA device", bool(names), detail, "faster runs")]
+
+
+def _gpus() -> list[str]:
+    """Return the names of the GPUs that the driver tells, without waiting for torch."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return done.stdout.split("\n")[:-1]
 
 
 def _weights() -> list[Finding]:

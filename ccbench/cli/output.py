@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ccbench.types import Progress, ProgressStep
 
 _PIPE_WIDTH = 160  # columns of a table that is not shown on a terminal
+_WRAPPED = 24  # columns of the terminal that a cell which may be broken into lines needs, at most
 _LOG_EVERY = 15.0  # seconds between progress lines when stderr is not a terminal
 
 
@@ -66,16 +67,18 @@ class Output:
         if self.as_json or self.silent:
             return
         held = [tuple(map(printable, row)) for row in rows]
+        cut = [tuple(cell[:_WRAPPED] if at in wrap else cell for at, cell in enumerate(row)) for row in held]
         start, count = 1, len(header)
         console = _console(stderr=False)
         while start < max(2, count):
             stop = min(start + 1, count)
-            while stop < count and _least(console, _table(header, held, right, wrap, start, stop + 1)) <= console.width:
+            while (
+                stop < count and _least(console, _table(header, cut, right, wrap, start, stop + 1)) <= console.width
+            ):
                 stop += 1
-            part = _table(header, held, right, wrap, start, stop)
-            wide = _console(stderr=False, least=_least(console, part))
+            wide = _console(stderr=False, least=_least(console, _table(header, cut, right, wrap, start, stop)))
             with wide.capture() as drawn:
-                wide.print(part)
+                wide.print(_table(header, held, right, wrap, start, stop))
             say_raw(drawn.get())
             start = max(stop, 2)
 

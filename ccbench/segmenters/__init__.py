@@ -11,6 +11,8 @@ from pydantic import Field
 from ccbench.errors import MissingError, UsageError
 from ccbench.plugins.contract import Settings
 
+_HUB = {"res2net50d": "timm/res2net50d.in1k", "pvt_v2_b2": "timm/pvt_v2_b2.in1k"}  # as timm, which imports torch, says
+
 MMSEG = "mmseg:"
 """Starts the name of a segmenter that a configuration file of mmsegmentation describes."""
 
@@ -131,15 +133,14 @@ SEGMENTERS: dict[str, Segmenter] = {
 
 
 def locate_weights(model: str) -> Path:
-    """Return where the hub's cache holds the ImageNet weights of a network of timm; nothing is fetched.
+    """Return where the hub's cache holds the ImageNet weights of a published backbone; nothing is fetched.
 
     Raises:
         MissingError: it does not hold them.
     """
     from huggingface_hub import try_to_load_from_cache
-    from timm.models import get_pretrained_cfg_value
 
-    hub = str(get_pretrained_cfg_value(model, "hf_hub_id"))
+    hub = _HUB[model]
     cached = try_to_load_from_cache(hub, "model.safetensors")
     if not isinstance(cached, str):
         raise MissingError(f"{hub}: not in the hub's cache; the first training fetches it, or --set weights=FILE")

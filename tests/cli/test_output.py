@@ -31,6 +31,15 @@ def test_text_may_be_broken_into_lines(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert " ".join(" ".join(lines[3:]).split()) == "backbone the one that every method here extends"
 
 
+def test_a_path_that_is_too_long_for_a_line_stays_beside_its_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    Output().table(("", "", ""), [("found", "encoder", "/a" * 40), ("missing", "backbone", "none")], wrap=(1, 2))
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0].startswith("found   encoder  /a/a") and lines[-1] == "missing backbone none"
+
+
 def test_a_table_without_rows_or_with_one_column(capsys: pytest.CaptureFixture[str]) -> None:
     Output().table(("name",), [("a",), ("b",)])
     Output().table(("name", "size"), [])

@@ -64,7 +64,8 @@ sys.exit(0 if codes == [2] * {len(words)} and "torch" not in sys.modules else f"
 
 
 @pytest.mark.parametrize(
-    "args", [["--help"], ["methods"], ["methods", "--json"], ["protocols"], ["protocols", "show", "phantom-128"]]
+    "args",
+    [["--help"], ["methods"], ["methods", "--json"], ["protocols"], ["protocols", "show", "phantom-128"], ["doctor"]],
 )
 def test_listing_imports_nothing_heavy(args: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", _PROBE, *args], capture_output=True, text=True, check=False)

@@ -10,11 +10,12 @@ import mmseg
 import numpy as np
 import pytest
 import torch
+from timm.models import get_pretrained_cfg_value
 from torch import nn
 
 from ccbench.data.phantom.phantom_source import open_phantoms
 from ccbench.errors import CcbenchError, DataError, MissingError, UsageError
-from ccbench.segmenters import Segmenter, find_segmenter
+from ccbench.segmenters import SEGMENTERS, Segmenter, find_segmenter, locate_weights
 from ccbench.segmenters.loading import Labelled
 from ccbench.segmenters.prediction import predict_maps
 from ccbench.segmenters.segmenter_training import Budget, Exercise, build_network, train_segmenter
@@ -75,6 +76,14 @@ def test_every_head_has_two_classes_and_no_weights_are_drawn_from_elsewhere() ->
     network = build_network(find(PSPNET), find(PSPNET).mini.model_copy(update={"weights": "random"}), 0)
     assert [head.conv_seg.out_channels for head in (network.decode_head, network.auxiliary_head)] == [2, 2]
     assert not [one for one in network.modules() if isinstance(one, nn.SyncBatchNorm)]
+
+
+def test_weights_are_looked_for_where_timm_would_fetch_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda repository, file: None)
+    for segmenter in SEGMENTERS.values():
+        model = segmenter.published.backbone
+        with pytest.raises(MissingError, match=f"^{get_pretrained_cfg_value(model, 'hf_hub_id')}: not in"):
+            locate_weights(model)
 
 
 def test_weights_of_a_file_are_loaded(tmp_path: Path) -> None:
