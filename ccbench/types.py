@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,12 +149,25 @@ class ProgressStep(Protocol):
     def advance(self, amount: int = 1, note: str = "") -> None:
         """Report `amount` more units done; `note` is a short live figure, such as a loss."""
 
+    def found(self, amount: int) -> None:
+        """Report that `amount` units were there before; they say nothing of how fast the others are done."""
+
+
+class Part(NamedTuple):
+    """A step of a longer work: its description, and how long it takes, in a unit that all parts of the work share."""
+
+    description: str
+    share: float
+
 
 class Progress(Protocol):
     """Where library code reports how far it is. The CLI draws it; library code never prints."""
 
     def step(self, description: str, total: int) -> ProgressStep:
         """Open a step of `total` units; use it as a context manager."""
+
+    def plan(self, parts: Sequence[Part]) -> None:
+        """Say which steps are ahead, in their order: the time left is then told of all. It replaces an earlier plan."""
 
 
 class _SilentStep:
@@ -167,6 +180,9 @@ class _SilentStep:
     def advance(self, amount: int = 1, note: str = "") -> None:
         return None
 
+    def found(self, amount: int) -> None:
+        return None
+
 
 class SilentProgress:
     """Reports nothing; the default of every library call."""
@@ -174,6 +190,9 @@ class SilentProgress:
     def step(self, description: str, total: int) -> ProgressStep:
         """Return a step that draws nothing."""
         return _SilentStep()
+
+    def plan(self, parts: Sequence[Part]) -> None:
+        """Draw nothing."""
 
 
 PairSequence = Sequence[RealPair]

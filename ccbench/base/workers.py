@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from ccbench.base.signals import Terminated, handled_signals
 from ccbench.errors import CcbenchError, UsageError
-from ccbench.types import Progress, ProgressStep, SilentProgress
+from ccbench.types import Part, Progress, ProgressStep, SilentProgress
 
 T = TypeVar("T")
 
@@ -162,6 +162,8 @@ def _watch(started: Sequence[BaseProcess], messages: Any, step: ProgressStep, no
             finished += 1
         elif kind == "note":
             note(content)
+        elif kind == "found":
+            step.found(content)
         else:
             step.advance(content)
 
@@ -174,6 +176,9 @@ class _Forwarded:
 
     def step(self, description: str, total: int) -> ProgressStep:
         return _ForwardedStep(self._messages, self._counted is None or description in self._counted)
+
+    def plan(self, parts: Sequence[Part]) -> None:
+        return None
 
 
 class _ForwardedStep:
@@ -189,6 +194,10 @@ class _ForwardedStep:
     def advance(self, amount: int = 1, note: str = "") -> None:
         if self._counts:
             self._messages.put(("steps", amount))
+
+    def found(self, amount: int) -> None:
+        if self._counts:
+            self._messages.put(("found", amount))
 
 
 def _end_with_parent() -> None:

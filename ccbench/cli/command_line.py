@@ -19,7 +19,7 @@ from ccbench.errors import CcbenchError
 _NOT_ALLOWED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC)
 
 _VERBS = (
-    *("run", "train", "synthesize", "score", "compare", "ablate", "verify", "report", "doctor"),
+    *("run", "status", "train", "synthesize", "score", "compare", "ablate", "verify", "report", "doctor"),
     *("methods", "protocols", "data", "segment", "cache", "leaderboard"),
 )
 """In the order of the help; each is a module here, with `app`, or with a function of its name."""
@@ -73,7 +73,7 @@ def _root(
 ) -> None:
     """The referee for controlled colonoscopy image generation: one protocol, every method, numbers you can re-run.
 
-    Start with: ccbench run --method ccis-diff
+    Start with: ccbench run --method ccis-diff --quick
     """
     if version:
         from ccbench import __version__

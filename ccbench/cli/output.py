@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TextIO
@@ -13,15 +12,13 @@ from ccbench.base.text import escape_json, printable
 from ccbench.cli.streams import is_utf8, say, say_raw
 
 if TYPE_CHECKING:
-    import rich.progress
     from rich.console import Console
     from rich.table import Table
 
-    from ccbench.types import Progress, ProgressStep
+    from ccbench.types import Progress
 
 _PIPE_WIDTH = 160  # columns of a table that is not shown on a terminal
 _WRAPPED = 24  # columns of the terminal that a cell which may be broken into lines needs, at most
-_LOG_EVERY = 15.0  # seconds between progress lines when stderr is not a terminal
 
 
 class Output:
@@ -72,9 +69,7 @@ class Output:
         console = _console(stderr=False)
         while start < max(2, count):
             stop = min(start + 1, count)
-            while (
-                stop < count and _least(console, _table(header, cut, right, wrap, start, stop + 1)) <= console.width
-            ):
+            while stop < count and _least(console, _table(header, cut, right, wrap, start, stop + 1)) <= console.width:
                 stop += 1
             wide = _console(stderr=False, least=_least(console, _table(header, cut, right, wrap, start, stop)))
             with wide.capture() as drawn:
@@ -88,6 +83,8 @@ class Output:
             from ccbench.types import SilentProgress
 
             return SilentProgress()
+        from ccbench.cli.progress_display import BarProgress, LineProgress
+
         return BarProgress(_console(stderr=True)) if _is_terminal(sys.stderr) else LineProgress()
 
 
@@ -137,95 +134,3 @@ def _least(console: "Console", table: "Table") -> int:
     from rich.measure import Measurement
 
     return Measurement.get(console, console.options.update(width=10_000), table).minimum
-
-
-class BarProgress:
-    """Bars with the time left, for a terminal; steps inside steps stack."""
-
-    def __init__(self, console: "Console") -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-        from rich.progress import TimeRemainingColumn as TimeLeftColumn
-
-        self._open = 0
-        self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}", markup=False, style="dim"),
-            TextColumn("left"),
-            TimeLeftColumn(compact=True),
-            TextColumn("taken"),
-            TimeElapsedColumn(),
-            console=console,
-        )
-
-    def step(self, description: str, total: int) -> "ProgressStep":
-        """Return a bar of `total` units."""
-        return _Bar(self, self._bars, description, total)
-
-    def hold(self, change: int) -> None:
-        """Count the steps that are open; the live display runs while there is one."""
-        self._open += change
-        if change > 0 and self._open == 1:
-            self._bars.start()
-        elif self._open == 0:
-            self._bars.stop()
-            for task in self._bars.task_ids:
-                self._bars.remove_task(task)
-
-
-class _Bar:
-    def __init__(self, owner: BarProgress, bars: "rich.progress.Progress", description: str, total: int) -> None:
-        self._owner, self._bars = owner, bars
-        self._task = bars.add_task(description, total=total, note="", start=False)
-
-    def __enter__(self) -> "_Bar":
-        self._bars.start_task(self._task)
-        self._owner.hold(+1)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._owner.hold(-1)
-
-    def advance(self, amount: int = 1, note: str = "") -> None:
-        self._bars.advance(self._task, amount)
-        if note:
-            self._bars.update(self._task, note=note)
-
-
-class LineProgress:
-    """A line now and then, for a log file or a pipe."""
-
-    def step(self, description: str, total: int) -> "ProgressStep":
-        """Return a step that says where it stands every few seconds and when it ends."""
-        return _Lines(description, total)
-
-
-class _Lines:
-    def __init__(self, description: str, total: int) -> None:
-        self._description, self._total = description, total
-        self._done, self._note = 0, ""
-        self._start = self._last = time.monotonic()
-
-    def __enter__(self) -> "_Lines":
-        self._start = self._last = time.monotonic()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        from ccbench.tables.format import format_seconds
-
-        self._say(f"took {format_seconds(time.monotonic() - self._start)}")
-
-    def advance(self, amount: int = 1, note: str = "") -> None:
-        self._done += amount
-        self._note = note or self._note
-        now = time.monotonic()
-        if now - self._last >= _LOG_EVERY and 0 < self._done < self._total:
-            from ccbench.tables.format import format_seconds
-
-            self._last = now
-            self._say(f"{format_seconds((now - self._start) / self._done * (self._total - self._done))} left")
-
-    def _say(self, end: str) -> None:
-        note = f"  {self._note}" if self._note else ""
-        say(f"{self._description}  {self._done}/{self._total}{note}  {end}", error=True)

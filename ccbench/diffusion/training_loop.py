@@ -162,7 +162,7 @@ class _Steps:
         state, settings, main = self._state, self._settings, self._accelerator.is_main_process
         every = 1 if self._accelerator.device.type == "cpu" else LOG_EVERY  # a look at a loss waits for a GPU
         with self._context.progress.step(self._title, settings.max_steps) as progress:
-            progress.advance(state.step)
+            progress.found(state.step)
             while state.step < settings.max_steps:
                 self._step()
                 stops, last = self._agree(signals.received is not None), state.step == settings.max_steps

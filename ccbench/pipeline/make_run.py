@@ -14,6 +14,9 @@ from ccbench.plugins.registry import find_method
 from ccbench.protocols.config import OutsideConfig, RunConfig, resolve_config
 from ccbench.protocols.protocol import find_protocol
 from ccbench.runs import RunFolder, default_run_folder
+from ccbench.scoring.encoder_scores import VAE_CEILING
+from ccbench.scoring.synthesis_scorer import scoring_parts
+from ccbench.types import Part
 
 _COMPARED: tuple[Split, ...] = ("train", "test")
 
@@ -88,6 +91,7 @@ def make_run(
     """
     with open_run(config, session, folder) as run:
         session.note(f"run: {run.record.run_id} in {run.path}")
+        session.progress.plan(_steps_ahead(config, session))
         if outside is not None:
             fresh = bring_images(run, outside, session)
         else:
@@ -98,3 +102,18 @@ def make_run(
         score_run(run, session)
         picture_run(run, session, fresh)
         return run
+
+
+def _steps_ahead(config: RunConfig, session: Session) -> list[Part]:
+    """Return the steps of a run, those of its work that are done included.
+
+    Shares are in the time of scoring a reference image, as measured on two cores with the shipped backbone: a training
+    step takes about 3 for each image of its batch, a denoising step 1.5.
+    """
+    test, train = (len(session.split(config.protocol, name, config.limit_of(name)).pairs) for name in ("test", "train"))
+    scoring = scoring_parts(test, train, [VAE_CEILING])
+    if isinstance(config.settings, OutsideConfig):
+        return scoring
+    steps, batch = config.training.max_steps, config.training.batch_size
+    training = [Part("training", 3 * steps * batch)] if find_method(config.method).train_ref else []
+    return [*training, Part("sampling", 1.5 * getattr(config.settings, "num_inference_steps", 1) * test), *scoring]

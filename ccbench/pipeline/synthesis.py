@@ -169,7 +169,7 @@ class _Sampling:
         generator = self._load(split)
         progress = run.beating(self.session.progress)
         with _keeping_images(done, conditions.n), progress.step("sampling", conditions.n) as step:
-            step.advance(len(done))
+            step.found(len(done))
             for chunk in self._chunks([(index, 0) for index in range(conditions.n)], done):
                 _count_cost(run, _sample_chunk(run, generator, split.pairs, chunk, done, step), len(chunk))
         peak = max(run.record.cost.peak_memory_mb or 0.0, peak_memory_mb(self.device))
@@ -250,14 +250,15 @@ def _sample_chunk(
     images = generator.generate(conditions, seeds)
     seconds = time.perf_counter() - begin
     check_images(images, len(chunk), run.config.protocol.image_size, run.config.method)
+    new = set(chunk) - done
     for (index, copy), condition, seed, image in zip(chunk, conditions, seeds, images, strict=True):
-        if (index, copy) not in done:
+        if (index, copy) in new:
             if training:
                 run.add_training_sample(index, condition.id, seed, image, find_failure(image))
             else:
                 run.add_sample(index, condition.id, seed, image, find_failure(image), copy)
             done.add((index, copy))
-            step.advance()
+    step.advance(len(new))  # at once: they came at once, and the pace is told by it
     return seconds
 
 

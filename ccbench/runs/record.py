@@ -5,7 +5,7 @@ bounded and finite. Every model here refuses anything else.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -16,7 +16,7 @@ from pydantic import (
 
 from ccbench.base.assets import BackboneKind
 from ccbench.base.text import one_line
-from ccbench.types import Count, Number, Record, Text
+from ccbench.types import Count, ExtendedRecord, Number, Record, Text
 
 Failure = Literal["black", "constant"]
 
@@ -129,21 +129,34 @@ class CostRecord(Record):
     peak_memory_mb: Amount | None = None
 
 
-class RunRecord(Record):
+class StepRecord(Record):
+    """What is done in a running run, when its heartbeat was written: `done` of `total` units of a step."""
+
+    step: Text
+    done: Count
+    total: Count
+    seconds_left: Amount
+
+
+class RunRecord(ExtendedRecord):
     """All that is needed to trust a run, kept as `run.json`. `failures`: kind -> synthetic images of that kind.
 
     Attributes:
         status: `started` has begun and waits for the next command; `running` is worked on, or its process was killed,
             which the lock of its folder tells; `interrupted` was ended by a signal.
         heartbeat: when a command last said that it works on a running one.
+        doing: what it did then.
         checkpoint_from: None where the run was trained itself.
     """
+
+    added: ClassVar[tuple[str, ...]] = ("doing",)
 
     schema_version: Literal[1] = 1
     run_id: Name
     status: Literal["started", "running", "interrupted", "complete", "failed"] = "started"
     error: Text | None = None
     heartbeat: Text | None = None
+    doing: StepRecord | None = None
     started: Text
     finished: Text | None = None
     method: MethodRecord | None = None

@@ -22,7 +22,7 @@ from ccbench.protocols.config import OutsideConfig, RunConfig, restore_config, u
 from ccbench.protocols.row_names import variant_hash
 from ccbench.runs.heartbeat import BEAT_EVERY, BeatingProgress
 from ccbench.runs.inside import inside, is_there, plain_files
-from ccbench.runs.record import Failure, RunRecord, Sample
+from ccbench.runs.record import Failure, RunRecord, Sample, StepRecord
 from ccbench.runs.record_file import RECORD, await_record, difference, new_record, read_record
 from ccbench.runs.sample_list import SampleList, digest
 from ccbench.runs.score_files import read_per_sample, read_scorecard, scored_files, write_scorecard
@@ -153,7 +153,9 @@ class RunFolder:
     def update(self, **changes: object) -> None:
         """Replace fields of the record and write it; an unknown field is an error of the caller."""
         fields = {name: getattr(self._record, name) for name in RunRecord.model_fields} | changes
-        record = RunRecord.model_validate({**fields, "heartbeat": now() if fields["status"] == "running" else None})
+        runs = fields["status"] == "running"
+        living = {"heartbeat": now() if runs else None, "doing": fields["doing"] if runs else None}
+        record = RunRecord.model_validate({**fields, **living})
         if not self.following:
             write_json(self.path / RECORD, record.model_dump(mode="json"))
         self._record, self._beat = record, time.monotonic()
@@ -162,9 +164,9 @@ class RunFolder:
         """Return progress that also renews the record's heartbeat."""
         return BeatingProgress(progress, self._renew)
 
-    def _renew(self) -> None:
+    def _renew(self, doing: StepRecord) -> None:
         if self._record.status == "running" and time.monotonic() - self._beat > BEAT_EVERY:
-            self.update()
+            self.update(doing=doing)
 
     def fail(self, error: BaseException) -> None:
         """Mark the run failed, with its error; the same command again still resumes it."""

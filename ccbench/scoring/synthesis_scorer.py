@@ -20,9 +20,25 @@ from ccbench.scoring.conditions import StreamedPairs
 from ccbench.scoring.encoder_scores import count_failures
 from ccbench.scoring.fidelity import Measured, Meter, Segmenter
 from ccbench.scoring.panel import ImageSet, Panel
-from ccbench.types import Image, PairSequence, Progress, Score, SilentProgress
+from ccbench.types import Image, PairSequence, Part, Progress, Score, SilentProgress
 
 NEAR_PAIRS = 12  # shown to people
+
+_REAL, _KNOWN, _MADE = (f"encoding {images} images" for images in ("real test", "reference", "synthetic"))
+
+
+def _changed_title(control: str) -> str:
+    return f"encoding {control}"
+
+
+def scoring_parts(test: int, reference: int, controls: Sequence[str]) -> list[Part]:
+    """Return the steps of scoring a first synthesis, of so many test and reference images.
+
+    Shares: a reference image is 1, one that is also segmented and measured 4, one that is decoded by a VAE first 7, as
+    measured on two cores with the embedded encoders.
+    """
+    changed = [Part(_changed_title(name), 7 * test) for name in controls]
+    return [Part(_REAL, 4 * test), Part(_KNOWN, reference), *changed, Part(_MADE, 4 * test)]
 
 
 class SynthesisScorer:
@@ -64,7 +80,7 @@ class SynthesisScorer:
         clip = open_text_encoder(text_encoder, device=device)
         self._reader = reader = _Reader(test, StreamedPairs(test), network, clip, judge, cache, progress)
         real, pairs, self._known = reader.real(), reader.pairs, StreamedPairs(reference)
-        target = reader.stream(self._known, "reference")
+        target = reader.stream(self._known, _KNOWN)
         of_polyps = [split_clauses(prompt).foreground for prompt in pairs.prompts]
         texts, polyp_texts = (encode_texts(clip, lines, cache=cache) for lines in (pairs.prompts, of_polyps))
         known = self._known.clusters
@@ -138,13 +154,12 @@ class _Reader:
     def real(self) -> ImageSet:
         """Read the real test images; first of all, for their conditions are kept on the way."""
         meter = self._meter()
-        return ImageSet(self.stream(self.pairs, "real test", meter), meter.seen)
+        return ImageSet(self.stream(self.pairs, _REAL, meter), meter.seen)
 
     def made(self, images: Sequence[Path], copies: Mapping[int, Sequence[Path]]) -> ImageSet:
         """Read the synthetic images, and the further ones of some conditions."""
         meter = self._meter()
-        name = "encoding synthetic images"
-        encoded = encode_files(images, self._encoders, name, self.progress, cache=self.cache, visit=meter)
+        encoded = encode_files(images, self._encoders, _MADE, self.progress, cache=self.cache, visit=meter)
         diversity = _measure_diversity(copies, encoded, self.network, self.progress, self.cache) if copies else None
         return ImageSet(encoded, meter.seen, diversity)
 
@@ -155,15 +170,15 @@ class _Reader:
             return change(self.test[number].image)
 
         meter, count = self._meter(), len(self.test)
-        text = f"encoding {name}"
-        encoded = encode_set(load, count, self._encoders, text, self.progress, cache=self.cache, visit=meter)
+        title = _changed_title(name)
+        encoded = encode_set(load, count, self._encoders, title, self.progress, cache=self.cache, visit=meter)
         return ImageSet(encoded, meter.seen)
 
-    def stream(self, pairs: StreamedPairs, name: str, visit: Meter | None = None) -> EncodedSet:
+    def stream(self, pairs: StreamedPairs, title: str, visit: Meter | None = None) -> EncodedSet:
         """Read the images of pairs."""
         # One worker: the pairs' short parts are kept in the order of the calls.
-        text, progress, cache = f"encoding {name} images", self.progress, self.cache
-        return encode_set(pairs.load, len(pairs), self._encoders, text, progress, cache=cache, workers=1, visit=visit)
+        progress, cache = self.progress, self.cache
+        return encode_set(pairs.load, len(pairs), self._encoders, title, progress, cache=cache, workers=1, visit=visit)
 
     @property
     def _encoders(self) -> list[Encoder]:

@@ -265,7 +265,7 @@ class _Keeper(Hook):  # type: ignore[misc]
                 restore_pass(self._folder, runner, self.selection, passes)
             except (DataError, MissingError) as error:
                 raise _UnfitStateError from error
-            self._step.advance(runner.iter)
+            self._step.found(runner.iter)
 
     def before_train_epoch(self, runner: Runner) -> None:
         """Draw this pass's noise from its own seed."""

@@ -260,8 +260,13 @@ def test_progress_renews_the_heartbeat_now_and_then(run: RunFolder, monkeypatch:
         step.advance()
         assert RunFolder.read(run.path).record.heartbeat == "second 0"
         monkeypatch.setattr("ccbench.runs.run_folder.BEAT_EVERY", -1)
+        step.found(1)
         step.advance()
-        assert RunFolder.read(run.path).record.heartbeat == "second 1"
+        living = RunFolder.read(run.path).record
+    assert living.heartbeat == "second 1" and living.doing is not None
+    assert (living.doing.step, living.doing.done, living.doing.total) == ("a long step", 3, 3)
+    run.update(status="started")
+    assert RunFolder.read(run.path).record.doing is None and "doing" not in (run.path / "run.json").read_text()
 
 
 def test_a_run_whose_process_was_killed_is_interrupted(run: RunFolder, config: RunConfig) -> None:
