@@ -4,6 +4,7 @@ Nothing here imports torch, pandas or a method's code: a verb imports what it ne
 line is made of comes with the first one that needs it, so that `ccbench --version` is quick.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -13,7 +14,12 @@ __all__ = ["execute", "main"]
 
 
 def main() -> None:
-    """Run the command line of this process and leave with its exit code."""
+    """Run the command line of this process and leave with its exit code.
+
+    OpenMP's threads wait for each other with the processor kept busy, for long. Beside other work that is many times
+    slower than sleeping soon, so they do; GNU's library reads the variable when torch loads it.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     prepare_streams()
     sys.exit(finish_streams(execute(sys.argv[1:])))
 

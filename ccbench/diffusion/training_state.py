@@ -83,9 +83,17 @@ class Training:
             if index.isdecimal() and name not in ("weights", "average"):
                 moments.setdefault(int(index), {})[name] = value
         self.optimiser.load_state_dict({"state": moments, "param_groups": self.optimiser.state_dict()["param_groups"]})
+        self._lay_out_moments()
         self.step = step
         self.loss = [(int(step), float(value)) for step, value in tensors["loss"]]
         self.running = list(tensors["running"].to(device))
+
+    def _lay_out_moments(self) -> None:
+        """Lay the moments out in memory as their parameters: fused AdamW takes for granted that they are."""
+        for parameter, held in self.optimiser.state.items():
+            for name, value in held.items():
+                if value.shape == parameter.shape:
+                    held[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
     def finish(self, folder: Path) -> None:
         """Leave the weights, or their average, and the loss curve; the state is no longer needed.

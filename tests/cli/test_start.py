@@ -9,6 +9,7 @@ import pytest
 
 import ccbench.plugins.registry
 from calling import Call, Install
+from ccbench.cli import main
 from ccbench.errors import DataError
 
 # Of processor time, which another process cannot take. The bars are 0.35 s and 0.1 s on an idle machine.
@@ -46,6 +47,20 @@ def test_starting_imports_little(option: str) -> None:
     probe = f"import sys; from ccbench.cli import execute; execute(['{option}']); print(*sys.modules, file=sys.stderr)"
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
     assert not UNWANTED[option] & set(done.stderr.split())
+
+
+@pytest.mark.parametrize(("given", "found"), [(None, "1000"), ("7", "7")])
+def test_threads_that_wait_sleep_soon_unless_the_user_says_otherwise(
+    given: str | None, found: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two threads of torch are else many times slower than one beside other work."""
+    monkeypatch.setenv("GOMP_SPINCOUNT", given or "")
+    if given is None:
+        monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setattr(sys, "argv", ["ccbench", "--version"])
+    with pytest.raises(SystemExit):
+        main()
+    assert os.environ["GOMP_SPINCOUNT"] == found
 
 
 def test_a_refusal_and_the_names_of_the_package_wait_for_no_torch() -> None:
