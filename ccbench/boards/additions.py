@@ -10,19 +10,16 @@ from ccbench.base.files import make_folder, write_atomic
 from ccbench.base.folder_files import lock_folder
 from ccbench.boards.board_files import (
     Board,
-    BoardResult,
     BoardRules,
-    FiledResult,
     audit_file,
     check_audit,
     check_fits,
-    make_filed,
     read_audit,
     read_board,
     read_rules,
     rules_toml,
-    seal,
 )
+from ccbench.boards.board_result import BoardResult, FiledResult, make_filed, seal
 from ccbench.boards.comparison_file import scorecard_sha256
 from ccbench.boards.copies import RealThumbnails, check_copies, run_thumbnails
 from ccbench.boards.rendered_boards import render_files

@@ -13,7 +13,8 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from ccbench.base.images import read_image
-from ccbench.boards.board_files import Board, BoardResult
+from ccbench.boards.board_files import Board
+from ccbench.boards.board_result import BoardResult
 from ccbench.data.split import open_split
 from ccbench.errors import DataError
 from ccbench.protocols.protocol import Protocol

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ccbench.base.files import read_data
 from ccbench.base.text import one_line
-from ccbench.boards.board_files import BoardResult
+from ccbench.boards.board_result import BoardResult
 from ccbench.boards.comparison_file import scorecard_sha256
 from ccbench.errors import CcbenchError
 from ccbench.pipeline.verification.checks import Check, equal

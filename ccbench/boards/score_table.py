@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from ccbench.boards.board_files import Board, FiledResult
+from ccbench.boards.board_files import Board
+from ccbench.boards.board_result import FiledResult
 from ccbench.errors import VerificationError
 from ccbench.metrics import metric_info
 from ccbench.tables.csv import csv_table

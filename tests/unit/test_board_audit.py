@@ -8,7 +8,7 @@ import pytest
 from audit_sets import MANIFESTS
 from board_runs import CONDITIONS, TRAINED_ON, add_unverified, make_card, make_run
 from ccbench.boards.additions import store_audit
-from ccbench.boards.board_files import seal
+from ccbench.boards.board_result import seal
 from ccbench.boards.rendered_boards import render_boards
 from ccbench.errors import DataError, UsageError, VerificationError
 from ccbench.protocols.protocol import PROTOCOLS, Protocol

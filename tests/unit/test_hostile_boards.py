@@ -16,7 +16,8 @@ import fake_methods
 from board_runs import CONDITIONS, N, add_unverified, add_verified, make_card, make_run
 from ccbench.base.images import read_image, write_png
 from ccbench.boards.additions import _find_path
-from ccbench.boards.board_files import BoardRules, list_boards, read_board, rules_toml, seal
+from ccbench.boards.board_files import BoardRules, list_boards, read_board, rules_toml
+from ccbench.boards.board_result import seal
 from ccbench.boards.comparison_file import scorecard_sha256
 from ccbench.boards.copies import SIDE, RealThumbnails, near, thumbnails
 from ccbench.boards.rendered_boards import render_boards

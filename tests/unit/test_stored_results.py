@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ccbench.boards.board_files import BoardResult, read_board, seal
+from ccbench.boards.board_files import read_board
+from ccbench.boards.board_result import BoardResult, seal
 from ccbench.boards.comparison_file import scorecard_sha256
 from ccbench.runs.scorecard import Scorecard
 
