@@ -21,7 +21,7 @@ from ccbench.cli import main
 def forked(
     work: Callable[..., Any], *args: Any, out: Path, err: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[BaseProcess]:
-    """Give a process of one thread that does `work`, its streams in files; it is killed at the end if it is still there.
+    """Give a process of one thread that does `work`, its streams in files; it is killed at the end.
 
     The process is a child of this one: `exitcode` is None until it has ended and -9 after SIGKILL.
     """

@@ -67,13 +67,13 @@ def prepare(folder: Path) -> None:
         needs_data_root=False,
         image_size=SIDE,
         backbone=str(backbone),
-        training=TrainingSettings(max_steps=12, batch_size=2, learning_rate=1e-3, checkpoint_every=3),
+        training=TrainingSettings(max_steps=6, batch_size=2, learning_rate=1e-3, checkpoint_every=2),
         sampling={"num_inference_steps": 2, "guidance_scale": 2.0},
         set_encoder="lite0",
         text_encoder="mini-clip",
     )
 
-    ccbench.data.phantom.phantom_source.COUNTS.update(train=24, validation=8, test=12)
+    ccbench.data.phantom.phantom_source.COUNTS.update(train=12, validation=4, test=6)
     for module in (ccbench.pipeline.run_scorer, ccbench.studies.ablation.variant_runs):
         module.find_reference_segmenter = lambda *_: "none in a test"
 

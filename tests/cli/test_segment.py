@@ -133,20 +133,8 @@ def test_a_board_keeps_a_table_and_its_pages_are_checked(call: Call, made: Path)
 
 def train_runs(call: Call, *seeds: int) -> list[str]:
     for seed in seeds:
-        train = (
-            "train",
-            "--method",
-            "fake",
-            "--protocol",
-            "small",
-            "--limit",
-            "4",
-            "--seed",
-            seed,
-            "-o",
-            f"fake-{seed}",
-        )
-        assert call(*train).code == 0
+        train = ("train", "--method", "fake", "--protocol", "small", "--limit", "4", "--seed", seed)
+        assert call(*train, "-o", f"fake-{seed}").code == 0
     return [f"fake-{seed}" for seed in seeds]
 
 
