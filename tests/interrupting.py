@@ -1,11 +1,11 @@
 """Interrupts a ccbench command, lets it go on, and compares what it has left with one that was not interrupted.
 
-A process of its own: `python interrupting.py kill FOLDER TIMES COMMAND...` kills (SIGKILL) at random moments, TIMES at
-most, until the command ends; `full` runs it on a disk of too few bytes, then on one of enough, TIMES in all, and must
-be started where it may mount one (`unshare -rm`). COMMAND is for the protocol `tiny`. Every attempt is a fork of this
-process, which has imported everything, so that an interruption falls into the work and not into imports. Prints JSON:
-how often it was interrupted, the files that differ but for times, and the last line of each attempt that a full disk
-ended.
+A process of its own, a fork of a test's or `python interrupting.py HOW FOLDER TIMES COMMAND...`. `kill` kills (SIGKILL)
+at random moments, TIMES at most, until the command ends; `full` runs it on a disk of too few bytes, then on one of
+enough, TIMES in all, and must be started where it may mount one (`unshare -rm`). COMMAND is for the protocol `tiny`.
+Every attempt is a fork of this process, which has imported everything, so that an interruption falls into the work and
+not into imports. Prints JSON: how often it was interrupted, the files that differ but for times, and the last line of
+each attempt that a full disk ended.
 """
 
 import hashlib
@@ -67,13 +67,13 @@ def prepare(folder: Path) -> None:
         needs_data_root=False,
         image_size=SIDE,
         backbone=str(backbone),
-        training=TrainingSettings(max_steps=12, batch_size=2, learning_rate=1e-3, checkpoint_every=3),
+        training=TrainingSettings(max_steps=6, batch_size=2, learning_rate=1e-3, checkpoint_every=2),
         sampling={"num_inference_steps": 2, "guidance_scale": 2.0},
         set_encoder="lite0",
         text_encoder="mini-clip",
     )
 
-    ccbench.data.phantom.phantom_source.COUNTS.update(train=24, validation=8, test=12)
+    ccbench.data.phantom.phantom_source.COUNTS.update(train=12, validation=4, test=6)
     for module in (ccbench.pipeline.run_scorer, ccbench.studies.ablation.variant_runs):
         module.find_reference_segmenter = lambda *_: "none in a test"
 
@@ -167,9 +167,8 @@ def check(fine: bool, message: str) -> None:
         sys.exit(1)
 
 
-def main() -> None:
+def interrupt(how: str, folder: Path, times: int, command: list[str]) -> None:
     """See the module."""
-    how, folder, times, command = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4:]
     os.environ["CCBENCH_HOME"] = str(folder / "home")
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
@@ -194,4 +193,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    interrupt(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])

@@ -1,4 +1,4 @@
-"""Makes the k-th write of a command under a folder fail: as on a full disk, or as if the process were killed there.
+"""Makes the k-th write of a command under a folder fail as on a full disk, or keeps what a kill at each would leave.
 
 A write point is a file opened for writing, content half written, a folder made, and a name or permission changed,
 whoever does it in Python; content that compiled code writes is none. An audit hook sees them all.
@@ -6,12 +6,13 @@ whoever does it in Python; content that compiled code writes is none. An audit h
 
 import errno
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
@@ -21,50 +22,51 @@ import ccbench.base.folder_files
 WRITERS = {ccbench.base.files.__file__, ccbench.base.folder_files.__file__}
 """The modules of the package that write."""
 
-How = Literal["count", "full", "kill"]
-
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _TAKING_ROOM = ("open", "os.mkdir", "os.rename")
 _OTHERS = ("os.remove", "os.rmdir", "os.chmod", "os.truncate", "os.link", "os.symlink")
 
 
-class Killed(BaseException):
-    """The process ends here: nothing catches it, and nothing is written any more."""
-
-
 class Writes:
-    """Counts the writes under a folder, and lets the one with number `at` and what follows fail.
+    """Counts the writes under a folder; a disk may be full from one of them on, or each may be one at which to kill.
 
-    `full`: from there on everything that takes room on the disk fails, what removes or renames works.
-    `kill`: from there on nothing works, so that no clean-up runs, as after a SIGKILL.
+    Args:
+        folder: what else is written goes through uncounted.
+        full_at: number of the write from which on everything that takes room fails; what removes still works, and is
+            not counted. 0 = none.
+        keep: a new folder to hold a copy of `folder` as a SIGKILL at each write would leave it, with half of the
+            content that was being written.
 
     Attributes:
         functions: of the modules that write, those that have.
-        failed: whether the write with number `at` was reached.
+        failed: whether the write with number `full_at` was reached.
+        left: the copies, in the order of the writes.
     """
 
-    def __init__(self, folder: Path, how: How = "count", at: int = 0) -> None:
+    def __init__(self, folder: Path, full_at: int = 0, keep: Path | None = None) -> None:
         self.functions: set[str] = set()
-        self.count, self.failed = 0, False
-        self._folder, self._how, self._at = os.path.realpath(folder), how, at
+        self.failed, self.left = False, list[Path]()
+        self._folder, self._full_at, self._keep, self._count = Path(os.path.realpath(folder)), full_at, keep, 0
         self._lock = threading.Lock()
 
-    def reach(self, takes_room: bool) -> None:
-        """Note a write.
+    def reach(self, takes_room: bool) -> Path | None:
+        """Note a write; return the copy of the folder as it is before it.
 
         Raises:
-            Killed, OSError: it fails.
+            OSError: the disk is full.
         """
         with self._lock:
-            if not self.failed and (takes_room or self._how != "full"):
-                self.count += 1
+            if takes_room or not self._full_at:
+                self._count += 1
                 self.functions |= _functions_on_stack()
-                self.failed = self.count == self._at
-            failing = self.failed
-        if failing and self._how == "kill":
-            raise Killed
-        if failing and takes_room:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                self.failed = self.failed or self._count == self._full_at
+            if self.failed and takes_room:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if self._keep is None:
+                return None
+            self.left.append(self._keep / str(self._count))
+            shutil.copytree(self._folder, self.left[-1], symlinks=True)
+            return self.left[-1]
 
     def concerns(self, path: Any) -> bool:
         """Return whether a path lies under the folder; one relative to an open folder counts as such."""
@@ -83,15 +85,22 @@ class Writes:
         """Return a function that writes half of the content where its write fails."""
 
         def write_half(target: Any, data: bytes) -> Any:
-            if not (isinstance(target, Path) and not self.concerns(target)):
-                before = self.failed
+            half, before = data[: len(data) // 2], self.failed
+            if not isinstance(target, Path):
+                if not before:
+                    write(target, half)
+                self.reach(takes_room=True)
+                return write(target, data[len(half) :])
+            if self.concerns(target):
                 try:
-                    self.reach(takes_room=True)
-                except (OSError, Killed):
-                    if not before:  # nothing is written by a process that is no more
-                        with unwatched():
-                            write(target, data[: len(data) // 2])
+                    copy = self.reach(takes_room=True)
+                except OSError:
+                    if not before:
+                        _write_unwatched(write, target, half)
                     raise
+                if copy is not None:
+                    place = Path(os.path.realpath(target)).relative_to(self._folder)
+                    _write_unwatched(write, copy / place, half)
             return write(target, data)
 
         return write_half
@@ -105,13 +114,11 @@ def _hook(event: str, args: tuple[Any, ...]) -> None:
         _watching.seen(event, args)
 
 
-@contextmanager
-def unwatched() -> Iterator[None]:
-    """Let writes go through."""
+def _write_unwatched(write: Callable[[Any, bytes], Any], target: Path, data: bytes) -> None:
     global _watching
     before, _watching = _watching, None
     try:
-        yield
+        write(target, data)
     finally:
         _watching = before
 

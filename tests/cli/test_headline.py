@@ -18,7 +18,7 @@ def _dozen(monkeypatch: pytest.MonkeyPatch) -> None:
     """A protocol of a dozen phantoms: encoders, segmenter, backbone and method are the real ones, little trained."""
     counts = {"train": 24, "validation": 8, "test": 12}
     monkeypatch.setattr(ccbench.data.phantom.phantom_source, "COUNTS", counts)
-    monkeypatch.setattr(ccbench.scoring.reference_segmenter, "_STEPS", 6)
+    monkeypatch.setattr(ccbench.scoring.reference_segmenter, "_STEPS", 2)
     protocol = Protocol(
         name="dozen",
         title="for a test",

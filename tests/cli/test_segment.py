@@ -6,45 +6,39 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import ccbench.studies.segmentation.segmentation_study
 from calling import Call, Finished
 from ccbench.base.images import read_image
+from ccbench.cli import execute
 from ccbench.pipeline.make_run import run_config
 from ccbench.runs import RunFolder
+from ccbench.segmenters import SEGMENTERS
 from ccbench.studies.segmentation.segmentation_results import SegmentationTable
+from tiny_segmenters import ONE_LAYER
 
 TINY = ("--set", "size=32", "--set", "ratios=[1.0]", "--set", "passes=1", "--set", "batch_size=4")
 PHANTOMS = ("segment", "--limit", "4", "--seeds", "0", "--segmenter", "pranet", "--device", "cpu", *TINY)
+ONE_PASS = ("--segmenter", "one-layer", "--set", "passes=1", "--limit", "4")
 FILES = ("README.md", "table.csv", "table.json", "table.tex", "overlays-PraNet.png")
 
 
+def in_this_process(work: Any, items: Any, size: Any, devices: Any, title: str, *, progress: Any, note: Any) -> None:
+    work(items, devices[0], progress, note)
+
+
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Finished, Path]:
-    """A table of two rows, made by a command of its own and its worker process."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which a table of two rows was made, its cells trained in this process."""
     folder = tmp_path_factory.mktemp("made")
-    command = [
-        sys.executable,
-        "-m",
-        "ccbench",
-        *PHANTOMS,
-        "--rows",
-        "real,copy-paste",
-        "--jobs",
-        "1",
-        "--quiet",
-        "--json",
-    ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-    return Finished(ran.returncode, ran.stdout, ran.stderr), folder
-
-
-@pytest.fixture
-def made(done: tuple[Finished, Path]) -> Path:
-    return done[1]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(ccbench.studies.segmentation.segmentation_study, "work_in_processes", in_this_process)
+        assert execute([*PHANTOMS, "--rows", "real,copy-paste", "--jobs", "1", "--quiet"]) == 0
+    return folder
 
 
 @pytest.fixture
@@ -56,11 +50,8 @@ def again(call: Call, made: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
 @pytest.fixture
 def here(call: Call, scored_images: object, monkeypatch: pytest.MonkeyPatch) -> Call:
     """The fake method and the protocol `small`; cells are trained in this process, which has torch already."""
-
-    def here(work, items, size, devices, title, *, progress, note):
-        work(items, devices[0], progress, note)
-
-    monkeypatch.setattr(ccbench.studies.segmentation.segmentation_study, "work_in_processes", here)
+    monkeypatch.setattr(ccbench.studies.segmentation.segmentation_study, "work_in_processes", in_this_process)
+    monkeypatch.setitem(SEGMENTERS, "one-layer", ONE_LAYER)
     return call
 
 
@@ -109,9 +100,20 @@ def test_the_same_command_again_trains_nothing(again: Call, made: Path) -> None:
     assert "equal passes" in fewer.out and "copy-paste" not in fewer.out and "table: runs/phantom-128" in fewer.out
 
 
-def test_stdout_is_json_to_its_last_byte(done: tuple[Finished, Path]) -> None:
+@pytest.mark.slow
+def test_a_worker_makes_a_table_and_stdout_is_json_to_its_last_byte(tmp_path: Path) -> None:
     """Though mmengine prints in every process that imports it; and with --quiet nothing else is said."""
-    assert (done[0].code, done[0].err) == (0, "") and done[0].json["protocol"] == "phantom-128"
+    command = [*PHANTOMS, "--rows", "real", "--budget", "epochs", "--jobs", "1", "--quiet", "--json"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "ccbench", *command],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (done.returncode, done.stderr) == (0, "") and json.loads(done.stdout)["protocol"] == "phantom-128"
 
 
 def test_a_board_keeps_a_table_and_its_pages_are_checked(call: Call, made: Path) -> None:
@@ -131,38 +133,15 @@ def test_a_board_keeps_a_table_and_its_pages_are_checked(call: Call, made: Path)
 
 def train_runs(call: Call, *seeds: int) -> list[str]:
     for seed in seeds:
-        train = (
-            "train",
-            "--method",
-            "fake",
-            "--protocol",
-            "small",
-            "--limit",
-            "4",
-            "--seed",
-            seed,
-            "-o",
-            f"fake-{seed}",
-        )
-        assert call(*train).code == 0
+        train = ("train", "--method", "fake", "--protocol", "small", "--limit", "4", "--seed", seed)
+        assert call(*train, "-o", f"fake-{seed}").code == 0
     return [f"fake-{seed}" for seed in seeds]
 
 
 def test_runs_of_one_method_are_its_seeds(here: Call) -> None:
     runs = train_runs(here, 0, 1)
-    options = (
-        "--rows",
-        "synthetic",
-        "--budget",
-        "epochs",
-        "--limit",
-        "4",
-        "--seeds",
-        "0,1,2",
-        "--segmenter",
-        "pranet",
-    )
-    done = here("segment", "--runs", *runs, *options, *TINY, "--json", "--output", "out")
+    options = ("--rows", "synthetic", "--budget", "epochs", "--seeds", "0,1,2", *ONE_PASS)
+    done = here("segment", "--runs", *runs, *options, "--json", "--output", "out")
     assert done.code == 0, done.err
     found = done.json
     assert found["protocol"] == "small" and list(found["rows"]) == ["real", "fake"]
@@ -174,10 +153,10 @@ def test_runs_of_one_method_are_its_seeds(here: Call) -> None:
     assert "share the images of fewer generator runs" in found["notes"][0]
     assert all(len(list(Path(run, "training-images").iterdir())) == 4 for run in runs)
     # Weights that changed are not tried on anything.
-    (cell,) = Path("out/cells/PraNet").glob("real-seed0-*")
+    (cell,) = Path("out/cells/OneLayer").glob("real-seed0-*")
     record = json.loads((cell / "cell.json").read_text())
     (cell / "cell.json").write_text(json.dumps({**record, "tests": {}}))
-    again = ("segment", "--runs", *runs, *options, *TINY, "--output", "out")
+    again = ("segment", "--runs", *runs, *options, "--output", "out")
     assert here(*again).code == 0 and "1 of" not in here(*again).err
     (cell / "cell.json").write_text(json.dumps({**record, "tests": {}}))
     (cell / "weights.safetensors").write_bytes(b"other")

@@ -1,13 +1,11 @@
 """A real training that Slurm preempts or `docker stop` ends: SIGTERM to its process."""
 
 import json
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 from ccbench.diffusion.training_loop import STATE, WEIGHTS
+from forks import forked, run_ccbench
 
 STEPS = 100_000
 
@@ -17,16 +15,17 @@ def test_sigterm_keeps_the_step_and_says_so(backbone_folder: Path, tmp_path: Pat
     settings = [f"training.max_steps={STEPS}", "training.batch_size=2", "training.checkpoint_every=2"]
     sets = [part for text in settings for part in ("--set", text)]
     options = ["--backbone", str(backbone_folder), "--limit", "4", "--device", "cpu", "--output", str(run)]
-    command = [sys.executable, "-m", "ccbench", "train", "--method", "controlnet", *options, *sets]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    command = ("train", "--method", "controlnet", *options, *sets)
+    with forked(run_ccbench, *command, out=tmp_path / "out", err=tmp_path / "err") as process:
         end = time.monotonic() + 120
         while not (run / "checkpoint" / STATE).exists():
-            assert process.poll() is None and time.monotonic() < end
+            assert process.is_alive() and time.monotonic() < end
             time.sleep(0.05)
         working = json.loads((run / "run.json").read_text())
-        process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=60)
-    assert process.returncode == 143, said
+        process.terminate()
+        process.join(60)
+        said = (tmp_path / "err").read_text()
+        assert process.exitcode == 143, said
     last = said.rstrip().splitlines()[-1]
     assert last.startswith("error: ended by SIGTERM; training: step ")
     assert last.endswith(f" of {STEPS:,} is kept; the same command goes on")

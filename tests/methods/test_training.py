@@ -79,7 +79,7 @@ def test_what_another_training_has_encoded_gives_the_same_weights(
 
 @METHODS
 def test_training_lowers_the_loss_of_its_own_images(method: Method[Any], train: Train, tmp_path: Path) -> None:
-    report = train(method, tmp_path / "c", steps=40)
+    report = train(method, tmp_path / "c", steps=16)
     assert report.loss[-1][1] < report.loss[0][1]
     assert report.parameters_trained == sum(
         t.numel() for t in load_file(tmp_path / "c" / training_loop.WEIGHTS).values()

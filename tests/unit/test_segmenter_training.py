@@ -5,8 +5,6 @@ import pickle
 import random
 import signal
 import stat
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -24,6 +23,7 @@ from ccbench.segmenters.cells import Select
 from ccbench.segmenters.prediction import mean_dice, predict_maps
 from ccbench.segmenters.segmenter_state import STATE
 from ccbench.segmenters.segmenter_training import Budget, Exercise, Trained, train_segmenter
+from forks import forked
 from hostile import Bomb
 from tiny_segmenters import SIDE, draw_discs, label, tiny
 
@@ -148,26 +148,25 @@ def test_a_loss_that_is_not_finite_ends_the_training_and_the_state_before_stays(
     assert train(tmp_path) == Trained(6, (), 3) and (tmp_path / STATE).read_bytes() == whole["pranet"]
 
 
+def train_until_half_of_the_second_state_is_written(folder: Path) -> None:
+    save = safetensors.torch.save_file
+
+    def torn(tensors: Any, path: Any, metadata: dict[str, str]) -> None:
+        save(tensors, path, metadata)
+        if '"taken": 2' in metadata["checked"]:
+            os.truncate(path, Path(path).stat().st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    safetensors.torch.save_file = torn
+    train(folder)
+
+
 def test_killed_while_it_writes_its_state_it_is_the_same_to_the_byte(whole: dict[str, bytes], tmp_path: Path) -> None:
     """A process that is killed when half of its second state is on disk."""
-    tests = Path(__file__).parents[1]
-    code = f"""
-import os, signal, sys
-from pathlib import Path
-sys.path[:0] = [{str(tests)!r}, {str(tests / "unit")!r}]
-import test_segmenter_training as tried
-tried.torch.set_num_threads({torch.get_num_threads()})
-import safetensors.torch
-save = safetensors.torch.save_file
-def torn(tensors, path, metadata):
-    save(tensors, path, metadata)
-    if '"taken": 2' in metadata["checked"]:
-        os.truncate(path, path.stat().st_size // 2)
-        os.kill(os.getpid(), signal.SIGKILL)
-safetensors.torch.save_file = torn
-tried.train(Path({str(tmp_path)!r}))
-"""
-    assert subprocess.run([sys.executable, "-c", code], timeout=400).returncode == -signal.SIGKILL
+    log = tmp_path.with_suffix(".log")
+    with forked(train_until_half_of_the_second_state_is_written, tmp_path, out=log, err=log) as process:
+        process.join(400)
+        assert process.exitcode == -signal.SIGKILL, log.read_text()
     assert load_checked(tmp_path / STATE)[1]["taken"] == 1
     assert train(tmp_path) == Trained(6, (), 3) and (tmp_path / STATE).read_bytes() == whole["pranet"]
 

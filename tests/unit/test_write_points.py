@@ -4,10 +4,12 @@ import ast
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import PIL.Image
 import pytest
 import typer.main
@@ -20,7 +22,9 @@ import ccbench.data.phantom.phantom_source
 import ccbench.pipeline.training
 import ccbench.studies.ablation.variant_runs
 import ccbench.studies.segmentation.segmentation_study
+import ccbench.tables.pictures
 from ccbench.base import folder_files
+from ccbench.base.images import write_png
 from ccbench.cli import execute
 from ccbench.pipeline.run_scorer import RunScorer
 from ccbench.protocols.protocol import PROTOCOLS, Protocol
@@ -32,7 +36,7 @@ from compared import ColourEncoder
 from fake_polyps import write_pair
 from interrupting import hashes, plain
 from tiny_segmenters import ONE_LAYER
-from write_points import How, Killed, Writes, watched
+from write_points import Writes, watched
 
 FAKE = ("--method", "fake", "--protocol", "small", "--output", "out")
 ABLATE = ("ablate", "--method", "fake", "--protocol", "small", "--vary", "tint=0.1", "--seeds", "0", "--jobs", "1")
@@ -41,6 +45,7 @@ SEGMENT = ("segment", "--protocol", "small", "--rows", "real", "--budget", "epoc
 SEGMENT = (*SEGMENT, "--segmenter", "one-layer", "--set", "passes=2", "--jobs", "1", "--device", "cpu")
 TEMPORARY = re.compile(r"\.[0-9a-f]{12}\.tmp")
 COMMAND = typer.main.get_command(ccbench.cli.command_line.app)  # built once: each case is called a hundred times
+Prepare = Callable[[str], Callable[..., Path]]
 READING = {"check_new_folder", "is_locked"}
 """Functions of the part of `files` that writes which only look."""
 
@@ -58,6 +63,15 @@ def save_uncompressed(
 ) -> None:
     """Compressing pictures takes a third of the time."""
     save(image, file, format, **{**given, "optimize": False, "compress_level": 0})
+
+
+def draw_tiles(
+    cells: Sequence[tuple[tuple[Any, ...], str]], header: object, columns: int, tile: int, path: Path, title: str
+) -> None:
+    """A sheet of pictures without titles and frames, which take half of the time of the commands that draw some."""
+    side = max(len(image) for tiles, _ in cells for image in tiles)
+    lines = [np.hstack([np.resize(image, (side, side, 3)) for image in tiles]) for tiles, _ in cells]
+    write_png(path, np.vstack(lines))
 
 
 def do(*command: str) -> None:
@@ -118,7 +132,6 @@ CASES = {
     "synthesize": Case(("synthesize", *FAKE), lambda: do("train", *FAKE)),
     "score": Case(("score", "out", "--no-cache"), make_images),
     "ablate": Case(ABLATE, make_variants),
-    "ablate from nothing": Case(ABLATE),
     "segment": Case(SEGMENT),
     "segment with a damaged state": Case(SEGMENT, leave_a_damaged_state),
     "leaderboard add": Case(("leaderboard", "add", "out", "--no-cache"), make_run),
@@ -130,19 +143,10 @@ CASES = {
 }
 
 
-LONG = {
-    *(("run that was killed", "full"), ("run with another's checkpoint", "full"), ("leaderboard add", "full")),
-    *(("ablate", "full"), ("ablate from nothing", "full"), ("ablate from nothing", "kill"), ("data prepare", "full")),
-    *(("segment", "full"), ("segment", "kill"), ("segment with a damaged state", "full")),
-    ("segment with a damaged state", "kill"),
-}
-"""Half a minute each and more; `run` meets a full disk in the default suite, the other commands of these are killed."""
-
-ALL = [
-    pytest.param(name, how, marks=pytest.mark.slow if (name, how) in LONG else ())
-    for name in CASES
-    for how in ("full", "kill")
-]
+def cases(*slow: str) -> pytest.MarkDecorator:
+    """All commands; `slow`: those that take ten seconds and more."""
+    marked = [pytest.param(name, marks=pytest.mark.slow if name in slow else ()) for name in CASES]
+    return pytest.mark.parametrize("name", marked)
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +155,7 @@ def _small(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(ccbench.data.phantom.phantom_source, "COUNTS", {"train": 3, "validation": 2, "test": 3})
     monkeypatch.setitem(PROTOCOLS, "small", small_protocol.model_copy(update={"backbone": "sd-mini"}))
     monkeypatch.setattr(PIL.Image.Image, "save", save_uncompressed)
+    monkeypatch.setattr(ccbench.tables.pictures, "_draw_sheet", draw_tiles)
     monkeypatch.setitem(SEGMENTERS, "one-layer", ONE_LAYER)
     monkeypatch.setattr(ccbench.cli.command_line, "app", COMMAND)
     monkeypatch.setattr(ccbench.pipeline.training, "source_state", lambda package: {})
@@ -178,19 +183,19 @@ def _small(small_protocol: Protocol, fake_plugin: str, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Callable[[], Path]]:
-    """Return a function that prepares a case, and returns one that gives a folder so prepared, anew each time."""
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
+    """Return a function that prepares a case, and returns one that gives a folder so prepared, or like another."""
 
-    def prepare(name: str) -> Callable[[], Path]:
+    def prepare(name: str) -> Callable[..., Path]:
         before, work = tmp_path / "before" / name, tmp_path / "work" / name
         before.mkdir(parents=True)
         monkeypatch.chdir(before)
         CASES[name].prepare()
 
-        def again() -> Path:
+        def again(left: Path = before) -> Path:
             monkeypatch.chdir(tmp_path)
             shutil.rmtree(work, ignore_errors=True)
-            shutil.copytree(before, work)
+            shutil.copytree(left, work, symlinks=True)
             monkeypatch.chdir(work)
             return work
 
@@ -214,52 +219,59 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
-def once(name: str, folder: Path, how: How = "count", at: int = 0) -> tuple[int | None, Writes]:
-    """Run a command in a folder; its exit code is None where it was killed."""
-    writes = Writes(folder, how, at)
-    with watched(writes):
-        try:
-            return execute(CASES[name].command), writes
-        except Killed:
-            return None, writes
+def ends_equal(name: str, folder: Path, expected: dict[str, str], after: str, said: Callable[[], str]) -> None:
+    assert execute(CASES[name].command) == 0, f"{after}: {said()}"
+    found = contents(folder)
+    differ = {file for file in expected.keys() | found.keys() if expected.get(file) != found.get(file)}
+    assert not differ, after
 
 
-@pytest.mark.parametrize(("name", "how"), ALL)
-def test_it_ends_the_same_whichever_write_fails(
-    name: str, how: How, prepared: Callable[[str], Callable[[], Path]], capsys: pytest.CaptureFixture[str]
+@cases("segment", "segment with a damaged state")
+def test_killed_at_any_write_it_ends_the_same(
+    name: str, prepared: Prepare, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The command runs once, and is taken up again from what a kill at each of its writes would have left."""
+    again = prepared(name)
+    with watched(writes := Writes(folder := again(), keep=tmp_path / "left")):
+        assert execute(CASES[name].command) == 0, capsys.readouterr().err
+    expected = contents(folder)
+    for at, left in enumerate(writes.left, 1):
+        again(left)
+        if not (CASES[name].new and contents(folder) == expected):
+            ends_equal(name, folder, expected, f"killed at write {at}", lambda: capsys.readouterr().err)
+    assert len(writes.left) > 4
+
+
+@cases("ablate", "segment", "segment with a damaged state", "leaderboard add", "data prepare")
+def test_on_a_disk_that_is_full_from_any_write_on_it_says_so_and_then_ends_the_same(
+    name: str, prepared: Prepare, capsys: pytest.CaptureFixture[str]
 ) -> None:
     again = prepared(name)
-    code, _ = once(name, folder := again())
-    assert code == 0, capsys.readouterr().err
-    expected, at = contents(folder), 0
-    while True:
+    folder = again()
+    assert execute(CASES[name].command) == 0, capsys.readouterr().err
+    expected = contents(folder)
+    for at in count(1):
         capsys.readouterr()
-        code, writes = once(name, folder := again(), how, at := at + 1)
+        with watched(writes := Writes(again(), full_at=at)):
+            code = execute(CASES[name].command)
         said = capsys.readouterr().err
         if not writes.failed:
             break
-        if how == "kill":
-            assert code is None, f"write {at}: {said}"
-        else:
-            last = said.splitlines()[-1]
-            assert code == 2 and said.count("error: ") == 1, f"write {at}: {code} {said}"
-            assert last.startswith("error: ") and "No space left on device" in last, f"write {at}: {said}"
-        if CASES[name].new and contents(folder) == expected:
-            continue
-        assert once(name, folder)[0] == 0, f"after write {at} failed: {capsys.readouterr().err}"
-        found = contents(folder)
-        differ = {file for file in expected.keys() | found.keys() if expected.get(file) != found.get(file)}
-        assert not differ, f"after write {at} failed"
+        last = said.splitlines()[-1]
+        assert code == 2 and said.count("error: ") == 1, f"write {at}: {code} {said}"
+        assert last.startswith("error: ") and "No space left on device" in last, f"write {at}: {said}"
+        if not (CASES[name].new and contents(folder) == expected):
+            ends_equal(name, folder, expected, f"full at write {at}", lambda: capsys.readouterr().err)
     assert code == 0 and at > 4
 
 
-def test_together_they_reach_everything_that_writes(prepared: Callable[[str], Callable[[], Path]]) -> None:
+def test_together_they_reach_everything_that_writes(prepared: Prepare) -> None:
     source = Path(ccbench.base.files.__file__).read_text()
     sources = source[source.index("# Writing\n") : source.index("# Reading\n")], Path(folder_files.__file__).read_text()
     names = {one.name for text in sources for one in ast.parse(text).body if isinstance(one, ast.FunctionDef)}
     reached = set()
     for name in CASES:
-        code, writes = once(name, prepared(name)())
-        assert code == 0
+        with watched(writes := Writes(prepared(name)())):
+            assert execute(CASES[name].command) == 0
         reached |= writes.functions
     assert names - READING - reached == set()
