@@ -1,4 +1,4 @@
-"""Small random networks written in the file formats of the real encoders, a judge of masks, and small random images."""
+"""Small random networks in the file formats of the real encoders, a segmenter that sees red, and random images."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ MODEL_CFG: dict[str, Any] = {
 }
 
 
-class RedJudge:
+class RedSegmenter:
     """Sees a polyp where an image is redder than it is on average."""
 
     signature, weights, dice = "judge:red", "00000000", 0.5

@@ -41,7 +41,7 @@ class MetricInfo:
 
 
 _REFERENCE = ("images", "reference")
-_JUDGED = ("images", "masks", "judge")
+_SEGMENTED = ("images", "masks", "reference segmenter")
 _TRAINING = ("images", "training images", "real test images")
 _PARTNERS = ("images", "masks", "real partners")
 _PROMPTS = ("images", "masks", "prompts")
@@ -110,7 +110,7 @@ def _mask(
     group: Group = "mask",
     counts: Literal["images"] | None = None,
 ) -> MetricInfo:
-    return MetricInfo(name, title, 2, direction, unit, "image", _JUDGED, _SEGMENTER, group, counts=counts)
+    return MetricInfo(name, title, 2, direction, unit, "image", _SEGMENTED, _SEGMENTER, group, counts=counts)
 
 
 def _copies(name: str, title: str) -> MetricInfo:

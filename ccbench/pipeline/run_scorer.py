@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from ccbench.pipeline.session import Session
 
 _SCORED_WITH: tuple[Split, ...] = ("test", "train")
-_JUDGES_DATA: tuple[Split, ...] = ("train", "validation")
+_SEGMENTED: tuple[Split, ...] = ("train", "validation")
 
 
 class RunScorer:
     """Scores runs; what those of one protocol share is read and scored once, see `SynthesisScorer`.
 
     Args:
-        session: its `note` is told which judge is used.
+        session: its `note` is told which reference segmenter is used.
     """
 
     def __init__(self, session: "Session") -> None:
@@ -61,7 +61,7 @@ class RunScorer:
             f"{protocol.name}-train@{(trained_on or train.manifest_sha256)[:12]}",
             set_encoder=protocol.set_encoder,
             text_encoder=protocol.text_encoder,
-            judge=find_reference_segmenter(config, session),
+            segmenter=find_reference_segmenter(config, session),
             controls={VAE_CEILING: through},
             device=device,
             cache=session.cache,
@@ -116,11 +116,11 @@ def find_reference_segmenter(config: RunConfig, session: "Session") -> Segmenter
     from ccbench.scoring.reference_segmenter import open_reference_segmenter, reference_settings  # torch
 
     if config.limit is not None:
-        return "a limited run trains no judge of its masks"
+        return "a limited run has no reference segmenter"
     protocol, note = config.protocol, session.note
-    train, validation = (session.split(protocol, name) for name in _JUDGES_DATA)
+    train, validation = (session.split(protocol, name) for name in _SEGMENTED)
     settings = reference_settings(protocol.image_size, len(train.pairs))
-    judge = open_reference_segmenter(
+    segmenter = open_reference_segmenter(
         train,
         validation,
         protocol.name,
@@ -129,5 +129,6 @@ def find_reference_segmenter(config: RunConfig, session: "Session") -> Segmenter
         note=note,
         progress=session.progress,
     )
-    note(f"reference segmenter: {judge.signature}, Dice {judge.dice:.3f} on {len(validation.pairs)} validation images")
-    return judge
+    images = f"{len(validation.pairs)} validation images"
+    note(f"reference segmenter: {segmenter.signature}, Dice {segmenter.dice:.3f} on {images}")
+    return segmenter

@@ -101,20 +101,20 @@ class Meter:
 
     Args:
         pairs: the conditions, loaded before the images pass.
-        judge: the segmenter, or the reason why there is none.
+        segmenter: the reference segmenter, or the reason why there is none.
         clip: encodes the squares around the polyps, through `cache`.
     """
 
     def __init__(
-        self, pairs: StreamedPairs, judge: Segmenter | str, clip: TextImageEncoder, cache: FeatureCache | None
+        self, pairs: StreamedPairs, segmenter: Segmenter | str, clip: TextImageEncoder, cache: FeatureCache | None
     ) -> None:
-        self._pairs, self._judge, self._clip, self._cache = pairs, judge, clip, cache
+        self._pairs, self._segmenter, self._clip, self._cache = pairs, segmenter, clip, cache
         self.seen: list[Seen] = []
 
     def __call__(self, start: int, images: Sequence[Image]) -> None:
         """Look at the images numbered from `start`."""
         wanted = [self._pairs.mask(start + place) for place in range(len(images))]
-        masks = [None] * len(images) if isinstance(self._judge, str) else self._judge.segment(images)
+        masks = [None] * len(images) if isinstance(self._segmenter, str) else self._segmenter.segment(images)
         for image, mask, found, crop in zip(images, wanted, masks, self._crops(images, wanted), strict=True):
             self.seen.append(_look(image, mask, found, crop))
 
@@ -145,7 +145,7 @@ def measure_fidelity(
     prompts: Sequence[str],
     texts: Features,
     clip: TextImageEncoder,
-    judge: Segmenter | str,
+    segmenter: Segmenter | str,
 ) -> list[Measured]:
     """Return the metrics of images against their conditions, all sequences in one order.
 
@@ -154,14 +154,14 @@ def measure_fidelity(
         texts: (N, D) features by `clip` of what the prompts say of the polyp.
     """
     polyps = _polyp_clip_score(seen, texts, clip)
-    return [*_mask_fidelity(seen, judge), *_seam_excess(seen, real), *_text_fidelity(seen, prompts), polyps]
+    return [*_mask_fidelity(seen, segmenter), *_seam_excess(seen, real), *_text_fidelity(seen, prompts), polyps]
 
 
-def _mask_fidelity(seen: Sequence[Seen], judge: Segmenter | str) -> list[Measured]:
-    if isinstance(judge, str):
-        return [Measured(metric, "judge:none", np.empty(0), judge) for metric in MASK_METRICS]
+def _mask_fidelity(seen: Sequence[Seen], segmenter: Segmenter | str) -> list[Measured]:
+    if isinstance(segmenter, str):
+        return [Measured(metric, "judge:none", np.empty(0), segmenter) for metric in MASK_METRICS]
     return [
-        Measured(metric, judge.signature, _column(read(one.mask) if one.mask else None for one in seen))
+        Measured(metric, segmenter.signature, _column(read(one.mask) if one.mask else None for one in seen))
         for metric, read in MASK_METRICS.items()
     ]
 

@@ -74,7 +74,7 @@ class Panel:
     texts: NDArray[np.float32]
     polyp_texts: NDArray[np.float32]
     pairs: StreamedPairs
-    judge: Segmenter | str
+    segmenter: Segmenter | str
 
     def part(self, source: str, rows: Sequence[int], target_rows: Sequence[int]) -> "Panel":
         """Return the panel of one data set's test and reference images."""
@@ -135,7 +135,7 @@ class Panel:
 
     def _measured(self, images: ImageSet) -> list[Measured]:
         real = images.seen if self._is_real(images.encoded) else self.real.seen
-        found = measure_fidelity(images.seen, real, self.pairs.prompts, self.polyp_texts, self.clip, self.judge)
+        found = measure_fidelity(images.seen, real, self.pairs.prompts, self.polyp_texts, self.clip, self.segmenter)
         return [*found, *([images.diversity] if images.diversity else [])]
 
     def _is_real(self, encoded: EncodedSet) -> bool:

@@ -44,7 +44,7 @@ _SETTINGS = SegmenterSettings(
     batch_size=16,
 )
 
-JUDGE = Segmenter(
+NETWORK = Segmenter(
     "semantic-fpn",
     "Semantic FPN",
     "Kirillov et al., Panoptic Feature Pyramid Networks, CVPR 2019",
@@ -54,8 +54,8 @@ JUDGE = Segmenter(
 )
 
 
-class Judge:
-    """A trained judge.
+class ReferenceSegmenter:
+    """A trained reference segmenter.
 
     Attributes:
         signature: how and on which images it was trained. Machines that train it anew get weights that differ by float
@@ -65,7 +65,7 @@ class Judge:
     """
 
     def __init__(self, network: Any, record: CellRecord, size: int, device: str) -> None:
-        self.signature = f"judge:{JUDGE.name}{size}|recipe:{record.plan.key[:8]}"
+        self.signature = f"judge:{NETWORK.name}{size}|recipe:{record.plan.key[:8]}"
         self.weights, self.dice = record.weights_sha256[:8], record.dice[record.taken - 1]
         self._network, self._size, self._device = network, size, device
 
@@ -77,7 +77,7 @@ class Judge:
 
 def reference_settings(image_size: int, images: int) -> SegmenterSettings:
     """Return the settings of the reference segmenter for images of a side, with so many of them to train on."""
-    base = JUDGE.mini if image_size <= JUDGE.mini.size else JUDGE.published
+    base = NETWORK.mini if image_size <= NETWORK.mini.size else NETWORK.published
     return base.model_copy(update={"passes": max(1, round(_STEPS * base.batch_size / images))})
 
 
@@ -86,7 +86,7 @@ def plan_reference(
 ) -> tuple[Cell, SegmentationSets]:
     """Return the training that gives the reference segmenter of a protocol's images, and the sets that it reads."""
     sets = SegmentationSets(train, validation, {}, (), None)
-    return plan_cell(JUDGE, settings, Row("classic"), 0, None, sets, protocol, "validation"), sets
+    return plan_cell(NETWORK, settings, Row("classic"), 0, None, sets, protocol, "validation"), sets
 
 
 def open_reference_segmenter(
@@ -98,7 +98,7 @@ def open_reference_segmenter(
     device: str = "cpu",
     note: Callable[[str], None] = lambda text: None,
     progress: Progress = SilentProgress(),
-) -> Judge:
+) -> ReferenceSegmenter:
     """Return the reference segmenter of a protocol's training images: shipped, from the cache, or trained now.
 
     Args:
@@ -110,8 +110,9 @@ def open_reference_segmenter(
     """
     cell, sets = plan_reference(train, validation, protocol, settings)
 
-    def read(root: Path, record: CellRecord) -> Judge:
-        return Judge(load_cell(cell, CellFolder(root, cell.plan), record, device), record, settings.size, device)
+    def read(root: Path, record: CellRecord) -> ReferenceSegmenter:
+        network = load_cell(cell, CellFolder(root, cell.plan), record, device)
+        return ReferenceSegmenter(network, record, settings.size, device)
 
     if (record := CellFolder(shipped := shipped_weights(SHIPPED), cell.plan).record()) is not None:
         return read(shipped, record)
@@ -129,7 +130,7 @@ def open_reference_segmenter(
 
 @contextmanager
 def _writable(root: Path, note: Callable[[str], None]) -> Iterator[Path]:
-    """Give a folder for judges: `root`, or one that is removed at the end where that cannot be written."""
+    """Give a folder for what is trained: `root`, or one that is removed at the end where that cannot be written."""
     try:
         with temporary_folder(root / "any"):
             pass

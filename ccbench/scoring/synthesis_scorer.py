@@ -56,7 +56,7 @@ class SynthesisScorer:
         *,
         set_encoder: str,
         text_encoder: str,
-        judge: Segmenter | str,
+        segmenter: Segmenter | str,
         controls: Mapping[str, Callable[[Image], Image]] = MappingProxyType({}),
         device: str = "cpu",
         cache: FeatureCache | None = None,
@@ -67,7 +67,7 @@ class SynthesisScorer:
         Args:
             reference: the real images that the set distances are taken to, of which a generator may know.
             reference_id: their name in the signatures, such as `phantom-128-train@0123456789ab`.
-            judge: the segmenter that mask fidelity is told by, or why there is none.
+            segmenter: the one that mask fidelity is told by, or why there is none.
             controls: name -> what is done to each real test image before it is scored as if it were synthetic, such as
                 "vae-ceiling": the way through the backbone's VAE and back.
             cache: where features are looked up and kept; None = all are computed. It changes no score.
@@ -78,13 +78,15 @@ class SynthesisScorer:
         """
         network = open_encoder(set_encoder, device=device)
         clip = open_text_encoder(text_encoder, device=device)
-        self._reader = reader = _Reader(test, StreamedPairs(test), network, clip, judge, cache, progress)
+        self._reader = reader = _Reader(test, StreamedPairs(test), network, clip, segmenter, cache, progress)
         real, pairs, self._known = reader.real(), reader.pairs, StreamedPairs(reference)
         target = reader.stream(self._known, _KNOWN)
         of_polyps = [split_clauses(prompt).foreground for prompt in pairs.prompts]
         texts, polyp_texts = (encode_texts(clip, lines, cache=cache) for lines in (pairs.prompts, of_polyps))
         known = self._known.clusters
-        self._panel = Panel(network, clip, target, known, target, reference_id, real, texts, polyp_texts, pairs, judge)
+        self._panel = Panel(
+            network, clip, target, known, target, reference_id, real, texts, polyp_texts, pairs, segmenter
+        )
         others = {name: reader.changed(name, change) for name, change in controls.items()}
         self._controls = self._panel.score_controls(others)
         self._parts = {source: self._part(source, rows, others) for source, rows in pairs.rows_by_source().items()}
@@ -110,7 +112,7 @@ class SynthesisScorer:
             raise DataError(f"scoring: {len(images)} images for {len(pairs)} test conditions; wanted one for each")
         made = self._reader.made(images, copies)
         found = panel.score(made)
-        near, judge, clip = found.memorised, panel.judge, panel.clip
+        near, segmenter, clip = found.memorised, panel.segmenter, panel.clip
         card = Scorecard(
             scores=found.scores,
             controls=self._controls,
@@ -119,8 +121,8 @@ class SynthesisScorer:
                 prompts_truncated_share=clip.count_truncated(pairs.prompts) / len(pairs.prompts),
                 memorisation=f"not told: {near}" if isinstance(near, str) else near.verdict,
                 paths={e.id: f"{e.path}, feature error {e.path_error:.0e}" for e in (panel.network, clip)},
-                judge_weights=None if isinstance(judge, str) else judge.weights,
-                judge_dice_validation=None if isinstance(judge, str) else judge.dice,
+                judge_weights=None if isinstance(segmenter, str) else segmenter.weights,
+                judge_dice_validation=None if isinstance(segmenter, str) else segmenter.dice,
             ),
             near_pairs=[] if isinstance(near, str) else _near_pairs(near.neighbours, pairs, self._known),
             by_source={
@@ -147,7 +149,7 @@ class _Reader:
     pairs: StreamedPairs
     network: Encoder
     clip: TextImageEncoder
-    judge: Segmenter | str
+    segmenter: Segmenter | str
     cache: FeatureCache | None
     progress: Progress
 
@@ -185,7 +187,7 @@ class _Reader:
         return [self.network, self.clip]
 
     def _meter(self) -> Meter:
-        return Meter(self.pairs, self.judge, self.clip, self.cache)
+        return Meter(self.pairs, self.segmenter, self.clip, self.cache)
 
 
 def _measure_diversity(

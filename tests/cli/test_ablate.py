@@ -87,16 +87,16 @@ def test_the_same_command_makes_only_what_is_missing(call: Call, here: list[str]
     assert "runs: 8 of 8 are there" in call(*ABLATE, *VARY, "--seeds", "0,1").err and len(here) == 8
 
 
-def test_the_judge_is_trained_before_the_runs_and_only_for_them(
+def test_the_reference_segmenter_is_trained_before_the_runs_and_only_for_them(
     call: Call, here: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else every process but one waits for it."""
     monkeypatch.setattr(
-        ccbench.studies.ablation.variant_runs, "find_reference_segmenter", lambda *rest: here.append("judge")
+        ccbench.studies.ablation.variant_runs, "find_reference_segmenter", lambda *rest: here.append("segmenter")
     )
     for _ in range(2):
         assert call(*ABLATE, "--vary", "tint=0.1", "--seeds", "0").code == 0
-        assert len(here) == 3 and here[0] == "judge" and here.count("judge") == 1
+        assert len(here) == 3 and here[0] == "segmenter" and here.count("segmenter") == 1
 
 
 def test_quick_says_what_it_cannot_show(call: Call) -> None:

@@ -229,8 +229,8 @@ def test_boards_take_the_seeds_as_one_marked_row(
     card = make_card(52.0, 25.0, 6)
     monkeypatch.setattr("ccbench.pipeline.run_scorer.SynthesisScorer.__init__", lambda *_, **__: None)
     monkeypatch.setattr("ccbench.pipeline.run_scorer.SynthesisScorer.score", lambda *_: card)
-    judge = SimpleNamespace(signature="judge:none", dice=0.5)  # the real one trains for minutes
-    monkeypatch.setattr("ccbench.scoring.reference_segmenter.open_reference_segmenter", lambda *_, **__: judge)
+    segmenter = SimpleNamespace(signature="judge:none", dice=0.5)  # the real one trains for minutes
+    monkeypatch.setattr("ccbench.scoring.reference_segmenter.open_reference_segmenter", lambda *_, **__: segmenter)
     for seed in range(3):
         write_images(made, 6, seed)
         done = call("run", *RUN[1:5], *RUN[7:], *SAID, "--seed", seed, "--output", f"out{seed}")

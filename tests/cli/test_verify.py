@@ -214,7 +214,7 @@ def noted(**changes: Any) -> Notes:
         ({"notes": noted(memorisation="look"), "memorised": 1.0}, "drift"),
         ({"notes": noted(judge_weights="3a0c771f", judge_dice_validation=0.8895)}, "within tolerance"),
         ({"notes": noted(judge_weights="3a0c771f", judge_dice_validation=0.8)}, "drift"),
-        ({"notes": noted(judge_dice_validation=0.8895)}, "drift"),  # one judge has one Dice
+        ({"notes": noted(judge_dice_validation=0.8895)}, "drift"),  # one segmenter has one Dice
         ({"notes": noted(judge_weights=None, judge_dice_validation=None)}, "drift"),
     ],
 )

@@ -26,7 +26,7 @@ from ccbench.runs import default_run_folder
 from ccbench.runs.scorecard import Scorecard
 from ccbench.scoring import REAL_SPLIT, VAE_CEILING, SynthesisScorer, synthesis_scorer
 from ccbench.types import Condition, Image, Mask, RealPair
-from fake_encoders import RedJudge, write_images, write_mini_clip
+from fake_encoders import RedSegmenter, write_images, write_mini_clip
 from tiny_backbone import write_tiny_backbone
 
 SIZE, N_TRAIN, N_TEST = 64, 9, 5
@@ -290,7 +290,7 @@ def test_the_runs_of_real_split_and_vae_ceiling_score_as_the_scorecards_controls
     )
     monkeypatch.setattr(synthesis_scorer, "open_encoder", lambda name, device: _TinyEncoder())
     reconstruct = open_reconstruction(backbone)
-    names: Any = {"set_encoder": "lite0", "text_encoder": "mini-clip", "judge": RedJudge()}
+    names: Any = {"set_encoder": "lite0", "text_encoder": "mini-clip", "segmenter": RedSegmenter()}
 
     def score(method: Method[Any]) -> Scorecard:
         files = write_images(tmp_path / method.info.name, make(method))

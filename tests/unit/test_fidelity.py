@@ -20,7 +20,7 @@ from ccbench.metrics.images.text_fidelity import text_fidelity
 from ccbench.runs.scorecard import Scorecard, ScoredImages
 from ccbench.scoring import REAL_SPLIT, SynthesisScorer, fidelity, synthesis_scorer
 from ccbench.types import Condition, Image, RealPair
-from fake_encoders import RedJudge, write_images, write_mini_clip
+from fake_encoders import RedSegmenter, write_images, write_mini_clip
 
 N = 8
 
@@ -69,9 +69,9 @@ def score(tmp_path: Path, test_pairs: Any, train_pairs: Any, monkeypatch: pytest
     )
     monkeypatch.setattr(synthesis_scorer, "open_encoder", lambda name, device: Means())
 
-    def call(images: list[Image], judge: Any = None, pairs: Any = test_pairs, **more: Any) -> ScoredImages:
+    def call(images: list[Image], segmenter: Any = None, pairs: Any = test_pairs, **more: Any) -> ScoredImages:
         files = write_images(tmp_path / "made", images)
-        names: Any = {"set_encoder": "lite0", "text_encoder": "mini-clip", "judge": judge or RedJudge()}
+        names: Any = {"set_encoder": "lite0", "text_encoder": "mini-clip", "segmenter": segmenter or RedSegmenter()}
         return SynthesisScorer(pairs, train_pairs, "train@0", **names).score(files, **more)
 
     return call
@@ -83,9 +83,11 @@ def values(card: Scorecard) -> dict[str, float | None]:
 
 def test_masks_seams_and_prompts_are_scored_by_their_functions(score: Score, test_pairs: list[RealPair]) -> None:
     images = [np.roll(pair.image, 9, axis=1) for pair in test_pairs[::-1]]
-    (card, table), judge = score(images), RedJudge()
+    (card, table), segmenter = score(images), RedSegmenter()
     found = values(card)
-    masks = [compare_masks(judge.segment([i])[0], p.condition.mask) for i, p in zip(images, test_pairs, strict=True)]
+    masks = [
+        compare_masks(segmenter.segment([i])[0], p.condition.mask) for i, p in zip(images, test_pairs, strict=True)
+    ]
     assert found["mask_dice"] == pytest.approx(np.mean([one.dice for one in masks]))
     assert found["mask_area_error"] == pytest.approx(np.mean([abs(one.area_error) for one in masks]))
     assert table["polyp_hallucinated"].tolist() == [one.hallucinated for one in masks]
@@ -114,14 +116,14 @@ def test_real_images_are_the_ceiling(score: Score, test_pairs: list[RealPair]) -
     assert (entries["text_fidelity"].value or 0) > 0.5
 
 
-def test_without_a_judge_and_with_images_that_do_not_fit_there_is_a_reason(
+def test_without_a_segmenter_and_with_images_that_do_not_fit_there_is_a_reason(
     score: Score, test_pairs: list[RealPair]
 ) -> None:
     images = [pair.image for pair in test_pairs[::-1]]
     images[3] = np.zeros((40, 40, 3), dtype=np.uint8)
-    card, table = score(images, judge="no judge here")
+    card, table = score(images, segmenter="no segmenter here")
     entries = {entry.metric: entry for entry in card.scores}
-    assert (entries["mask_dice"].value, entries["mask_dice"].reason) == (None, "no judge here")
+    assert (entries["mask_dice"].value, entries["mask_dice"].reason) == (None, "no segmenter here")
     assert card.failures["wrong_size"] == 1
     assert entries["text_fidelity"].n == N - 1 and np.isnan(table["text_fidelity"][3])
     assert "|n:8|" in entries["text_fidelity"].signature

@@ -20,7 +20,7 @@ def test_every_block_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
         said.append(capsys.readouterr().out)
     run, scores, folders, comparison, plot, verified = said
     assert "synthesize: done, 4 images" in run and "gallery: done" in run
-    assert "fd_lite0 " in scores and "a limited run trains no judge" in scores
+    assert "fd_lite0 " in scores and "a limited run has no reference segmenter" in scores
     assert "'fd_lite0': " in folders and names["distances"].card.scores[0].n == 4
     assert re.search(r"^clip_score controlnet \(.*max_steps=2\) corrupted-real 1.0 None$", comparison, re.MULTILINE)
     assert plot == ""

@@ -16,7 +16,7 @@ from ccbench.metrics.sets.frechet import frechet_distance
 from ccbench.runs.scorecard import Scorecard, ScoredImages
 from ccbench.scoring import REAL_SPLIT, VAE_CEILING, SynthesisScorer, score_folders, synthesis_scorer, two_folders
 from ccbench.types import Condition, Image, RealPair, Score, SilentProgress
-from fake_encoders import RedJudge, random_images, write_images, write_mini_clip
+from fake_encoders import RedSegmenter, random_images, write_images, write_mini_clip
 
 Folders = tuple[Path, Path]
 
@@ -251,7 +251,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Path], l
 
 
 def open_scorer(test: list[RealPair], train: list[RealPair], controls: Any = None) -> SynthesisScorer:
-    names: Any = {"set_encoder": "lite0", "text_encoder": "mini-clip", "judge": RedJudge()}
+    names: Any = {"set_encoder": "lite0", "text_encoder": "mini-clip", "segmenter": RedSegmenter()}
     return SynthesisScorer(test, train, "train@0123456789ab", controls=controls or {}, **names)
 
 

@@ -14,7 +14,7 @@ from ccbench.types import Score
 if TYPE_CHECKING:
     import pandas as pd
 
-JUDGE_DICE = 0.01
+SEGMENTER_DICE = 0.01
 """Between two trainings of the reference segmenter on one set of images: of its Dice on the validation images."""
 
 _MEMORISED = ("memorised_near", "memorised_alone")
@@ -74,15 +74,16 @@ def _check_notes(held: Scorecard, fresh: Scorecard, shares: State) -> Iterator[C
     yield verdict
     if old.judge_weights is None or new.judge_weights is None or old.judge_weights == new.judge_weights:
         facts = [(notes.judge_weights, notes.judge_dice_validation) for notes in (new, old)]
-        yield equal("judge", *("none" if weights is None else f"{weights}, Dice {dice}" for weights, dice in facts))
+        said = ("none" if weights is None else f"{weights}, Dice {dice}" for weights, dice in facts)
+        yield equal("reference segmenter", *said)
         return
     dices = [notes.judge_dice_validation or 0.0 for notes in (new, old)]
-    near = abs(dices[0] - dices[1]) <= JUDGE_DICE
+    near = abs(dices[0] - dices[1]) <= SEGMENTER_DICE
     yield Check(
-        what="judge",
+        what="reference segmenter",
         state="within tolerance" if near else "drift",
         detail=f"another training of it: found {new.judge_weights}, Dice {dices[0]}, wanted {old.judge_weights}, Dice "
-        f"{dices[1]} (tolerance {JUDGE_DICE:g})",
+        f"{dices[1]} (tolerance {SEGMENTER_DICE:g})",
     )
 
 
