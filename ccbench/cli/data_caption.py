@@ -133,7 +133,7 @@ def attributes(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Tell how often the attributes that captions state are measured right, on phantoms, whose attributes are known."""
+    """Print how often each attribute that captions state is measured right, on phantoms, whose attributes are known."""
     from ccbench.data.attributes.accuracy import check_attributes
 
     out = Output(as_json, quiet)

@@ -82,7 +82,7 @@ def check_boards(
         Path | None,
         typer.Option(
             "--runs",
-            help="Folder of run folders: of those on a board, one is verified too, another each day.",
+            help="Folder of run folders: one run of a board is also verified, a different one each day.",
             metavar="DIR",
         ),
     ] = None,

@@ -11,7 +11,7 @@ from ccbench.tables.format import format_bytes
 
 _Runs = Annotated[list[Path], typer.Argument(help="Complete, scored runs of one protocol.", metavar="RUN...")]
 _Output = Annotated[Path, typer.Option("--output", "-o", help="The page to write.", metavar="FILE")]
-_Title = Annotated[str | None, typer.Option("--title", help="Of the page.", metavar="TEXT")]
+_Title = Annotated[str | None, typer.Option("--title", help="Title of the page.", metavar="TEXT")]
 _Public = Annotated[
     bool, typer.Option("--public", help="Leave out real images that the data's licence may keep with its users.")
 ]

@@ -83,7 +83,7 @@ _Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="Folder of the table; runs/PROTOCOL/segmentation unless given; a --limit has its own.",
+        help="Folder of the table; runs/PROTOCOL/segmentation unless given; with --limit a folder of its own.",
         metavar="DIR",
     ),
 ]
