@@ -58,7 +58,8 @@ def train_branch(context: TrainContext[Any], build: BranchBuilder) -> TrainRepor
     accelerator = prepare_process(context)
     backbone = load_backbone(context.backbone, str(accelerator.device), allow_pickle=context.allow_pickle)
     torch.manual_seed(derive_seed("weights", context.seed))  # layers that do not come from the backbone
-    branch = build(backbone, context.config).to(accelerator.device, memory_format=torch.channels_last).train()  # faster
+    branch = build(backbone, context.config).to(accelerator.device).train()
+    branch.to(memory_format=torch.channels_last)  # faster steps
     objective = BranchObjective(context, backbone, branch, encode_set(context, backbone))
     report = run_steps(context, objective, accelerator)
     seconds = time.perf_counter() - started
