@@ -89,7 +89,6 @@ def peer(context: TrainContext) -> Callable[[int], list[float]]:
     data = _dataset(context.pairs, backbone.tokenizer)
     loader = DataLoader(data, batch_size=training.batch_size, shuffle=True, drop_last=True)
     controlnet, optimizer, loader, rate = accelerator.prepare(controlnet, optimizer, loader, rate)
-    batches = iter(lambda: None, 0)
 
     def forever():
         while True:

@@ -29,13 +29,15 @@ class PlannedWork:
     def __init__(self, parts: Sequence[Part] = (), clock: Callable[[], float] = time.monotonic) -> None:
         self._parts, self._clock = tuple(parts), clock
         self._names = [part.description for part in parts]
-        self._here, self._began = -1, clock()
+        self._here = -1
+        self._began: float | None = None  # the first part: what is made ready before it says nothing of the pace
         self._done = self._worked = 0.0  # shares: of the part that is under way, and of all that was done here
 
     def begin(self, description: str) -> None:
         """Say that a step begins; one that is no part changes nothing."""
         if description in self._names:
             self._here, self._done = self._names.index(description), 0.0
+            self._began = self._clock() if self._began is None else self._began
 
     def advance(self, description: str, fraction: float, found: bool = False) -> None:
         """Say that a fraction of a step is done, or was `found` done."""
@@ -46,7 +48,7 @@ class PlannedWork:
 
     def seconds_left(self) -> float | None:
         """Return how long the rest takes; None before anything is done."""
-        if not self._worked:
+        if not self._worked or self._began is None:
             return None
         rest = sum(part.share for part in self._parts[self._here :]) - self._done
         return max(0.0, rest) * (self._clock() - self._began) / self._worked

@@ -31,13 +31,14 @@ def work(clock: Clock) -> PlannedWork:
 
 
 def test_the_pace_so_far_tells_the_time_of_all_that_is_left(work: PlannedWork, clock: Clock) -> None:
+    clock.now = 100.0  # to make ready
     work.begin("encoding")
     assert work.describe() == "step 1 of 3" and work.seconds_left() is None
-    clock.now = 10.0
+    clock.now = 110.0
     work.advance("encoding", 1.0)
     assert work.seconds_left() == 50.0  # 2 of 12 in 10 s
     work.begin("training")
-    clock.now = 30.0
+    clock.now = 130.0
     work.advance("training", 0.5)
     assert work.seconds_left() == 42.0  # 5 in 30 s, 7 are left
     assert work.describe() == "step 2 of 3, about 42 s left in all"
