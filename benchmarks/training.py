@@ -7,7 +7,7 @@ and tokens lie ready in memory. Rounds alternate; a round's first steps are not 
 
 import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -22,11 +22,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from ccbench.base.assets import find_backbone
 from ccbench.diffusion.backbone import image_tensor, load_backbone, mask_tensor
+from ccbench.diffusion.branch import scaled_hint_channels
 from ccbench.pipeline.make_run import run_config
 from ccbench.pipeline.session import Session
 from ccbench.plugins.contract import TrainContext
 from ccbench.plugins.registry import find_method
-from ccbench.types import PairSequence, Part, ProgressStep, SilentProgress
+from ccbench.types import PairSequence, ProgressStep, SilentProgress
 
 WARM_UP = 3  # steps of a round that are not counted
 
@@ -40,9 +41,6 @@ class Stopwatch(SilentProgress):
     def step(self, description: str, total: int) -> ProgressStep:
         """Return a step whose time is taken."""
         return _Timed(self, description == "training")
-
-    def plan(self, parts: Sequence[Part]) -> None:
-        """Do nothing."""
 
 
 class _Timed:
@@ -80,7 +78,7 @@ def peer(context: TrainContext) -> Callable[[int], list[float]]:
     vae, unet, text_encoder = backbone.vae, backbone.unet, backbone.text_encoder
     unet.to(memory_format=torch.contiguous_format)  # as the example has it
     scheduler = DDPMScheduler.from_config(backbone.scheduler.config)
-    controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 8, 24, 64))
+    controlnet = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=scaled_hint_channels(unet))
     controlnet.train()
     training = context.training
     optimizer = torch.optim.AdamW(controlnet.parameters(), training.learning_rate, weight_decay=training.weight_decay)

@@ -5,20 +5,13 @@ from urllib.parse import quote
 
 from ccbench.boards.board_files import Board
 from ccbench.boards.score_sections import score_sections
-from ccbench.boards.score_table import (
-    ScoreLine,
-    board_rows,
-    metrics_of,
-)
+from ccbench.boards.score_table import ScoreLine, board_rows, metrics_of
 from ccbench.metrics import metric_info
 from ccbench.plugins.registry import list_methods
 from ccbench.protocols.protocol import find_protocol
 from ccbench.runs.record import count_failures
 from ccbench.studies.leak_audit.audit_tables import audit_section
-from ccbench.tables.format import (
-    format_settings,
-    metric_heading,
-)
+from ccbench.tables.format import format_settings, metric_heading
 from ccbench.tables.markdown import escape_markdown, facts_table, markdown_code, markdown_table
 from ccbench.tables.stored import COMMAND
 

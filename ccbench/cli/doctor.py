@@ -88,7 +88,7 @@ def _gpus() -> list[str]:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
-    return done.stdout.split("\n")[:-1]
+    return done.stdout.splitlines()
 
 
 def _weights() -> list[Finding]:

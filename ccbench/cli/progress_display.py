@@ -67,7 +67,7 @@ class BarProgress(RichProgress):
     """Bars with the time left, for a terminal; steps inside steps stack, and a line below tells of the whole work."""
 
     def __init__(self, console: Console) -> None:
-        self._open, self._work = 0, PlannedWork()
+        self._open, self.work = 0, PlannedWork()
         super().__init__(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=28),
@@ -86,17 +86,12 @@ class BarProgress(RichProgress):
 
     def plan(self, parts: Sequence[Part]) -> None:
         """Tell of the whole work from now on."""
-        self._work = PlannedWork(parts)
-
-    @property
-    def work(self) -> PlannedWork:
-        """The work that the steps are parts of."""
-        return self._work
+        self.work = PlannedWork(parts)
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """Return the bars, and the line of the whole work below them."""
         yield self.make_tasks_table(self.tasks)
-        if line := self._work.describe():
+        if line := self.work.describe():
             yield Text(line, style="dim")
 
     def hold(self, change: int) -> None:
